@@ -1,0 +1,120 @@
+"""The frozen records that one stage of the pipeline hands to the next.
+
+Coordinates are pixels of the upright photograph (EXIF orientation applied), x to the right, y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+BoxPx = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
+
+
+class FaceSelection(StrEnum):
+    """Which of a photograph's faces a job takes."""
+
+    LARGEST = "largest"
+    CENTER = "center"
+    ALL = "all"
+    REQUIRE_ONE = "require-one"
+
+
+class Status(StrEnum):
+    """The outcome of one row of a report."""
+
+    EMBEDDED = "embedded"
+    ENROLLED = "enrolled"
+    REJECTED = "rejected"
+    SAME = "same"
+    DIFFERENT = "different"
+    MATCHED = "matched"
+    REVIEW = "review"
+    UNKNOWN = "unknown"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedFace:
+    """A face that a detector found."""
+
+    box_px: BoxPx
+    landmarks_px: FloatArray  # (5, 2): image-left eye, image-right eye, nose tip, image-left and -right mouth corner
+    score: float  # the detector's confidence, 0..1
+
+    @property
+    def size_px(self) -> float:
+        """The shorter side of the box."""
+        x_min, y_min, x_max, y_max = self.box_px
+        return min(x_max - x_min, y_max - y_min)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the face lies in an aligned crop (rows and columns in pixels of the crop)."""
+
+    size_px: int = 128
+    eye_row_px: float = 40.0
+    mouth_row_px: float = 88.0
+
+    @property
+    def center_column_px(self) -> float:
+        """The column of the midpoint between the eyes."""
+        return self.size_px / 2
+
+
+@dataclass(frozen=True, slots=True)
+class InputContract:
+    """What a network expects of its input. It belongs to the weights; `Embedder` obeys it."""
+
+    channels: Literal[1, 3] = 1
+    order: Literal["grey", "bgr", "rgb"] = "grey"
+    scale: float = 1 / 255  # multiplies the uint8 pixels
+    frame: Frame = Frame()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFace:
+    """A face turned and scaled into a network's frame."""
+
+    pixels: ByteArray  # (size, size, 3) uint8 RGB, black where the photograph ended
+    frame: Frame
+    detection: DetectedFace | None  # None for a crop that came already aligned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceEmbedding:
+    """A face as a unit vector, with what is known of where it came from."""
+
+    vector: FloatArray  # (256,) float32, Euclidean length 1
+    model_id: str
+    detection: DetectedFace | None  # None for a crop that came already aligned
+    quality: float | None  # 0..1, see `lightface.quality`
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A person of the gallery compared with a probe."""
+
+    person_id: int
+    person_name: str
+    similarity: float  # cosine, -1..1; not a probability
+    status: Status  # MATCHED, REVIEW or UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The comparison of two photographs."""
+
+    face_a: FaceEmbedding
+    face_b: FaceEmbedding
+    similarity: float  # cosine, -1..1; not a probability
+    threshold: float
+    status: Status  # SAME or DIFFERENT; SAME when similarity >= threshold

@@ -1,0 +1,277 @@
+"""Find photographs, decode them to upright RGB, and write pictures.
+
+Everything that comes out of this module is (H, W, 3) uint8 RGB with the EXIF orientation applied, so that
+no later stage needs to know what a file looked like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import struct
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from lightface.errors import ImageError, ImageTooLargeError, OutputError
+from lightface.faces import ByteArray
+
+# Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a
+# moment (4 in Pillow, 3 in the array), so no photograph needs more than 850 MB.
+DEFAULT_MAX_PIXELS = 120_000_000
+
+# No compressed photograph within the pixel limit comes near this; a disk image or film given by mistake does.
+_MAX_FILE_BYTES = 1 << 30
+
+PHOTO_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp"),
+        *(".bmp", ".dib", ".tif", ".tiff", ".gif", ".heic", ".heif"),
+    }
+)
+
+# Pillow reads some sixty formats, a few through external programs. A file that a stranger may have written
+# is offered to these only.
+_READ_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+_WRITE_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+
+# How to undo each EXIF orientation (EXIF 2.3, table 6); 1 is upright, anything else means nothing.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow's decoders raise on damaged or hostile files (found by fuzzing each format, see the tests).
+_DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A decoded photograph."""
+
+    path: Path
+    sha256: str  # of the file's bytes, 64 hexadecimal digits
+    image_rgb: ByteArray  # (H, W, 3) uint8, upright
+
+
+def find_photos(paths: Iterable[Path], *, recursive: bool = True) -> list[Path]:
+    """List the photographs named by `paths`: files as they are given, folders searched for photo suffixes.
+
+    A file named outright is taken whatever its suffix. What a folder yields is sorted; hidden files and
+    folders in it are skipped, symbolic links to folders are not followed. Each path is listed once.
+
+    Raises ImageError for a path that does not exist or a folder that cannot be read.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not os.path.exists(path):
+            raise ImageError(f"{_quote(path)} does not exist; check the path")
+        if os.path.isdir(path):
+            found.update(dict.fromkeys(sorted(_search_folder(path, recursive=recursive))))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def load_photo(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    """Read and decode one photograph.
+
+    Raises ImageError when the file is missing, unreadable or not a whole picture, and ImageTooLargeError,
+    before anything is decoded, when it has more than `max_pixels` pixels.
+    """
+    data = _read_file(path)
+    image_rgb = decode_photo(data, name=str(path), max_pixels=max_pixels)
+    return Photo(path=path, sha256=hashlib.sha256(data).hexdigest(), image_rgb=image_rgb)
+
+
+def decode_photo(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> ByteArray:
+    """Decode the bytes of a picture file to upright (H, W, 3) uint8 RGB; `name` is used in errors only.
+
+    JPEG, PNG, WebP, BMP, TIFF and GIF (the first picture of several), and HEIC with the `heic` extra.
+    16-bit grey is reduced to 8 bits; transparent parts become black, as are the parts of an aligned crop
+    that lie outside the photograph, because that is the void LightCNN saw in training.
+
+    Raises ImageError and ImageTooLargeError as `load_photo` does.
+    """
+    if not data:
+        raise ImageError(f"{_quote(name)} is empty; copy it again from its source")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, and of its own pixel limit; the limit that counts is ours.
+            warnings.filterwarnings("ignore", module="PIL")
+            return _decode(data, name=name, max_pixels=max_pixels)
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from error
+    except UnidentifiedImageError as error:
+        kinds = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
+        raise ImageError(f"{_quote(name)} is not a picture that can be read; give a {kinds} file") from error
+    except _DECODE_ERRORS as error:
+        raise ImageError(
+            f"{_quote(name)} is truncated or damaged ({_reason(error)}); copy it again from its source"
+        ) from error
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes as 64 hexadecimal digits; ImageError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def save_image(image_rgb: ByteArray, path: Path) -> None:
+    """Write an (H, W, 3) uint8 RGB picture; the suffix of `path` chooses the format.
+
+    The picture is written beside its destination and renamed, so `path` is never half a file.
+
+    Raises OutputError for an unknown suffix or a place that cannot be written.
+    """
+    picture_format = _WRITE_FORMATS.get(path.suffix.lower())
+    if picture_format is None:
+        raise OutputError(f"cannot write a picture as {path.suffix!r}; use one of {' '.join(_WRITE_FORMATS)}")
+    partial = path.with_name(f".lightface-{secrets.token_hex(8)}.partial")
+    try:
+        # Quality 95 keeps JPEG's ringing away from thin drawn lines; formats without loss ignore it.
+        Image.fromarray(image_rgb).save(partial, format=picture_format, quality=95)
+        os.replace(partial, path)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {_quote(path)} ({_reason(error)}); choose another place") from error
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            partial.unlink()
+
+
+def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise _unreadable(Path(error.filename), error) from error
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES:
+                yield Path(parent, name)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{_quote(path)} is a folder, not a picture; name a file in it")
+        # A pipe or device would be waited on for ever.
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{_quote(path)} is not a regular file; save the picture to a file first")
+        size = path.stat().st_size
+        if size > _MAX_FILE_BYTES:
+            raise _too_large(str(path), f"{size / 1e9:.1f} GB", f"{_MAX_FILE_BYTES / 1e9:.1f} GB for a file")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _decode(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        image: Image.Image = _decode_heic(data, name=name, max_pixels=max_pixels)
+    else:
+        image = Image.open(BytesIO(data), formats=_READ_FORMATS)
+        _check_size(image.size, name=name, max_pixels=max_pixels)
+        image.load()
+    orientation = _read_orientation(image, name=name)
+    return _to_rgb(_turn_upright(_to_8_bits(image, name=name), orientation))
+
+
+def _decode_heic(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
+    try:
+        import pillow_heif  # an extra: few users need it, and it carries a large binary
+    except ImportError as error:
+        raise ImageError(
+            f"{_quote(name)} is a HEIC picture; install pillow-heif (lightface's extra 'heic') to read it"
+        ) from error
+    container = pillow_heif.open_heif(BytesIO(data))
+    _check_size(container.size, name=name, max_pixels=max_pixels)
+    # libheif turns the picture upright itself; to_pillow() then clears the EXIF orientation.
+    image: Image.Image = container.to_pillow()
+    return image
+
+
+def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise _too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
+
+
+def _read_orientation(image: Image.Image, *, name: str) -> int:
+    exif_block = image.info.get("exif")
+    if exif_block:
+        try:
+            # Pillow's own getexif() has by now swallowed the error of a broken block.
+            Image.Exif().load(exif_block)
+        except _DECODE_ERRORS as error:
+            raise ImageError(
+                f"{_quote(name)} has a broken EXIF block, so which side is up is unknown; "
+                "save it again from a photo viewer"
+            ) from error
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _to_8_bits(image: Image.Image, *, name: str) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ImageError(f"{_quote(name)} has 32-bit pixels of unknown range; convert it to 8 or 16 bits")
+    return image
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _to_rgb(image: Image.Image) -> ByteArray:
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGB", image.size)
+        image.paste(layer, mask=layer.getchannel("A"))
+    return np.array(image.convert("RGB"))
+
+
+def _too_large(name: str, size: str, limit: str) -> ImageTooLargeError:
+    return ImageTooLargeError(f"{_quote(name)} has {size}, more than the limit of {limit}; make it smaller")
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
+    return ImageError(f"cannot read {_quote(path)} ({_reason(error)}); check the path and its permissions")
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def _quote(path: Path | str) -> str:
+    # repr, because a name may hold a line break, and every message is one line.
+    return repr(str(path))

@@ -1,0 +1,145 @@
+"""Compare embeddings with the people of a gallery and decide who is who. numpy and scipy only.
+
+The steps of an identification, with P probes (the faces of one photograph), S samples and K people:
+
+    scores = person_scores(probes, vectors, person_of_sample, K)      (P, K) cosines
+    people = assign_people(scores, bands.naming_threshold)            a person or None for each face
+    status = decide(scores[face, person], bands)                      matched, review or unknown
+
+A cosine is not a probability. Every decision is inclusive: a similarity equal to the threshold passes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from lightface.errors import ThresholdError
+from lightface.faces import FloatArray, Status
+
+IntArray = npt.NDArray[np.int64]
+PersonScoring = Literal["best", "mean"]
+
+DEFAULT_PERSON_SCORING: PersonScoring = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionBands:
+    """The similarities at which a probe is named, or shown to a human first.
+
+    From `threshold` upwards a probe is MATCHED; from `review_threshold` up to it, REVIEW; below, UNKNOWN.
+    Raises ThresholdError where a bound is not finite or the review band would lie above the threshold.
+    """
+
+    threshold: float  # cosine
+    review_threshold: float | None = None  # cosine, not above `threshold`; None: no review band
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.threshold) or not math.isfinite(self.naming_threshold):
+            raise ThresholdError("a threshold must be a finite number; give a cosine between -1 and 1")
+        if self.naming_threshold > self.threshold:
+            raise ThresholdError(
+                f"the review threshold {self.review_threshold} is above the threshold {self.threshold}; "
+                "lower it, or leave it out"
+            )
+
+    @property
+    def naming_threshold(self) -> float:
+        """The lowest similarity at which a name is given at all, be it for review."""
+        return self.threshold if self.review_threshold is None else self.review_threshold
+
+
+def cosine_scores(probes: FloatArray, samples: FloatArray) -> FloatArray:
+    """Cosines between the unit rows `probes` (P, D) and `samples` (S, D): (P, S) float32, -1..1."""
+    if len(probes) == 0 or len(samples) == 0:
+        return np.zeros((len(probes), len(samples)), dtype=np.float32)
+    scores = np.asarray(probes, dtype=np.float32) @ np.asarray(samples, dtype=np.float32).T
+    return np.clip(scores, -1.0, 1.0, out=scores)  # rounding carries equal vectors past 1
+
+
+def person_scores(
+    probes: FloatArray,
+    samples: FloatArray,
+    person_of_sample: IntArray,
+    person_count: int,
+    *,
+    how: PersonScoring = DEFAULT_PERSON_SCORING,
+) -> FloatArray:
+    """Similarity of each probe to each person: (P, K) float32.
+
+    `probes` (P, D) and `samples` (S, D) are unit rows, `person_of_sample` (S,) holds 0..K-1. `how="best"`
+    takes a person's most similar sample; `how="mean"` takes the cosine to the normalised mean of their
+    samples, one template a person. A person without samples scores -inf, which no threshold admits.
+    """
+    if how == "mean":
+        templates, has_samples = _mean_templates(samples, person_of_sample, person_count)
+        scores = cosine_scores(probes, templates)
+        scores[:, ~has_samples] = -np.inf
+        return scores
+    return _best_samples(cosine_scores(probes, samples), person_of_sample, person_count)
+
+
+def is_same(similarity: float, threshold: float) -> bool:
+    """Whether a similarity passes a threshold; equality passes, NaN never does."""
+    # As Python floats: numpy would round the threshold to the similarity's float32 and admit values below it.
+    return float(similarity) >= float(threshold)
+
+
+def decide(similarity: float, bands: DecisionBands) -> Status:
+    """MATCHED, REVIEW or UNKNOWN, both bounds inclusive; NaN is UNKNOWN."""
+    if is_same(similarity, bands.threshold):
+        return Status.MATCHED
+    return Status.REVIEW if is_same(similarity, bands.naming_threshold) else Status.UNKNOWN
+
+
+def rank_people(scores: FloatArray, k: int | None = None) -> IntArray:
+    """Indices of the `k` highest of `scores` (K,), best first, ties in the order given."""
+    return np.argsort(-scores, kind="stable")[:k].astype(np.int64, copy=False)
+
+
+def assign_people(scores: FloatArray, threshold: float) -> list[int | None]:
+    """Name the faces of one photograph, nobody twice: for each row of `scores` (P, K), its column or None.
+
+    Of all one-to-one assignments that use only pairs at or above `threshold`, the one whose similarities
+    exceed the threshold by the most in sum. Leaving a face unknown is thereby worth exactly the threshold: a
+    plain sum of similarities would trade one sure match for two doubtful ones.
+    """
+    margins = scores.astype(np.float64) - float(threshold)
+    admissible = margins >= 0
+    people = np.flatnonzero(admissible.any(axis=0))  # few of many: keeps the assignment small
+    # The lift, below any step of float32 cosines, makes a pair exactly at the threshold better than no pair.
+    gains = np.where(admissible, margins + 1e-12, 0.0)[:, people]
+    assigned: list[int | None] = [None] * len(scores)
+    for face, column in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
+        if admissible[face, people[column]]:
+            assigned[face] = int(people[column])
+    return assigned
+
+
+def _best_samples(scores: FloatArray, person_of_sample: IntArray, person_count: int) -> FloatArray:
+    best = np.full((len(scores), person_count), -np.inf, dtype=np.float32)
+    if person_of_sample.size == 0:
+        return best
+    if np.any(np.diff(person_of_sample) < 0):  # a gallery's matrix is sorted already
+        order = np.argsort(person_of_sample, kind="stable")
+        scores, person_of_sample = scores[:, order], person_of_sample[order]
+    present, first = np.unique(person_of_sample, return_index=True)
+    best[:, present] = np.maximum.reduceat(scores, first, axis=1)
+    return best
+
+
+def _mean_templates(
+    samples: FloatArray, person_of_sample: IntArray, person_count: int
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Unit rows (K, D) float32, and who has one: (K,). Samples that cancel out leave a zero row, cosine 0."""
+    sums = np.zeros((person_count, samples.shape[1]), dtype=np.float64)
+    np.add.at(sums, person_of_sample, samples)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    templates = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+    has_samples = np.bincount(person_of_sample, minlength=person_count) > 0
+    return templates.astype(np.float32), has_samples

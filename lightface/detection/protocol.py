@@ -1,0 +1,24 @@
+"""What every face detector promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lightface.faces import ByteArray, DetectedFace
+
+
+class FaceDetector(Protocol):
+    """Finds faces and five landmarks in each.
+
+    Images are (H, W, 3) uint8 RGB, upright, of any size. Faces come largest box first, with coordinates in
+    pixels of the image as it was given and the image-left eye and mouth corner first; none is an empty list.
+    """
+
+    def detect(self, image_rgb: ByteArray) -> list[DetectedFace]:
+        """Find the faces of one image."""
+        ...
+
+    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+        """Find the faces of several images, which may differ in size; one list an image, in their order."""
+        ...

@@ -1,0 +1,25 @@
+"""Galleries: the people to be recognised, with their face samples, kept in one file."""
+
+from lightface.gallery.gallery import Gallery, default_gallery_path, open_gallery
+from lightface.gallery.records import (
+    FaceSample,
+    GalleryMatrix,
+    GalleryStats,
+    ImportSummary,
+    Person,
+    StoredThreshold,
+)
+from lightface.gallery.store import GalleryStore
+
+__all__ = [
+    "FaceSample",
+    "Gallery",
+    "GalleryMatrix",
+    "GalleryStats",
+    "GalleryStore",
+    "ImportSummary",
+    "Person",
+    "StoredThreshold",
+    "default_gallery_path",
+    "open_gallery",
+]

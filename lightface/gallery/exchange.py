@@ -1,0 +1,256 @@
+"""The portable file that a gallery is exported to and imported from.
+
+JSON Lines in ASCII, one object a line, told apart by `kind`. The first line is the header; people come before
+their samples. Numbers and dates come back exactly; an embedding is the base64 of its little-endian float32.
+
+    {"kind": "gallery", "format": "lightface-gallery", "version": 1, "model_id": "...",
+     "people": 1, "samples": 1}
+    {"kind": "person", "id": 1, "name": "Ada", "metadata": {}, "created_at": "2025-03-01T12:00:00+00:00"}
+    {"kind": "threshold", "far": 0.001, "threshold": 0.41, "source": "...", "created_at": "..."}
+    {"kind": "sample", "id": 1, "person_id": 1, "embedding": "...", "source_path": "...",
+     "image_sha256": "...", "box_px": [10.5, 20.0, 90.0, 120.0], "det_score": 0.99, "quality": null,
+     "created_at": "..."}
+
+The file holds biometric data: it is written for its owner only (mode 0600).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lightface.errors import GalleryError, OutputError
+from lightface.gallery.records import FaceSample, Person, StoredThreshold, check_sample, normalize_name
+
+_FORMAT: Final = "lightface-gallery"
+_VERSION: Final = 1
+_MAX_LINE_BYTES: Final = 2**24  # a longer line is no line of an export
+
+
+@dataclass(frozen=True, slots=True)
+class ExportHeader:
+    """The first line of an export: whose embeddings follow, and how many, so that a cut file is noticed."""
+
+    model_id: str | None
+    person_count: int
+    sample_count: int
+
+
+ExportRecord = ExportHeader | Person | StoredThreshold | FaceSample
+
+
+def write_export(path: Path, header: ExportHeader, *records: Iterable[ExportRecord]) -> None:
+    """Write an export whole or not at all, readable by its owner only. OutputError where that fails."""
+    try:
+        # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lightface-export-")
+        try:
+            with open(descriptor, "w", encoding="ascii", newline="\n") as file:
+                for record in chain([header], *records):
+                    file.write(json.dumps(_to_json(record), allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); nothing was exported") from error
+
+
+def read_export(path: Path) -> Iterator[ExportRecord]:
+    """The records of an export in file order, the header first, each checked.
+
+    Raises GalleryError for a file that is missing, no export, of a newer lightface, damaged or cut short; the
+    message names the line.
+    """
+    number = 0
+    try:
+        with path.open("rb") as file:
+            reader = _Reader()
+            while line := file.readline(_MAX_LINE_BYTES):
+                number += 1
+                yield reader.parse(line)
+            reader.check_complete()
+    except OSError as error:
+        raise GalleryError(
+            f"{path} cannot be read ({error.strerror}); name an export of a gallery"
+        ) from error
+    except KeyError as error:
+        raise GalleryError(f"{path}, line {number}: no {error}; export the gallery again") from error
+    # Numbers too large, texts for numbers, deep nesting: whatever a damaged or hostile file can hold.
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, GalleryError) as error:
+        raise GalleryError(f"{path}, line {number}: {error}; export the gallery again") from error
+
+
+class _Reader:
+    """Turns lines into records and remembers what a later line has to fit."""
+
+    def __init__(self) -> None:
+        self._header: ExportHeader | None = None
+        self._person_ids: set[int] = set()
+        self._sample_ids: set[int] = set()
+
+    def parse(self, line: bytes) -> ExportRecord:
+        values = json.loads(line.decode("ascii"))
+        kind = values["kind"]
+        if self._header is None:
+            self._header = _parse_header(values)
+            return self._header
+        match kind:
+            case "person":
+                person = _parse_person(values)
+                _add_new(person.id, self._person_ids)
+                return person
+            case "sample":
+                sample = _parse_sample(values, self._header.model_id)
+                if sample.person_id not in self._person_ids:
+                    raise ValueError(f"a sample of person {sample.person_id}, who is not in the file")
+                assert sample.id is not None
+                _add_new(sample.id, self._sample_ids)
+                return sample
+            case "threshold":
+                return _parse_threshold(values)
+            case _:
+                raise ValueError(f"unknown kind {kind!r}")
+
+    def check_complete(self) -> None:
+        if self._header is None:
+            raise ValueError("the file is empty")
+        found = len(self._person_ids), len(self._sample_ids)
+        if found != (self._header.person_count, self._header.sample_count):
+            raise ValueError(
+                f"the file ends with {found[0]} people and {found[1]} samples of "
+                f"{self._header.person_count} and {self._header.sample_count}"
+            )
+
+
+def _to_json(record: ExportRecord) -> dict[str, Any]:
+    match record:
+        case ExportHeader():
+            return {
+                "kind": "gallery",
+                "format": _FORMAT,
+                "version": _VERSION,
+                "model_id": record.model_id,
+                "people": record.person_count,
+                "samples": record.sample_count,
+            }
+        case Person():
+            return {
+                "kind": "person",
+                "id": record.id,
+                "name": record.name,
+                "metadata": dict(record.metadata),
+                "created_at": record.created_at.isoformat(),
+            }
+        case StoredThreshold():
+            return {
+                "kind": "threshold",
+                "far": record.far,
+                "threshold": record.threshold,
+                "source": record.source,
+                "created_at": record.created_at.isoformat(),
+            }
+        case FaceSample():
+            return {
+                "kind": "sample",
+                "id": record.id,
+                "person_id": record.person_id,
+                "embedding": base64.b64encode(record.vector.astype("<f4").tobytes()).decode("ascii"),
+                "source_path": record.source_path,
+                "image_sha256": record.image_sha256,
+                "box_px": record.box_px,
+                "det_score": record.det_score,
+                "quality": record.quality,
+                "created_at": record.created_at.isoformat(),
+            }
+
+
+def _parse_header(values: dict[str, Any]) -> ExportHeader:
+    if values.get("format") != _FORMAT:
+        raise ValueError("not an export of a gallery")
+    if values["version"] != _VERSION:
+        raise ValueError(f"format version {values['version']!r}, known is {_VERSION}; upgrade lightface")
+    model_id = values["model_id"]
+    return ExportHeader(None if model_id is None else _text(model_id), values["people"], values["samples"])
+
+
+def _parse_person(values: dict[str, Any]) -> Person:
+    metadata = {_text(key): _text(value) for key, value in values["metadata"].items()}
+    return Person(_id(values["id"]), normalize_name(values["name"]), metadata, _date(values["created_at"]))
+
+
+def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
+    return StoredThreshold(
+        far=_number(values["far"]),
+        threshold=_number(values["threshold"]),
+        source=_text(values["source"]),
+        created_at=_date(values["created_at"]),
+    )
+
+
+def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
+    vector = np.frombuffer(base64.b64decode(values["embedding"], validate=True), dtype="<f4")
+    box_px = values["box_px"]
+    if box_px is not None:
+        x_min, y_min, x_max, y_max = (_number(value) for value in box_px)
+        box_px = (x_min, y_min, x_max, y_max)
+    sample = FaceSample(
+        id=_id(values["id"]),
+        person_id=_id(values["person_id"]),
+        vector=vector.astype(np.float32, copy=False),
+        model_id=_text(model_id),
+        source_path=_text(values["source_path"]),
+        image_sha256=_text(values["image_sha256"]),
+        box_px=box_px,
+        det_score=None if values["det_score"] is None else _number(values["det_score"]),
+        quality=None if values["quality"] is None else _number(values["quality"]),
+        created_at=_date(values["created_at"]),
+    )
+    check_sample(sample)
+    return sample
+
+
+def _add_new(new_id: int, ids: set[int]) -> None:
+    if new_id in ids:
+        raise ValueError(f"id {new_id} occurs twice")
+    ids.add(new_id)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _id(value: object) -> int:
+    if not isinstance(value, int) or not 0 < value < 2**63:
+        raise TypeError(f"{value!r} is not an id")
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is not a finite number")
+    return float(value)
+
+
+def _date(value: object) -> datetime:
+    date = datetime.fromisoformat(_text(value))
+    if date.tzinfo is None:
+        raise ValueError(f"the date {value!r} has no time zone")
+    return date.astimezone(UTC)

@@ -1,0 +1,291 @@
+"""The gallery: who is enrolled, with which faces, and the rules that keep it sound."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import platformdirs
+
+from lightface.errors import GalleryError, OutputError
+from lightface.faces import BoxPx, FloatArray
+from lightface.gallery import rules
+from lightface.gallery.exchange import ExportHeader, read_export, write_export
+from lightface.gallery.records import (
+    FaceSample,
+    GalleryMatrix,
+    GalleryStats,
+    ImportSummary,
+    Person,
+    StoredThreshold,
+    check_vector,
+    name_key,
+    normalize_name,
+)
+from lightface.gallery.sqlite import open_sqlite_store
+from lightface.gallery.store import GalleryStore
+
+_EMPTY_MATRIX_SHAPE: Final = (0, 256)
+
+
+def default_gallery_path() -> Path:
+    """Where the gallery lies unless another is named: in the user's data folder."""
+    return platformdirs.user_data_path("lightface", appauthor=False) / "gallery.sqlite"
+
+
+def open_gallery(path: Path, *, model_id: str | None = None, create: bool = False) -> Gallery:
+    """The gallery at `path`, to be closed or used in a `with`.
+
+    `model_id` is the model whose embeddings will be compared and enrolled; None opens it for work that
+    embeds nothing. A missing gallery is made where `create` allows it, for its owner's eyes only, in a folder
+    of mode 0700 if that is missing too.
+
+    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged), ModelMismatchError and
+    OutputError (read-only place, full disk).
+    """
+    gallery = Gallery(open_sqlite_store(path, create=create), model_id=model_id)
+    try:
+        gallery.check_model()
+    except BaseException:
+        gallery.close()
+        raise
+    return gallery
+
+
+class Gallery:
+    """People and their face samples, all embedded by one model.
+
+    The first enrolled sample pins the gallery to its model. Each method that changes something does all of it
+    or nothing, also when several processes work on one gallery; it then raises GalleryError or OutputError. A
+    `person` is named by their name, in any case, or by their id as an int; PersonNotFoundError if there is no
+    such person.
+    """
+
+    def __init__(self, store: GalleryStore, *, model_id: str | None = None) -> None:
+        self._store = store
+        self._expected_model_id = model_id
+        self._matrix: GalleryMatrix | None = None
+        self._matrix_version: object = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; the gallery cannot be used any more."""
+        self._store.close()
+
+    @property
+    def location(self) -> str:
+        """Where the gallery is, for messages."""
+        return self._store.location
+
+    @property
+    def model_id(self) -> str | None:
+        """The model of all embeddings, None while nobody was ever enrolled."""
+        return self._store.setting(rules.MODEL_ID)
+
+    def check_model(self) -> None:
+        """Raise ModelMismatchError where the gallery is not one of the model it was opened for."""
+        if self._expected_model_id is not None:
+            rules.check_model(self._store, self._expected_model_id)
+
+    def people(self) -> list[Person]:
+        """Everybody, by name."""
+        return sorted(self._store.people(), key=lambda person: name_key(person.name))
+
+    def find_person(self, person: str | int) -> Person:
+        """The person of that name or id; the error names the closest."""
+        return rules.find_person(self._store, person)
+
+    def samples(self, person: str | int | None = None) -> list[FaceSample]:
+        """The samples of one person, or everybody's by person id; oldest first."""
+        with self._store.reading():
+            return list(self._store.samples(None if person is None else self.find_person(person).id))
+
+    def find_enrolled(self, image_sha256: str, box_px: BoxPx | None = None) -> FaceSample | None:
+        """The sample already made of a face, or None: same photograph, overlapping box.
+
+        Without a box, any face of that photograph counts.
+        """
+        return rules.find_enrolled(self._store, image_sha256, box_px)
+
+    def matrix(self) -> GalleryMatrix:
+        """All samples ready to be searched; read again only after a change, here or by another process.
+
+        Raises ModelMismatchError where another process has moved the gallery to another model.
+        """
+        with self._store.reading():
+            version = self._store.version()
+            if self._matrix is None or self._matrix_version != version:
+                self.check_model()
+                self._matrix, self._matrix_version = self._read_matrix(), version
+        return self._matrix
+
+    def stats(self) -> GalleryStats:
+        """Counts, size and dates."""
+        with self._store.reading():
+            counts = self._store.sample_counts()
+            return GalleryStats(
+                location=self.location,
+                model_id=self.model_id,
+                person_count=len(counts),
+                sample_count=sum(counts.values()),
+                samples_per_person=counts,
+                size_bytes=self._store.size_bytes(),
+                created_at=self._store.created_at(),
+                last_enrolled_at=self._store.last_enrolled_at(),
+            )
+
+    def enroll(
+        self, name: str, samples: Sequence[FaceSample], *, metadata: Mapping[str, str] | None = None
+    ) -> Person:
+        """Add samples to the person of that name, who is made if new.
+
+        `metadata` is added to what is known of the person; a key known before takes the new value.
+
+        Raises DuplicateFaceError for a face that this person already has, IdentityConflictError for one that
+        somebody else has, ModelMismatchError for another model's embedding and GalleryError for a sample or a
+        name that cannot be stored.
+        """
+        if not samples:
+            raise GalleryError(f"there is no face to enroll for {name!r}; give at least one photograph")
+        with self._store.writing():
+            self.check_model()
+            for sample in samples:
+                rules.pin_model(self._store, sample.model_id)
+            person = rules.find_or_add_person(self._store, name, metadata or {}, datetime.now(UTC))
+            for sample in samples:
+                rules.add_sample(self._store, person, sample)
+        self._store.scrub()  # metadata that were overwritten
+        return person
+
+    def remove_person(self, person: str | int) -> Person:
+        """Delete a person with all samples, and every trace of them from the files of the gallery."""
+        with self._store.writing():
+            found = self.find_person(person)
+            self._store.delete_person(found.id)
+        self._store.scrub()
+        return found
+
+    def remove_samples(self, sample_ids: Collection[int]) -> None:
+        """Delete samples without a trace; people may be left without any. GalleryError for an unknown id."""
+        with self._store.writing():
+            rules.check_sample_ids(self._store, sample_ids)
+            self._store.delete_samples(sample_ids)
+        self._store.scrub()
+
+    def rename_person(self, person: str | int, new_name: str) -> Person:
+        """Give a person another name, which must be free. The old one leaves no trace."""
+        new_name = normalize_name(new_name)
+        with self._store.writing():
+            found = self.find_person(person)
+            namesake = self._store.person_by_key(name_key(new_name))
+            if namesake is not None and namesake.id != found.id:
+                raise GalleryError(
+                    f"there is a {namesake.name!r} already; merge the two, or choose another name"
+                )
+            renamed = replace(found, name=new_name)
+            self._store.update_person(renamed)
+        self._store.scrub()
+        return renamed
+
+    def merge_people(self, source: str | int, target: str | int) -> Person:
+        """Give the samples and metadata of `source` to `target`, whose own entries win; delete `source`."""
+        with self._store.writing():
+            source_person, target_person = self.find_person(source), self.find_person(target)
+            if source_person.id == target_person.id:
+                raise GalleryError(f"{target_person.name!r} cannot be merged with itself; name two people")
+            merged = replace(target_person, metadata={**source_person.metadata, **target_person.metadata})
+            self._store.move_samples(source_person.id, target_person.id)
+            self._store.update_person(merged)
+            self._store.delete_person(source_person.id)
+        self._store.scrub()
+        return merged
+
+    def replace_embeddings(
+        self, model_id: str, vectors: Mapping[int, FloatArray], *, drop: Collection[int] = ()
+    ) -> None:
+        """Move the whole gallery to another model: a new unit row for each sample id.
+
+        A gallery holds one model's embeddings only, so every sample must be in `vectors` or, where its
+        photograph is gone, in `drop`: nothing is lost unless it is named. Dropped samples are deleted, and
+        people may be left without any. Thresholds are forgotten: they were the old model's.
+
+        Raises GalleryError where a sample is in neither, in both, or not in the gallery.
+        """
+        for vector in vectors.values():
+            check_vector(vector)
+        if len({vector.size for vector in vectors.values()}) > 1:
+            raise GalleryError("the new embeddings are of different sizes; make them all with one model")
+        with self._store.writing():
+            rules.check_sample_ids(self._store, {*vectors, *drop})
+            uncovered = self._store.sample_ids() - vectors.keys() - set(drop)
+            if uncovered or vectors.keys() & set(drop):
+                raise GalleryError(
+                    f"{len(uncovered)} samples have no new embedding; embed or drop each sample, and not both"
+                )
+            self._store.delete_samples(drop)
+            self._store.update_vectors(vectors)
+            self._store.set_setting(rules.MODEL_ID, model_id)
+            self._store.delete_thresholds()
+        self._expected_model_id = model_id
+        self._store.scrub()
+
+    def thresholds(self) -> list[StoredThreshold]:
+        """The thresholds measured for this gallery, by falling false-accept rate."""
+        return self._store.thresholds()
+
+    def set_threshold(self, threshold: StoredThreshold) -> None:
+        """Keep a threshold, in place of an earlier one for the same false-accept rate."""
+        with self._store.writing():
+            self._store.put_threshold(threshold)
+
+    def export_to(self, path: Path) -> None:
+        """Write everything into one portable file, described in `lightface.gallery.exchange`.
+
+        Only its owner may read it. Written beside `path` and then renamed; OutputError where that fails.
+        """
+        if path.resolve() == Path(self.location).resolve():
+            raise OutputError(f"{path} is the gallery itself; export to another file")
+        with self._store.reading():
+            counts = self._store.sample_counts()
+            header = ExportHeader(self.model_id, len(counts), sum(counts.values()))
+            write_export(path, header, self._store.people(), self._store.thresholds(), self._store.samples())
+
+    def import_from(self, path: Path) -> ImportSummary:
+        """Add what an export holds.
+
+        Into a gallery without people it comes back as it was, ids and thresholds included. Elsewhere people
+        of the same name are joined as in `merge_people`, samples that are there already are skipped, and
+        thresholds are left out.
+
+        Raises GalleryError for a damaged file (with the line), ModelMismatchError, and IdentityConflictError
+        where one face would belong to two people.
+        """
+        with self._store.writing():
+            self.check_model()
+            summary = rules.import_records(self._store, read_export(path))
+        self._store.scrub()  # metadata that were overwritten
+        return summary
+
+    def _read_matrix(self) -> GalleryMatrix:
+        vectors, person_ids = self._store.vectors()
+        present, person_index = np.unique(person_ids, return_inverse=True)
+        by_id = {person.id: person for person in self._store.people()}
+        vectors.flags.writeable = False
+        return GalleryMatrix(
+            vectors=vectors if len(vectors) else vectors.reshape(_EMPTY_MATRIX_SHAPE),
+            person_index=person_index.astype(np.int64, copy=False),
+            people=tuple(by_id[person_id] for person_id in present.tolist()),
+            model_id=self.model_id,
+        )

@@ -1,0 +1,149 @@
+"""What a gallery holds: people, face samples, thresholds; and what it asks of a name or a sample."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightface.errors import GalleryError
+from lightface.faces import BoxPx, FloatArray
+
+IntArray = npt.NDArray[np.int64]
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
+_SAME_FACE_OVERLAP: Final = 0.5  # intersection over union; a detector finds one face again well above it
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of the gallery. Ids are never used again, names are unique whatever their case."""
+
+    id: int
+    name: str  # in Unicode's NFC form
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceSample:
+    """One enrolled face of a person. `id` and `person_id` are None until the gallery has given them."""
+
+    vector: FloatArray  # (256,) float32, Euclidean length 1
+    model_id: str
+    source_path: str
+    image_sha256: str  # hex digest of the photograph's bytes
+    box_px: BoxPx | None = None  # None for a crop that came already aligned
+    det_score: float | None = None  # 0..1
+    quality: float | None = None  # 0..1
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: int | None = None
+    person_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredThreshold:
+    """A decision threshold measured for this gallery and its model."""
+
+    far: float  # the false-accept rate asked for, between 0 and 1
+    threshold: float  # cosine
+    source: str  # what it was measured on
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GalleryMatrix:
+    """All samples as one matrix to search, sorted by person and then by age."""
+
+    vectors: FloatArray  # (S, 256) float32 unit rows, read-only
+    person_index: IntArray  # (S,) int64, position in `people`; never decreases
+    people: tuple[Person, ...]  # those who have samples, by id
+    model_id: str | None  # None while nobody was ever enrolled
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryStats:
+    """The size and age of a gallery."""
+
+    location: str
+    model_id: str | None
+    person_count: int
+    sample_count: int
+    samples_per_person: Mapping[int, int] = field(hash=False)  # by person id; 0 is possible
+    size_bytes: int  # with the write-ahead log
+    created_at: datetime
+    last_enrolled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What an import added to a gallery, and what was there already."""
+
+    people_added: int
+    samples_added: int
+    samples_skipped: int
+
+
+def normalize_name(name: str) -> str:
+    """A name as it is stored: NFC, without blanks around it. GalleryError for one that cannot be shown."""
+    normalized = unicodedata.normalize("NFC", name).strip()
+    if not normalized:
+        raise GalleryError("a person's name is empty; give at least one letter")
+    # Line breaks and control characters would break every report, lone surrogates every encoding.
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normalized):
+        raise GalleryError(f"the name {normalized!a} holds characters that cannot be printed; rename it")
+    return normalized
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one name share: normalised, without case."""
+    return unicodedata.normalize("NFC", normalize_name(name).casefold())
+
+
+def check_vector(vector: FloatArray) -> None:
+    """Raise GalleryError unless an embedding is one row of float32 of length 1."""
+    if vector.ndim != 1 or vector.dtype != np.float32 or vector.size == 0:
+        raise GalleryError(f"an embedding must be one row of float32, not {vector.dtype} {vector.shape}")
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if not abs(length - 1) <= _UNIT_TOLERANCE:  # put so that NaN fails as well
+        raise GalleryError(f"an embedding must have length 1, not {length:.4g}; embed the photograph again")
+
+
+def check_sample(sample: FaceSample) -> None:
+    """Raise GalleryError unless a sample is fit to be stored; the message names what is wrong."""
+    check_vector(sample.vector)
+    if not sample.model_id:
+        raise GalleryError(f"the embedding of {sample.source_path!r} names no model; give its model id")
+    if not _SHA256.fullmatch(sample.image_sha256):
+        raise GalleryError(f"{sample.image_sha256!r} is not the SHA-256 of an image; give 64 hex digits")
+    numbers = (*(sample.box_px or ()), sample.det_score, sample.quality)
+    if not all(number is None or math.isfinite(number) for number in numbers):
+        raise GalleryError(f"box, score and quality of {sample.source_path!r} must be finite numbers")
+
+
+def is_same_face(box_a: BoxPx | None, box_b: BoxPx | None) -> bool:
+    """Whether two boxes in one and the same photograph mark one face.
+
+    They do when they overlap by at least half (intersection over union). None stands for the whole picture, a
+    crop with a single face, and so for any face found in it.
+    """
+    if box_a is None or box_b is None:
+        return True
+    width = min(box_a[2], box_b[2]) - max(box_a[0], box_b[0])
+    height = min(box_a[3], box_b[3]) - max(box_a[1], box_b[1])
+    if width <= 0 or height <= 0:
+        return box_a == box_b
+    intersection = width * height
+    return intersection >= _SAME_FACE_OVERLAP * (_area(box_a) + _area(box_b) - intersection)
+
+
+def _area(box_px: BoxPx) -> float:
+    return (box_px[2] - box_px[0]) * (box_px[3] - box_px[1])

@@ -1,0 +1,157 @@
+"""The rules that keep a gallery sound. Each function is called inside a store's `writing()`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from lightface.errors import (
+    DuplicateFaceError,
+    GalleryError,
+    IdentityConflictError,
+    ModelMismatchError,
+    PersonNotFoundError,
+)
+from lightface.faces import BoxPx
+from lightface.gallery.exchange import ExportHeader, ExportRecord
+from lightface.gallery.records import (
+    FaceSample,
+    ImportSummary,
+    Person,
+    StoredThreshold,
+    check_sample,
+    is_same_face,
+    name_key,
+    normalize_name,
+)
+from lightface.gallery.store import GalleryStore
+
+MODEL_ID: Final = "model_id"  # the setting that pins a gallery to its model
+
+
+def check_model(store: GalleryStore, model_id: str) -> None:
+    """Raise ModelMismatchError where the gallery is pinned to another model."""
+    pinned = store.setting(MODEL_ID)
+    if pinned is not None and pinned != model_id:
+        raise ModelMismatchError(
+            f"the gallery {store.location} holds embeddings of {pinned}, not of {model_id}; "
+            "use that model, or move the gallery to the new one with `lightface gallery reembed`"
+        )
+
+
+def pin_model(store: GalleryStore, model_id: str) -> None:
+    """Make `model_id` the gallery's model if it has none. ModelMismatchError if it has another."""
+    if store.setting(MODEL_ID) is None:
+        store.set_setting(MODEL_ID, model_id)
+    check_model(store, model_id)
+
+
+def find_person(store: GalleryStore, person: str | int) -> Person:
+    """The person of that name or id; PersonNotFoundError, naming the closest, where there is none."""
+    if isinstance(person, int):
+        found = store.person_by_id(person)
+        closest: list[str] = []
+    else:
+        found = store.person_by_key(name_key(person))
+        closest = (
+            [] if found else difflib.get_close_matches(person, [other.name for other in store.people()], 1)
+        )
+    if found is None:
+        hint = f"did you mean {closest[0]!r}?" if closest else "`lightface gallery list` shows everybody"
+        raise PersonNotFoundError(f"there is no person {person!r} in the gallery; {hint}")
+    return found
+
+
+def find_or_add_person(
+    store: GalleryStore,
+    name: str,
+    metadata: Mapping[str, str],
+    created_at: datetime,
+    *,
+    person_id: int | None = None,
+) -> Person:
+    """The person of that name, with the metadata added, or a new one, under `person_id` if given."""
+    name = normalize_name(name)
+    if not all(isinstance(word, str) for word in (*metadata, *metadata.values())):
+        raise GalleryError(f"the metadata of {name!r} must be texts under names")
+    known = store.person_by_key(name_key(name))
+    if known is None:
+        return store.insert_person(name, metadata, created_at, person_id=person_id)
+    person = replace(known, metadata={**known.metadata, **metadata})
+    if person != known:
+        store.update_person(person)
+    return person
+
+
+def find_enrolled(store: GalleryStore, image_sha256: str, box_px: BoxPx | None) -> FaceSample | None:
+    """The stored sample of that face of that photograph."""
+    samples = store.samples_of_image(image_sha256)
+    return next((sample for sample in samples if is_same_face(sample.box_px, box_px)), None)
+
+
+def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_id: bool = False) -> None:
+    """Store a sample of a person.
+
+    Raises GalleryError for one that is not fit to be stored, DuplicateFaceError and IdentityConflictError
+    where the face is enrolled already.
+    """
+    check_sample(sample)
+    stored_size = store.embedding_size()
+    if stored_size not in (None, sample.vector.size):
+        raise GalleryError(
+            f"an embedding of {sample.vector.size} numbers does not fit the gallery's {stored_size}"
+        )
+    enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
+    if enrolled is None:
+        store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
+        return
+    if enrolled.person_id == person.id:
+        raise DuplicateFaceError(
+            f"{sample.source_path} is enrolled for {person.name!r} already; leave it out"
+        )
+    assert enrolled.person_id is not None  # it came from the store
+    owner = find_person(store, enrolled.person_id)
+    raise IdentityConflictError(
+        f"{sample.source_path} is enrolled for {owner.name!r} and cannot be {person.name!r} as well; "
+        "remove it there, or merge the two"
+    )
+
+
+def check_sample_ids(store: GalleryStore, sample_ids: Collection[int]) -> None:
+    """Raise GalleryError where one of the samples is not in the gallery."""
+    unknown = set(sample_ids) - store.sample_ids()
+    if unknown:
+        raise GalleryError(f"there is no sample {min(unknown)} in the gallery; it may have been removed")
+
+
+def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> ImportSummary:
+    """Add the records of an export; see `Gallery.import_from`."""
+    is_empty = not store.people()
+    people: dict[int, Person] = {}
+    people_added = samples_added = samples_skipped = 0
+    for record in records:
+        match record:
+            case ExportHeader(model_id=model_id):
+                if model_id is not None:
+                    pin_model(store, model_id)
+            case Person():
+                known = store.person_by_key(name_key(record.name))
+                metadata = {**record.metadata, **(known.metadata if known else {})}
+                people[record.id] = find_or_add_person(
+                    store, record.name, metadata, record.created_at, person_id=record.id if is_empty else None
+                )
+                people_added += known is None
+            case FaceSample():
+                assert record.person_id is not None  # `read_export` has seen to it
+                try:
+                    add_sample(store, people[record.person_id], record, keep_id=is_empty)
+                    samples_added += 1
+                except DuplicateFaceError:
+                    samples_skipped += 1
+            case StoredThreshold():
+                if is_empty:
+                    store.put_threshold(record)
+    return ImportSummary(people_added, samples_added, samples_skipped)

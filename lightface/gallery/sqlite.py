@@ -1,0 +1,292 @@
+"""The embedded store of a gallery: one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from lightface.errors import GalleryError
+from lightface.faces import FloatArray
+from lightface.gallery.records import FaceSample, IntArray, Person, StoredThreshold, name_key
+from lightface.gallery.sqlite_file import connect, transaction, translated_errors
+
+Record = TypeVar("Record")
+
+logger = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_S: Final = 60.0  # how long to wait for other processes
+
+_PERSON_COLUMNS: Final = "id, name, metadata, created_at"
+_SAMPLE_COLUMNS: Final = (
+    "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
+    "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
+)
+_SCRUB_OWED: Final = "scrub_owed"  # the setting that stands from a deletion until its traces are gone
+
+
+class SqliteStore:
+    """A `GalleryStore` in one SQLite file with a write-ahead log beside it. For one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    @property
+    def location(self) -> str:
+        return str(self._path)
+
+    def close(self) -> None:
+        with translated_errors(self._path):
+            self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with translated_errors(self._path), transaction(self._connection, "BEGIN"):
+            yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with translated_errors(self._path), transaction(self._connection):
+            yield
+
+    def version(self) -> Hashable:
+        # data_version counts the commits of other connections only, total_changes the rows changed here.
+        return self._row("PRAGMA data_version"), self._connection.total_changes
+
+    def size_bytes(self) -> int:
+        size = 0
+        for path in (self._path, Path(f"{self._path}-wal")):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
+
+    def scrub(self) -> None:
+        token = self.setting(_SCRUB_OWED)
+        if token is None:
+            return
+        self._run("VACUUM")  # drops the pages that secure_delete has zeroed, and any slack inside the others
+        busy, *_ = self._row("PRAGMA wal_checkpoint(TRUNCATE)") or (1,)
+        if busy:
+            raise GalleryError(
+                f"deleted, but traces are left in {self._path}-wal while another process reads the gallery; "
+                "they go when the gallery is next opened"
+            )
+        with self.writing():  # not the token of a deletion that came in between
+            self._run("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
+
+    def setting(self, name: str) -> str | None:
+        row = self._row("SELECT value FROM setting WHERE name = ?", (name,))
+        return None if row is None else str(row[0])
+
+    def set_setting(self, name: str, value: str) -> None:
+        self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+
+    def people(self) -> list[Person]:
+        return list(self._read(f"SELECT {_PERSON_COLUMNS} FROM person ORDER BY id", (), _to_person))
+
+    def person_by_id(self, person_id: int) -> Person | None:
+        return self._person("id = ?", person_id)
+
+    def person_by_key(self, key: str) -> Person | None:
+        return self._person("name_key = ?", key)
+
+    def insert_person(
+        self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
+    ) -> Person:
+        values = (person_id, name, name_key(name), json.dumps(dict(metadata)), _from_date(created_at))
+        new_id = self._run("INSERT INTO person VALUES (?, ?, ?, ?, ?)", values).lastrowid
+        assert new_id is not None  # an INSERT has one
+        return Person(new_id, name, dict(metadata), created_at)
+
+    def update_person(self, person: Person) -> None:
+        self._owe_scrub()
+        self._run(
+            "UPDATE person SET name = ?, name_key = ?, metadata = ? WHERE id = ?",
+            (person.name, name_key(person.name), json.dumps(dict(person.metadata)), person.id),
+        )
+
+    def delete_person(self, person_id: int) -> None:
+        self._owe_scrub()
+        self._run("DELETE FROM person WHERE id = ?", (person_id,))  # the samples follow by the foreign key
+
+    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
+        query = f"SELECT {_SAMPLE_COLUMNS} FROM sample"
+        if person_id is None:
+            return self._read(f"{query} ORDER BY person_id, id", (), _to_sample)
+        return self._read(f"{query} WHERE person_id = ? ORDER BY id", (person_id,), _to_sample)
+
+    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
+        query = f"SELECT {_SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
+        return list(self._read(query, (image_sha256,), _to_sample))
+
+    def sample_ids(self) -> set[int]:
+        return {sample_id for (sample_id,) in self._read("SELECT id FROM sample", (), tuple)}
+
+    def sample_counts(self) -> dict[int, int]:
+        query = (
+            "SELECT person.id, count(sample.id) FROM person LEFT JOIN sample ON sample.person_id = person.id "
+            "GROUP BY person.id ORDER BY person.id"
+        )
+        return dict(self._read(query, (), tuple))
+
+    def vectors(self) -> tuple[FloatArray, IntArray]:
+        rows = list(self._read("SELECT person_id, embedding FROM sample ORDER BY person_id, id", (), tuple))
+        person_ids = np.array([person_id for person_id, _ in rows], dtype=np.int64)
+        values = np.frombuffer(b"".join(blob for _, blob in rows), dtype="<f4")
+        sizes = {len(blob) for _, blob in rows}
+        if len(sizes) > 1 or any(size % 4 for size in sizes):
+            raise GalleryError(f"{self._path} is damaged (embeddings of different sizes); import an export")
+        return values.reshape(len(rows), -1 if rows else 0).astype(np.float32, copy=False), person_ids
+
+    def embedding_size(self) -> int | None:
+        row = self._row("SELECT length(embedding) / 4 FROM sample LIMIT 1")
+        return None if row is None else int(row[0])
+
+    def created_at(self) -> datetime:
+        query = "SELECT value FROM setting WHERE name = 'created_at'"
+        return next(iter(list(self._read(query, (), _to_date))))
+
+    def last_enrolled_at(self) -> datetime | None:
+        query = "SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1"
+        return next(iter(list(self._read(query, (), _to_date))), None)
+
+    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+        values = (
+            *(sample.id, person_id, _from_vector(sample.vector), _from_text(sample.source_path)),
+            *(sample.image_sha256, *(sample.box_px or (None,) * 4), sample.det_score, sample.quality),
+            _from_date(sample.created_at),
+        )
+        # The cast lets the undecodable bytes of a file name into a text column.
+        self._run("INSERT INTO sample VALUES (?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def move_samples(self, source_id: int, target_id: int) -> None:
+        self._run("UPDATE sample SET person_id = ? WHERE person_id = ?", (target_id, source_id))
+
+    def delete_samples(self, sample_ids: Collection[int]) -> None:
+        self._owe_scrub()
+        for sample_id in sample_ids:
+            self._run("DELETE FROM sample WHERE id = ?", (sample_id,))
+
+    def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
+        self._owe_scrub()
+        for sample_id, vector in vectors.items():
+            self._run("UPDATE sample SET embedding = ? WHERE id = ?", (_from_vector(vector), sample_id))
+
+    def thresholds(self) -> list[StoredThreshold]:
+        query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
+        return list(self._read(query, (), _to_threshold))
+
+    def put_threshold(self, threshold: StoredThreshold) -> None:
+        values = (
+            threshold.far,
+            threshold.threshold,
+            _from_text(threshold.source),
+            _from_date(threshold.created_at),
+        )
+        self._run("INSERT OR REPLACE INTO threshold VALUES (?, ?, CAST(? AS TEXT), ?)", values)
+
+    def delete_thresholds(self) -> None:
+        self._run("DELETE FROM threshold")
+
+    def _person(self, condition: str, value: int | str) -> Person | None:
+        query = f"SELECT {_PERSON_COLUMNS} FROM person WHERE {condition}"
+        return next(iter(list(self._read(query, (value,), _to_person))), None)
+
+    def _owe_scrub(self) -> None:
+        self.set_setting(_SCRUB_OWED, secrets.token_hex(8))
+
+    def _run(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        with translated_errors(self._path):
+            return self._connection.execute(statement, values)
+
+    def _row(self, query: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        with translated_errors(self._path):
+            row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
+            return row
+
+    def _read(
+        self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]
+    ) -> Iterator[Record]:
+        with translated_errors(self._path):
+            for row in self._connection.execute(query, values):
+                try:
+                    record = convert(row)
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise GalleryError(f"{self._path} is damaged ({error}); import an export") from error
+                yield record
+
+
+def open_sqlite_store(path: Path, *, create: bool, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqliteStore:
+    """The store at `path`, made first where it is missing and `create` allows it. Errors as in `connect`."""
+    store = SqliteStore(connect(path, create=create, busy_timeout_s=busy_timeout_s), path)
+    try:
+        store.scrub()  # something is left where a process was killed, or a reader stood in the way
+    except GalleryError as error:
+        logger.warning("%s", error)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _to_person(row: tuple[Any, ...]) -> Person:
+    person_id, name, metadata, created_at = row
+    return Person(person_id, name, dict(json.loads(metadata)), datetime.fromisoformat(created_at))
+
+
+def _to_sample(row: tuple[Any, ...]) -> FaceSample:
+    (
+        sample_id,
+        person_id,
+        blob,
+        model_id,
+        source_path,
+        image_sha256,
+        *box_px,
+        det_score,
+        quality,
+        created_at,
+    ) = row
+    x_min, y_min, x_max, y_max = box_px
+    return FaceSample(
+        id=sample_id,
+        person_id=person_id,
+        vector=np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False),
+        model_id=model_id,
+        source_path=source_path,
+        image_sha256=image_sha256,
+        box_px=None if x_min is None else (x_min, y_min, x_max, y_max),
+        det_score=det_score,
+        quality=quality,
+        created_at=datetime.fromisoformat(created_at),
+    )
+
+
+def _to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
+    far, threshold, source, created_at = row
+    return StoredThreshold(far, threshold, source, datetime.fromisoformat(created_at))
+
+
+def _to_date(row: tuple[Any, ...]) -> datetime:
+    return datetime.fromisoformat(row[0])
+
+
+def _from_vector(vector: FloatArray) -> bytes:
+    return vector.astype("<f4", copy=False).tobytes()
+
+
+def _from_text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _from_date(date: datetime) -> str:
+    return date.astimezone(UTC).isoformat(timespec="microseconds")  # one width, so that text sorts by time

@@ -1,0 +1,207 @@
+"""Open a gallery's SQLite file: recognise it, bring its schema up to date, keep it to its owner."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from lightface.errors import GalleryError, OutputError
+
+APPLICATION_ID: Final = 0x4C464741  # "LFGA", in the file's header: tells a gallery from other SQLite files
+
+# Step n takes a file from schema version n to n + 1. A released step is never edited, only followed.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        """CREATE TABLE person (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, for reports outlive the person
+            name TEXT NOT NULL,
+            name_key TEXT NOT NULL UNIQUE,
+            metadata TEXT NOT NULL,  -- a JSON object
+            created_at TEXT NOT NULL  -- ISO 8601, UTC
+        ) STRICT""",
+        """CREATE TABLE sample (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            person_id INTEGER NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+            embedding BLOB NOT NULL CHECK (length(embedding) > 0),  -- float32, little-endian
+            source_path TEXT NOT NULL,
+            image_sha256 TEXT NOT NULL,
+            x_min REAL, y_min REAL, x_max REAL, y_max REAL,
+            det_score REAL,
+            quality REAL,
+            created_at TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX sample_person ON sample (person_id)",
+        "CREATE INDEX sample_image ON sample (image_sha256)",
+        """CREATE TABLE threshold (
+            far REAL PRIMARY KEY,
+            threshold REAL NOT NULL,
+            source TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT""",
+    ),
+)
+
+
+def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection to the gallery at `path`, which is created where `create` allows it.
+
+    Raises GalleryError for a missing file, one that is no gallery or one of a newer lightface, and
+    OutputError where the place cannot be written.
+    """
+    if path.is_dir():
+        raise GalleryError(f"{path} is a folder; name the gallery file in it")
+    if not path.exists():
+        if not create:
+            raise GalleryError(f"there is no gallery at {path}; enroll somebody first, or name another file")
+        _create_private_file(path)
+    _keep_to_owner(path)
+    with translated_errors(path):
+        # mode=rw: SQLite itself would create a missing file with the permissions of the umask.
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_timeout_s, isolation_level=None
+        )
+        try:
+            _prepare(connection, path, create=create, busy_timeout_s=busy_timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into a GalleryError or OutputError with the remedy."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
+        match code:
+            case sqlite3.SQLITE_FULL:
+                raise OutputError(f"no room left for {path}; nothing was changed, free some space") from error
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+                raise OutputError(
+                    f"{path} cannot be written ({error}); make the file and its folder writable"
+                ) from error
+            case sqlite3.SQLITE_IOERR:
+                raise OutputError(
+                    f"{path} could not be read or written ({error}); nothing was changed, check the disk"
+                ) from error
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                raise GalleryError(
+                    f"{path} is held by another process; try again when that has finished"
+                ) from error
+            case sqlite3.SQLITE_NOTADB:
+                raise GalleryError(f"{path} is not a gallery (no SQLite file); name another file") from error
+            case sqlite3.SQLITE_CORRUPT:
+                raise GalleryError(
+                    f"{path} is damaged ({error}); import the last export into a new one"
+                ) from error
+            case _:
+                raise GalleryError(f"{path} could not be used as a gallery: {error}") from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Commit what happens inside, or roll it back on any exception, Ctrl-C included."""
+    try:
+        # IMMEDIATE takes the write lock before the first read. A reader that turns writer would fail at once
+        # with 'database is locked' where another wrote in between, whatever the timeout.
+        connection.execute(begin)
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _create_private_file(path: Path) -> None:
+    """An empty file that only its owner may read, from its first moment; -wal and -shm inherit its mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # another process was faster
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be created ({error.strerror}); choose another folder") from error
+
+
+def _keep_to_owner(path: Path) -> None:
+    """Take a gallery's file away from group and others, as after a careless copy."""
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with suppress(FileNotFoundError, PermissionError):  # no such file, or not ours to change
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, busy_timeout_s: float) -> None:
+    connection.text_factory = _decode_text
+    _check_identity(connection, path, create=create)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # deleted faces are overwritten with zeros
+    connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM would copy the faces into the temporary folder
+    connection.execute("PRAGMA synchronous = FULL")  # what was enrolled survives a power cut
+    _migrate(connection)
+    _use_write_ahead_log(connection, busy_timeout_s)
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    """Raise GalleryError unless the file is a gallery that this version knows, or empty and to become one."""
+    with transaction(connection, "BEGIN"):  # another process may be creating the gallery at this moment
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        table_count = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application_id == APPLICATION_ID:
+        if version > len(MIGRATIONS):
+            raise GalleryError(
+                f"{path} was written by a newer lightface (schema {version}, known is {len(MIGRATIONS)}); "
+                "upgrade lightface"
+            )
+    elif application_id or version or table_count:
+        raise GalleryError(f"{path} is another application's database, not a gallery; name another file")
+    elif not create:
+        raise GalleryError(f"the gallery at {path} is empty; enroll somebody first, or name another file")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Run the outstanding migrations, all or none."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
+        return
+    with transaction(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[
+            0
+        ]  # another process may have been faster
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if version == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            now = datetime.now(UTC).isoformat()
+            connection.execute("INSERT INTO setting VALUES ('created_at', ?)", (now,))
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
+    """Switch to WAL, in which readers do not wait for writers. The file remembers it."""
+    deadline = time.monotonic() + busy_timeout_s
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Here SQLite does not wait for its busy timeout.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _decode_text(data: bytes) -> str:
+    """Text as UTF-8; the bytes of undecodable file names become what `os.fsdecode` makes of them."""
+    return data.decode("utf-8", "surrogateescape")

@@ -1,0 +1,112 @@
+"""What a `Gallery` asks of the place where it keeps its records. Rules live in the gallery, none here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from lightface.faces import FloatArray
+from lightface.gallery.records import FaceSample, IntArray, Person, StoredThreshold
+
+
+class GalleryStore(Protocol):
+    """Tables of settings, people, samples and thresholds.
+
+    Every method raises GalleryError or OutputError with one clear line where the store fails. Methods that
+    change anything are called inside `writing()`.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the records are, for messages; holds no secret."""
+
+    def close(self) -> None:
+        """Give up the connection."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """One unchanging view for all reads inside."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """All changes inside or none, and no other writer from the first read on."""
+
+    def version(self) -> Hashable:
+        """A value that differs once the contents were changed, here or by another process."""
+
+    def size_bytes(self) -> int:
+        """Room that the records take on disk."""
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted, wherever the store has kept a copy of it."""
+
+    def setting(self, name: str) -> str | None:
+        """A setting's value, None where it was never set."""
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Set or overwrite a setting."""
+
+    def people(self) -> list[Person]:
+        """Everybody, by id."""
+
+    def person_by_id(self, person_id: int) -> Person | None:
+        """The person of that id."""
+
+    def person_by_key(self, key: str) -> Person | None:
+        """The person whose name has that `name_key`."""
+
+    def insert_person(
+        self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
+    ) -> Person:
+        """Add a person, under the next free id where none is given."""
+
+    def update_person(self, person: Person) -> None:
+        """Overwrite name and metadata of the person of that id."""
+
+    def delete_person(self, person_id: int) -> None:
+        """Delete a person with all samples."""
+
+    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
+        """The samples of one person or of everybody, by person id and then by id."""
+
+    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
+        """The samples taken from one image, by id."""
+
+    def sample_ids(self) -> set[int]:
+        """The ids of all samples."""
+
+    def sample_counts(self) -> dict[int, int]:
+        """Number of samples by person id, for everybody."""
+
+    def vectors(self) -> tuple[FloatArray, IntArray]:
+        """All embeddings (S, D) and their person ids (S,), in the order of `samples()`."""
+
+    def embedding_size(self) -> int | None:
+        """D, or None where there is no sample."""
+
+    def created_at(self) -> datetime:
+        """When the store was made."""
+
+    def last_enrolled_at(self) -> datetime | None:
+        """The date of the youngest sample."""
+
+    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+        """Add a sample to a person, under its own id if it has one."""
+
+    def move_samples(self, source_id: int, target_id: int) -> None:
+        """Give all samples of one person to another."""
+
+    def delete_samples(self, sample_ids: Collection[int]) -> None:
+        """Delete samples."""
+
+    def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
+        """Overwrite the embeddings of samples, by sample id."""
+
+    def thresholds(self) -> list[StoredThreshold]:
+        """Thresholds by falling false-accept rate."""
+
+    def put_threshold(self, threshold: StoredThreshold) -> None:
+        """Set or overwrite the threshold of a false-accept rate."""
+
+    def delete_thresholds(self) -> None:
+        """Forget all thresholds."""

@@ -55,11 +55,12 @@ def join(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
-def place_windows(windows: IndexArray, scales: npt.NDArray[np.float64]) -> FloatArray:
+def place_windows(windows: IndexArray, scales: FloatArray) -> FloatArray:
     """The (N, 4) boxes of P-Net's windows, (N, 2) row and column, found on levels of `scales` (N,)."""
-    start = windows[:, ::-1] * STRIDE_PX + 1
-    boxes = np.floor(np.hstack([start, start + WINDOW_PX - 1]) / scales[:, None])
-    return boxes.astype(np.float32)
+    start = (windows[:, ::-1] * STRIDE_PX + 1).astype(np.float32)
+    # In single precision, as in facenet-pytorch: many quotients lie on whole pixels, where `floor` jumps.
+    boxes: FloatArray = np.floor(np.hstack([start, start + (WINDOW_PX - 1)]) / scales[:, None])
+    return boxes
 
 
 def suppress_overlapping(candidates: Candidates, groups: IndexArray, *, max_overlap: float) -> IndexArray:

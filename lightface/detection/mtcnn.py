@@ -133,9 +133,9 @@ class MtcnnDetector:
                 render_levels(tables, group), threshold=self.settings.propose_threshold
             )
             level_index = windows[:, 0]
-            boxes = place_windows(windows[:, 1:], np.array([level.scale for level in group])[level_index])
+            scales = np.array([level.scale for level in group], np.float32)[level_index]
             image_index = np.array([level.image_index for level in group])[level_index]
-            candidates = Candidates(boxes, scores, image_index)
+            candidates = Candidates(place_windows(windows[:, 1:], scales), scores, image_index)
             kept = suppress_overlapping(candidates, level_index, max_overlap=0.5)
             found.append(candidates.take(kept))
             found_offsets.append(offsets[kept])

@@ -78,7 +78,7 @@ def accept_aligned(image_rgb: ByteArray, frame: Frame = Frame()) -> AlignedFace:
     height, width = image_rgb.shape[:2]
     if height != width:
         raise LowQualityError(
-            f"an aligned crop is square, and this is {width}x{height}; let lightface align it"
+            f"an aligned crop is square, this is {width}x{height}; let lightface align it"
         )
     size = frame.size_px
     if height == size + 2 * _TRAINING_MARGIN_PX:

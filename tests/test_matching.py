@@ -26,7 +26,8 @@ from lightface.matching import (
 
 def unit_rows(*rows: tuple[float, ...]) -> FloatArray:
     values = np.array(rows, dtype=np.float64)
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    unit: FloatArray = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 AXES = unit_rows((1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -108,10 +109,10 @@ class TestDecide:
         assert decide(0.4999, bands) is Status.UNKNOWN
 
     def test_a_float32_similarity_is_not_rounded_up_to_the_threshold(self) -> None:
-        just_below = np.float32(0.7)  # 0.699999988...
-        assert not is_same(just_below, 0.7)
-        assert is_same(just_below, float(just_below))
-        assert assign_people(np.array([[just_below]]), 0.7) == [None]
+        scores = np.array([[0.7]], dtype=np.float32)  # 0.699999988...
+        assert not is_same(scores[0, 0], 0.7)
+        assert is_same(scores[0, 0], float(scores[0, 0]))
+        assert assign_people(scores, 0.7) == [None]
 
     def test_nan_is_unknown(self) -> None:
         assert decide(float("nan"), DecisionBands(-1.0)) is Status.UNKNOWN

@@ -310,7 +310,7 @@ class TestRefusals:
         with pytest.raises(LightfaceError, match="as many true or false labels"):
             equal_error_rate(np.array([0.1, 0.2]), np.array([True]))
         with pytest.raises(LightfaceError, match="as many true or false labels"):
-            equal_error_rate(np.array([0.1, 0.2]), np.array([1, 0]))  # type: ignore[arg-type]
+            equal_error_rate(np.array([0.1, 0.2]), np.array([1, 0]))
 
     def test_threshold_of_no_impostors(self) -> None:
         with pytest.raises(LightfaceError, match="no impostor pairs"):

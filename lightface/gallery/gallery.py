@@ -166,7 +166,8 @@ class Gallery:
             person = rules.find_or_add_person(self._store, name, metadata or {}, datetime.now(UTC))
             for sample in samples:
                 rules.add_sample(self._store, person, sample)
-        self._store.scrub()  # metadata that were overwritten
+        if metadata:
+            self._store.scrub()  # values that were overwritten
         return person
 
     def remove_person(self, person: str | int) -> Person:
@@ -275,7 +276,7 @@ class Gallery:
         with self._store.writing():
             self.check_model()
             summary = rules.import_records(self._store, read_export(path))
-        self._store.scrub()  # metadata that were overwritten
+        self._store.scrub()  # metadata that were joined
         return summary
 
     def _read_matrix(self) -> GalleryMatrix:

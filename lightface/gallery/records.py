@@ -51,12 +51,16 @@ class FaceSample:
 
 @dataclass(frozen=True, slots=True)
 class StoredThreshold:
-    """A decision threshold measured for this gallery and its model."""
+    """A decision threshold measured for this gallery and its model. GalleryError for impossible numbers."""
 
     far: float  # the false-accept rate asked for, between 0 and 1
     threshold: float  # cosine
     source: str  # what it was measured on
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        if not 0 < self.far < 1 or not math.isfinite(self.threshold):
+            raise GalleryError(f"no threshold to keep: {self.threshold} at a false-accept rate of {self.far}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,10 +99,11 @@ class ImportSummary:
 def normalize_name(name: str) -> str:
     """A name as it is stored: NFC, without blanks around it. GalleryError for one that cannot be shown."""
     normalized = unicodedata.normalize("NFC", name).strip()
-    if not normalized:
+    categories = {unicodedata.category(character) for character in normalized}
+    if not any(category[0] in "LMNPS" for category in categories):  # nor are invisible characters a name
         raise GalleryError("a person's name is empty; give at least one letter")
     # Line breaks and control characters would break every report, lone surrogates every encoding.
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in normalized):
+    if categories & {"Cc", "Cs", "Zl", "Zp"}:
         raise GalleryError(f"the name {normalized!a} holds characters that cannot be printed; rename it")
     return normalized
 

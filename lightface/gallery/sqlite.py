@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 import sqlite3
+from array import array
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -14,14 +14,12 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from lightface.errors import GalleryError
+from lightface.errors import GalleryError, OutputError
 from lightface.faces import FloatArray
 from lightface.gallery.records import FaceSample, IntArray, Person, StoredThreshold, name_key
 from lightface.gallery.sqlite_file import connect, transaction, translated_errors
 
 Record = TypeVar("Record")
-
-logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S: Final = 60.0  # how long to wait for other processes
 
@@ -73,15 +71,17 @@ class SqliteStore:
         token = self.setting(_SCRUB_OWED)
         if token is None:
             return
-        self._run("VACUUM")  # drops the pages that secure_delete has zeroed, and any slack inside the others
-        busy, *_ = self._row("PRAGMA wal_checkpoint(TRUNCATE)") or (1,)
-        if busy:
+        try:
+            self._run("VACUUM")  # drops the pages that secure_delete has zeroed, and slack inside the others
+            busy, *_ = self._row("PRAGMA wal_checkpoint(TRUNCATE)") or (1,)
+            if busy:
+                raise GalleryError(f"{self._path}-wal is being read by another process")
+            with self.writing():  # by its token, for another process may have deleted more by now
+                self._run("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
+        except (GalleryError, OutputError) as error:
             raise GalleryError(
-                f"deleted, but traces are left in {self._path}-wal while another process reads the gallery; "
-                "they go when the gallery is next opened"
-            )
-        with self.writing():  # not the token of a deletion that came in between
-            self._run("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
+                f"deleted, but traces stay until the gallery is next opened: {error}"
+            ) from error
 
     def setting(self, name: str) -> str | None:
         row = self._row("SELECT value FROM setting WHERE name = ?", (name,))
@@ -139,21 +139,24 @@ class SqliteStore:
         return dict(self._read(query, (), tuple))
 
     def vectors(self) -> tuple[FloatArray, IntArray]:
-        rows = list(self._read("SELECT person_id, embedding FROM sample ORDER BY person_id, id", (), tuple))
-        person_ids = np.array([person_id for person_id, _ in rows], dtype=np.int64)
-        values = np.frombuffer(b"".join(blob for _, blob in rows), dtype="<f4")
-        sizes = {len(blob) for _, blob in rows}
+        person_ids, values, sizes = array("q"), bytearray(), set()
+        query = "SELECT person_id, embedding FROM sample ORDER BY person_id, id"
+        for person_id, blob in self._read(query, (), tuple):
+            person_ids.append(person_id)
+            values += blob  # one growing buffer: a list of rows would take the memory twice
+            sizes.add(len(blob))
         if len(sizes) > 1 or any(size % 4 for size in sizes):
             raise GalleryError(f"{self._path} is damaged (embeddings of different sizes); import an export")
-        return values.reshape(len(rows), -1 if rows else 0).astype(np.float32, copy=False), person_ids
+        vectors = np.frombuffer(values, dtype="<f4").reshape(len(person_ids), -1 if sizes else 0)
+        return vectors.astype(np.float32, copy=False), np.array(person_ids, dtype=np.int64)
 
     def embedding_size(self) -> int | None:
         row = self._row("SELECT length(embedding) / 4 FROM sample LIMIT 1")
         return None if row is None else int(row[0])
 
     def created_at(self) -> datetime:
-        query = "SELECT value FROM setting WHERE name = 'created_at'"
-        return next(iter(list(self._read(query, (), _to_date))))
+        (date,) = self._read("SELECT value FROM setting WHERE name = 'created_at'", (), _to_date)
+        return date
 
     def last_enrolled_at(self) -> datetime | None:
         query = "SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1"
@@ -229,9 +232,9 @@ def open_sqlite_store(path: Path, *, create: bool, busy_timeout_s: float = BUSY_
     """The store at `path`, made first where it is missing and `create` allows it. Errors as in `connect`."""
     store = SqliteStore(connect(path, create=create, busy_timeout_s=busy_timeout_s), path)
     try:
-        store.scrub()  # something is left where a process was killed, or a reader stood in the way
-    except GalleryError as error:
-        logger.warning("%s", error)
+        if store.setting(_SCRUB_OWED) is not None:  # a process was killed, or a reader stood in the way
+            with suppress(GalleryError):  # whoever is still in the way, the next opening tries again
+                store.scrub()
     except BaseException:
         store.close()
         raise

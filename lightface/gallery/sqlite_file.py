@@ -56,13 +56,10 @@ def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Conne
     Raises GalleryError for a missing file, one that is no gallery or one of a newer lightface, and
     OutputError where the place cannot be written.
     """
-    if path.is_dir():
-        raise GalleryError(f"{path} is a folder; name the gallery file in it")
-    if not path.exists():
-        if not create:
-            raise GalleryError(f"there is no gallery at {path}; enroll somebody first, or name another file")
-        _create_private_file(path)
-    _keep_to_owner(path)
+    try:
+        _make_ready(path, create=create)
+    except (OSError, ValueError) as error:  # ValueError: no path at all, with a NUL in it
+        raise OutputError(f"{path} cannot be opened ({error}); choose another place") from error
     with translated_errors(path):
         # mode=rw: SQLite itself would create a missing file with the permissions of the umask.
         connection = sqlite3.connect(
@@ -123,19 +120,17 @@ def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") 
         raise
 
 
-def _create_private_file(path: Path) -> None:
-    """An empty file that only its owner may read, from its first moment; -wal and -shm inherit its mode."""
-    try:
+def _make_ready(path: Path, *, create: bool) -> None:
+    """See to a file at `path` that only its owner may read; -wal and -shm take their mode from it."""
+    if path.is_dir():
+        raise GalleryError(f"{path} is a folder; name the gallery file in it")
+    if not path.exists():
+        if not create:
+            raise GalleryError(f"there is no gallery at {path}; enroll somebody first, or name another file")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):  # another process was faster
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise OutputError(f"{path} cannot be created ({error.strerror}); choose another folder") from error
-
-
-def _keep_to_owner(path: Path) -> None:
-    """Take a gallery's file away from group and others, as after a careless copy."""
-    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):  # as after a careless copy
         with suppress(FileNotFoundError, PermissionError):  # no such file, or not ours to change
             if stat.S_IMODE(file.stat().st_mode) & 0o077:
                 file.chmod(0o600)
@@ -190,16 +185,16 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
-    """Switch to WAL, in which readers do not wait for writers. The file remembers it."""
+    """Switch to WAL, in which readers do not wait for writers, on file systems that are capable of it."""
     deadline = time.monotonic() + busy_timeout_s
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+    while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            # Here SQLite does not wait for its busy timeout.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            return
+        except sqlite3.OperationalError as error:  # here SQLite does not wait for its busy timeout
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+        time.sleep(0.01)
 
 
 def _decode_text(data: bytes) -> str:

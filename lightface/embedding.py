@@ -1,0 +1,132 @@
+"""Aligned faces -> unit vectors, on the device and in the precision that this machine offers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightface.errors import DeviceError
+from lightface.faces import AlignedFace, FloatArray, Frame, InputContract
+from lightface.models.registry import WeightsRecord
+from lightface.models.weights import LoadedModel
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+# ITU-R BT.601, the weights behind OpenCV's and Pillow's grey.
+_GREY_OF_RGB = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+class Embedder:
+    """Turns aligned faces into embeddings of unit length.
+
+    `device`: auto (cuda, then mps, then cpu), or one of them, "cuda:1" included. `precision`: fp32, bf16, fp16 or
+    auto, which is fp32 on the CPU and on mps, and fp16 on cuda. `flip` adds the embedding of the mirror image before
+    scaling to unit length; it doubles the work and makes embeddings of another `model_id`.
+    DeviceError when the device or precision is not to be had.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        flip: bool = False,
+        batch_size: int = 64,
+    ) -> None:
+        self.record: WeightsRecord = model.record
+        self.device = resolve_device(device)
+        self.precision = _resolve_precision(precision, self.device)
+        self.flip = flip
+        self.batch_size = batch_size
+        # A copy, since moving a module changes it for everybody who holds it.
+        self._network = copy.deepcopy(model.network).to(self.device)
+        self._network.to(memory_format=torch.channels_last)
+
+    @property
+    def model_id(self) -> str:
+        """Embeddings are comparable where this is equal."""
+        return f"{self.record.model_id}{'+flip' if self.flip else ''}"
+
+    @property
+    def frame(self) -> Frame:
+        """Where the network wants the face."""
+        return self.record.contract.frame
+
+    def embed(self, faces: Sequence[AlignedFace]) -> FloatArray:
+        """(N, 256) float32 rows of unit length, in the order of the faces; (0, 256) for none."""
+        if not faces:
+            return np.zeros((0, self.record.embedding_size), np.float32)
+        parts = [
+            self._embed_batch(faces[start : start + self.batch_size]) for start in range(0, len(faces), self.batch_size)
+        ]
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _embed_batch(self, faces: Sequence[AlignedFace]) -> FloatArray:
+        images = torch.from_numpy(to_network_input(faces, self.record.contract)).to(self.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            embeddings: Tensor = self._network(images).float()
+            if self.flip:
+                embeddings = embeddings + self._network(images.flip(-1)).float()
+        rows: FloatArray = F.normalize(embeddings).cpu().numpy()
+        return rows
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.precision == "fp32":
+            return nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype=dtype)
+
+
+def to_network_input(faces: Sequence[AlignedFace], contract: InputContract) -> FloatArray:
+    """(N, C, size, size) float32 in the channels, order and scale of the contract.
+
+    ValueError when a face was aligned into another frame: its embedding would be wrong without a sign of it.
+    """
+    for face in faces:
+        if face.frame != contract.frame:
+            raise ValueError(f"a face aligned into {face.frame} was given to weights for {contract.frame}")
+    pixels = np.stack([face.pixels for face in faces])
+    if contract.order == "grey":
+        # Rounded, as the training crops were stored in whole grey levels.
+        channels = np.rint(pixels @ _GREY_OF_RGB)[:, None]
+    else:
+        ordered = pixels if contract.order == "rgb" else pixels[..., ::-1]
+        channels = ordered.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(channels, dtype=np.float32) * np.float32(contract.scale)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a name stands for on this machine; DeviceError when it is not there."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}") from error
+    count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type)
+    if count is None:
+        raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
+    if (device.index or 0) >= count:
+        raise DeviceError(f"device {name!r} is not available on this machine; use --device cpu or auto")
+    return device
+
+
+def _resolve_precision(name: str, device: torch.device) -> str:
+    if name not in PRECISIONS:
+        raise DeviceError(f"unknown precision {name!r}; choose from {', '.join(PRECISIONS)}")
+    if name == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise DeviceError("fp16 on the CPU is slow and inexact; use --precision bf16 or fp32")
+    return name

@@ -1,0 +1,163 @@
+"""The registry of weights: what each file is, what it expects and what it was measured to do.
+
+Two TOML files of one form: the one shipped with lightface and the one in the user's data folder, which
+`models import` writes. Reading them needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import tomli_w
+
+from lightface.errors import ChecksumError, OutputError, WeightsError
+from lightface.faces import Frame, InputContract
+
+DEFAULT_WEIGHTS = "lightcnn9"
+_REGISTRY_FILE = "registry.toml"
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRecord:
+    """One weights file."""
+
+    name: str
+    architecture: str  # a key of `lightface.models.lightcnn.ARCHITECTURES`
+    pooling: str
+    padding: str
+    file: Path  # safetensors
+    sha256: str  # hexadecimal, of the file's bytes
+    contract: InputContract = InputContract()
+    embedding_size: int = 256
+    licence: str = ""
+    training_data: str = ""
+    card: str = ""  # file name of the model card beside the weights; "" for none
+    accuracy: Mapping[str, float] = field(default_factory=dict)  # what was measured -> figure
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # FAR, as "1e-3" -> cosine
+
+    @property
+    def model_id(self) -> str:
+        """Name and checksum prefix: embeddings are comparable where this is equal."""
+        return f"{self.name}-{self.sha256[:12]}"
+
+    def read_card(self) -> str:
+        """The model card (Markdown), or "" where there is none."""
+        return (self.file.parent / self.card).read_text(encoding="utf-8") if self.card else ""
+
+
+def list_weights() -> list[WeightsRecord]:
+    """Every record, the shipped ones first. WeightsError where a registry file is damaged."""
+    records = _read_registry(shipped_folder())
+    shipped_names = {record.name for record in records}
+    imported = _read_registry(imported_folder())
+    return records + [record for record in imported if record.name not in shipped_names]
+
+
+def find_weights(name: str) -> WeightsRecord:
+    """The record of that name; WeightsError lists the known names."""
+    records = list_weights()
+    for record in records:
+        if record.name == name:
+            return record
+    known = ", ".join(record.name for record in records) or "none"
+    raise WeightsError(f"unknown weights {name!r}; choose from: {known}, or add a checkpoint with 'models import'")
+
+
+def verify_weights(record: WeightsRecord) -> None:
+    """ChecksumError when the file's bytes are not those of the record; WeightsError when it cannot be read."""
+    try:
+        with record.file.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {record.file}: {error.strerror or error}") from error
+    if actual != record.sha256:
+        raise ChecksumError(
+            f"{record.file} is not the file that was registered as {record.name!r} "
+            f"(SHA-256 {actual[:12]}..., expected {record.sha256[:12]}...); restore or import it again"
+        )
+
+
+def check_new_name(name: str) -> None:
+    """WeightsError unless `name` is well-formed and free."""
+    if not _NAME_PATTERN.fullmatch(name):
+        raise WeightsError(f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64)")
+    if any(record.name == name for record in list_weights()):
+        raise WeightsError(f"weights named {name!r} exist already; choose another name with --name")
+
+
+def register_weights(record: WeightsRecord, folder: Path) -> None:
+    """Add the record to the registry of `folder`, or replace the one of its name. OutputError when that fails."""
+    records = [known for known in _read_registry(folder) if known.name != record.name]
+    tables = {known.name: _to_table(known) for known in [*records, record]}
+    write_private(folder / _REGISTRY_FILE, tomli_w.dumps(tables).encode())
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a whole file, readable by its owner alone, or leave the old one untouched."""
+    temporary = ""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def shipped_folder() -> Path:
+    """`weights/` of the checkout, or its copy in an installed package."""
+    package = Path(__file__).parents[1]
+    installed = package / "shipped_weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def imported_folder() -> Path:
+    """Where `models import` puts weights: the user's data folder."""
+    return platformdirs.user_data_path("lightface") / "models"
+
+
+def _read_registry(folder: Path) -> list[WeightsRecord]:
+    path = folder / _REGISTRY_FILE
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(f"cannot read the registry of weights {path}: {error}") from error
+    return [_from_table(name, table, path) for name, table in tables.items()]
+
+
+def _to_table(record: WeightsRecord) -> dict[str, Any]:
+    table = asdict(replace(record, file=Path(record.file.name)))
+    table["file"] = str(table["file"])
+    del table["name"]
+    return {key: value for key, value in table.items() if value not in ("", {})}
+
+
+def _from_table(name: str, table: Any, path: Path) -> WeightsRecord:
+    """Strict: a missing or unknown key is an error, since a wrong frame or order silently costs accuracy."""
+    try:
+        unknown = table.keys() - {known.name for known in fields(WeightsRecord)}
+        if unknown:
+            raise WeightsError(f"{path}: unknown key {sorted(unknown)[0]!r} in [{name}]")
+        contract = dict(table["contract"])
+        contract["frame"] = Frame(**contract["frame"])
+        settled = {"name": name, "file": path.parent / Path(table["file"]).name, "contract": InputContract(**contract)}
+        return WeightsRecord(**{**table, **settled})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: the record [{name}] is damaged ({error})") from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lightface.errors import ConfigError
 from lightface.models.layers import MFM, Group, Padding, Pool, Pooling, ResBlock, conv_mfm, linear_mfm
 
 EMBEDDING_SIZE = 256
@@ -83,7 +84,10 @@ class LightCNN(nn.Module):
         with torch.no_grad():
             was_training = self.training
             self.eval()
-            maps = self.extract_maps(torch.zeros(1, in_channels, INPUT_SIZE_PX, INPUT_SIZE_PX))
+            try:
+                maps = self.extract_maps(torch.zeros(1, in_channels, INPUT_SIZE_PX, INPUT_SIZE_PX))
+            except RuntimeError as error:  # torch's word for a kernel larger than its map
+                raise ConfigError("this network's maps vanish without padding; use padding same or full") from error
             self.train(was_training)
         self.fc_in_size = (maps.shape[-2], maps.shape[-1])
         return maps[0].numel()
@@ -190,8 +194,8 @@ class LightCNNV4(LightCNN):
 def build_lightcnn(architecture: str, structure: Structure | None = None) -> LightCNN:
     """A network with fresh weights, in training mode.
 
-    `architecture` is a key of `ARCHITECTURES`; KeyError for another. Every MFM filter starts with variance 1/fan_in,
-    which keeps the second moment through the maximum of two.
+    `architecture` is a key of `ARCHITECTURES`; KeyError for another. ConfigError when padding "valid" leaves no map.
+    Every MFM filter starts with variance 1/fan_in, which keeps the second moment through the maximum of two.
     """
     found = ARCHITECTURES[architecture]
     structure = structure or Structure()

@@ -1,0 +1,57 @@
+"""Fixtures shared by the tests: two public-domain portraits, research photographs where present, one detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightface.detection import MtcnnDetector
+from lightface.faces import ByteArray
+
+PHOTOS = Path(__file__).parents[1].parent / "shared" / "photos"
+
+
+@pytest.fixture(scope="session")
+def grace_hopper_path() -> Path:
+    """Rear Admiral Grace Hopper, 512x600, from matplotlib's sample data."""
+    cbook = pytest.importorskip("matplotlib.cbook")
+    return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+@pytest.fixture(scope="session")
+def grace_hopper_rgb(grace_hopper_path: Path) -> ByteArray:
+    from lightface.images import load_photo
+
+    return load_photo(grace_hopper_path).image_rgb
+
+
+@pytest.fixture(scope="session")
+def astronaut_rgb() -> ByteArray:
+    """Eileen Collins, 512x512, from scikit-image."""
+    data = pytest.importorskip("skimage.data")
+    return np.asarray(data.astronaut(), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photo_paths() -> list[Path]:
+    """The research photographs beside a maintainer's checkout; they are not part of the project."""
+    paths = sorted(PHOTOS.rglob("*.jpg"))
+    if not paths:
+        pytest.skip(f"no research photographs in {PHOTOS}")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def detector() -> MtcnnDetector:
+    return MtcnnDetector()
+
+
+@pytest.fixture(autouse=True)
+def user_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a home of its own, so that none reads or changes the maintainer's galleries and models."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    return home

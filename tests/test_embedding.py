@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lightface.embedding import Embedder, resolve_device, to_network_input
+from lightface.errors import DeviceError
+from lightface.faces import AlignedFace, Frame, InputContract
+from lightface.models.weights import LoadedModel, load_model
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[AlignedFace]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (64, 16, 16, 3), np.uint8)
+    return [AlignedFace(np.kron(pixels, np.ones((8, 8, 1), np.uint8)), Frame(), None) for pixels in coarse]
+
+
+def test_rows_have_unit_length_and_keep_the_order(model: LoadedModel, faces: list[AlignedFace]) -> None:
+    embedder = Embedder(model, device="cpu")
+    rows = embedder.embed(faces[:3])
+    assert rows.shape == (3, 256) and rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(embedder.embed(faces[2::-1]), rows[::-1], atol=1e-5)
+
+
+def test_no_faces_are_no_rows(model: LoadedModel) -> None:
+    assert Embedder(model, device="cpu").embed([]).shape == (0, 256)
+
+
+def test_the_size_of_the_batch_does_not_matter(model: LoadedModel, faces: list[AlignedFace]) -> None:
+    alone = Embedder(model, device="cpu", precision="fp32", batch_size=1).embed(faces)
+    together = Embedder(model, device="cpu", precision="fp32", batch_size=64).embed(faces)
+    assert (alone * together).sum(1).min() >= 0.99999
+
+
+def test_bf16_stays_near_fp32(model: LoadedModel, faces: list[AlignedFace]) -> None:
+    exact = Embedder(model, device="cpu", precision="fp32").embed(faces)
+    rough = Embedder(model, device="cpu", precision="bf16").embed(faces)
+    assert (exact * rough).sum(1).min() >= 0.999
+
+
+def test_flip_averaging_makes_mirror_images_equal(model: LoadedModel, faces: list[AlignedFace]) -> None:
+    mirrored = AlignedFace(np.ascontiguousarray(faces[0].pixels[:, ::-1]), Frame(), None)
+    plain, averaged = Embedder(model, device="cpu"), Embedder(model, device="cpu", flip=True)
+    assert averaged.model_id == plain.model_id + "+flip"
+    rows = averaged.embed([faces[0], mirrored])
+    assert rows[0] @ rows[1] > 0.99999
+    rows = plain.embed([faces[0], mirrored])
+    assert rows[0] @ rows[1] < 0.999
+
+
+def test_the_contract_sets_channels_order_and_scale() -> None:
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    pixels[..., 0] = 255  # red
+    face = AlignedFace(pixels, Frame(), None)
+    grey = to_network_input([face], InputContract())
+    assert grey.shape == (1, 1, 128, 128) and grey.dtype == np.float32
+    assert np.allclose(grey, 76 / 255)  # 0.299 * 255, rounded
+    bgr = to_network_input([face], InputContract(channels=3, order="bgr"))
+    assert bgr.shape == (1, 3, 128, 128)
+    assert bgr[0, :, 0, 0].tolist() == [0, 0, 1]
+    rgb = to_network_input([face], InputContract(channels=3, order="rgb", scale=1.0))
+    assert rgb[0, :, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_face_in_another_frame_is_refused() -> None:
+    face = AlignedFace(np.zeros((128, 128, 3), np.uint8), Frame(eye_row_px=48), None)
+    with pytest.raises(ValueError, match="was given to weights for"):
+        to_network_input([face], InputContract())
+
+
+def test_two_embedders_share_a_model_without_disturbing_each_other(
+    model: LoadedModel, faces: list[AlignedFace]
+) -> None:
+    Embedder(model, device="cpu", precision="bf16")
+    assert next(model.network.parameters()).is_contiguous()
+    assert model.network.state_dict()["features.0.filter.weight"].dtype == torch.float32
+
+
+def test_the_device_really_used_is_reported(model: LoadedModel) -> None:
+    assert Embedder(model, device="cpu").device == torch.device("cpu")
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert Embedder(model, device="auto").device.type == best
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", "cuda:99", "mps:7", ""])
+def test_a_device_that_is_not_there_is_one_clear_error(name: str) -> None:
+    with pytest.raises(DeviceError, match="device"):
+        resolve_device(name)
+
+
+def test_precisions_that_do_not_fit_are_refused(model: LoadedModel) -> None:
+    with pytest.raises(DeviceError, match="unknown precision 'int8'"):
+        Embedder(model, device="cpu", precision="int8")
+    with pytest.raises(DeviceError, match="fp16 on the CPU"):
+        Embedder(model, device="cpu", precision="fp16")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu(model: LoadedModel, faces: list[AlignedFace]) -> None:
+    cpu = Embedder(model, device="cpu").embed(faces)
+    for precision, least in (("fp32", 0.9999), ("fp16", 0.999), ("bf16", 0.998)):
+        cuda = Embedder(model, device="cuda", precision=precision).embed(faces)
+        assert (cpu * cuda).sum(1).min() >= least

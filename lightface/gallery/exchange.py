@@ -86,9 +86,7 @@ def read_export(path: Path) -> Iterator[ExportRecord]:
                 yield reader.parse(line)
             reader.check_complete()
     except OSError as error:
-        raise GalleryError(
-            f"{path} cannot be read ({error.strerror}); name an export of a gallery"
-        ) from error
+        raise GalleryError(f"{path} cannot be read ({error.strerror}); name an export of a gallery") from error
     except KeyError as error:
         raise GalleryError(f"{path}, line {number}: no {error}; export the gallery again") from error
     # Numbers too large, texts for numbers, deep nesting: whatever a damaged or hostile file can hold.

@@ -146,9 +146,7 @@ class Gallery:
                 last_enrolled_at=self._store.last_enrolled_at(),
             )
 
-    def enroll(
-        self, name: str, samples: Sequence[FaceSample], *, metadata: Mapping[str, str] | None = None
-    ) -> Person:
+    def enroll(self, name: str, samples: Sequence[FaceSample], *, metadata: Mapping[str, str] | None = None) -> Person:
         """Add samples to the person of that name, who is made if new.
 
         `metadata` is added to what is known of the person; a key known before takes the new value.
@@ -160,9 +158,9 @@ class Gallery:
         if not samples:
             raise GalleryError(f"there is no face to enroll for {name!r}; give at least one photograph")
         with self._store.writing():
-            self.check_model()
             for sample in samples:
                 rules.pin_model(self._store, sample.model_id)
+            self.check_model()
             person = rules.find_or_add_person(self._store, name, metadata or {}, datetime.now(UTC))
             for sample in samples:
                 rules.add_sample(self._store, person, sample)
@@ -192,9 +190,7 @@ class Gallery:
             found = self.find_person(person)
             namesake = self._store.person_by_key(name_key(new_name))
             if namesake is not None and namesake.id != found.id:
-                raise GalleryError(
-                    f"there is a {namesake.name!r} already; merge the two, or choose another name"
-                )
+                raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
             self._store.update_person(renamed)
         self._store.scrub()
@@ -274,8 +270,8 @@ class Gallery:
         where one face would belong to two people.
         """
         with self._store.writing():
-            self.check_model()
             summary = rules.import_records(self._store, read_export(path))
+            self.check_model()
         self._store.scrub()  # metadata that were joined
         return summary
 

@@ -56,9 +56,7 @@ def find_person(store: GalleryStore, person: str | int) -> Person:
         closest: list[str] = []
     else:
         found = store.person_by_key(name_key(person))
-        closest = (
-            [] if found else difflib.get_close_matches(person, [other.name for other in store.people()], 1)
-        )
+        closest = [] if found else difflib.get_close_matches(person, [other.name for other in store.people()], 1)
     if found is None:
         hint = f"did you mean {closest[0]!r}?" if closest else "`lightface gallery list` shows everybody"
         raise PersonNotFoundError(f"there is no person {person!r} in the gallery; {hint}")
@@ -101,17 +99,13 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
     check_sample(sample)
     stored_size = store.embedding_size()
     if stored_size not in (None, sample.vector.size):
-        raise GalleryError(
-            f"an embedding of {sample.vector.size} numbers does not fit the gallery's {stored_size}"
-        )
+        raise GalleryError(f"an embedding of {sample.vector.size} numbers does not fit the gallery's {stored_size}")
     enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
     if enrolled is None:
         store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
         return
     if enrolled.person_id == person.id:
-        raise DuplicateFaceError(
-            f"{sample.source_path} is enrolled for {person.name!r} already; leave it out"
-        )
+        raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
     assert enrolled.person_id is not None  # it came from the store
     owner = find_person(store, enrolled.person_id)
     raise IdentityConflictError(

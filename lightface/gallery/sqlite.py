@@ -79,9 +79,7 @@ class SqliteStore:
             with self.writing():  # by its token, for another process may have deleted more by now
                 self._run("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
         except (GalleryError, OutputError) as error:
-            raise GalleryError(
-                f"deleted, but traces stay until the gallery is next opened: {error}"
-            ) from error
+            raise GalleryError(f"deleted, but traces stay until the gallery is next opened: {error}") from error
 
     def setting(self, name: str) -> str | None:
         row = self._row("SELECT value FROM setting WHERE name = ?", (name,))
@@ -155,8 +153,10 @@ class SqliteStore:
         return None if row is None else int(row[0])
 
     def created_at(self) -> datetime:
-        (date,) = self._read("SELECT value FROM setting WHERE name = 'created_at'", (), _to_date)
-        return date
+        value = self.setting("created_at")
+        if value is None:
+            raise GalleryError(f"{self._path} is damaged (it has no date); import an export")
+        return datetime.fromisoformat(value)
 
     def last_enrolled_at(self) -> datetime | None:
         query = "SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1"
@@ -228,9 +228,9 @@ class SqliteStore:
                 yield record
 
 
-def open_sqlite_store(path: Path, *, create: bool, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqliteStore:
+def open_sqlite_store(path: Path, *, create: bool) -> SqliteStore:
     """The store at `path`, made first where it is missing and `create` allows it. Errors as in `connect`."""
-    store = SqliteStore(connect(path, create=create, busy_timeout_s=busy_timeout_s), path)
+    store = SqliteStore(connect(path, create=create, busy_timeout_s=BUSY_TIMEOUT_S), path)
     try:
         if store.setting(_SCRUB_OWED) is not None:  # a process was killed, or a reader stood in the way
             with suppress(GalleryError):  # whoever is still in the way, the next opening tries again

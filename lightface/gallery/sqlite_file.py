@@ -92,15 +92,11 @@ def translated_errors(path: Path) -> Iterator[None]:
                     f"{path} could not be read or written ({error}); nothing was changed, check the disk"
                 ) from error
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                raise GalleryError(
-                    f"{path} is held by another process; try again when that has finished"
-                ) from error
+                raise GalleryError(f"{path} is held by another process; try again when that has finished") from error
             case sqlite3.SQLITE_NOTADB:
                 raise GalleryError(f"{path} is not a gallery (no SQLite file); name another file") from error
             case sqlite3.SQLITE_CORRUPT:
-                raise GalleryError(
-                    f"{path} is damaged ({error}); import the last export into a new one"
-                ) from error
+                raise GalleryError(f"{path} is damaged ({error}); import the last export into a new one") from error
             case _:
                 raise GalleryError(f"{path} could not be used as a gallery: {error}") from error
 
@@ -171,9 +167,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
         return
     with transaction(connection):
-        version = connection.execute("PRAGMA user_version").fetchone()[
-            0
-        ]  # another process may have been faster
+        version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)

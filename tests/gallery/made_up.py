@@ -1,0 +1,31 @@
+"""Made-up faces for the tests of the gallery."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from lightface.faces import FloatArray
+from lightface.gallery import FaceSample
+
+
+def make_vector(seed: int) -> FloatArray:
+    values = np.random.default_rng(seed).normal(size=256)
+    vector: FloatArray = (values / np.linalg.norm(values)).astype(np.float32)
+    return vector
+
+
+def make_sample(photo: int, **changes: Any) -> FaceSample:
+    """The one face of photograph number `photo`, which is the seed of its embedding as well."""
+    values: dict[str, Any] = {
+        "vector": make_vector(photo),
+        "model_id": "model-a",
+        "source_path": f"/photos/{photo}.jpg",
+        "image_sha256": hashlib.sha256(f"photo {photo}".encode()).hexdigest(),
+        "box_px": (10.0, 20.0, 110.0, 140.0),
+        "det_score": 0.99,
+        "quality": 0.8,
+    }
+    return FaceSample(**{**values, **changes})

@@ -1,0 +1,256 @@
+"""Exports: everything comes back, the file is whole and private, and a damaged one says where."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_up import make_sample, make_vector
+
+from lightface.errors import GalleryError, IdentityConflictError, LightfaceError, ModelMismatchError, OutputError
+from lightface.gallery import FaceSample, Gallery, ImportSummary, StoredThreshold, open_gallery
+
+
+def contents(gallery: Gallery) -> list[object]:
+    """All that a gallery holds, in comparable form."""
+    samples: list[object] = [
+        {name: getattr(sample, name) for name in FaceSample.__slots__ if name != "vector"}
+        | {"v": sample.vector.tobytes()}
+        for sample in gallery.samples()
+    ]
+    return [gallery.model_id, *gallery.people(), *gallery.thresholds(), *samples]
+
+
+@pytest.fixture
+def filled(gallery: Gallery) -> Gallery:
+    gallery.enroll("Ada", [make_sample(1), make_sample(2, box_px=None, det_score=None, quality=None)])
+    gallery.enroll("Gone", [make_sample(3)])
+    gallery.enroll(
+        "Ren\u00e9e \u5f20",
+        [make_sample(4, source_path=os.fsdecode(b"/caf\xe9/4.jpg"), det_score=0.1 + 0.2, quality=1 / 3)],
+        metadata={"note": 'a "quoted"\nnote', "": "\U0001f600"},
+    )
+    gallery.enroll("Nobody", [make_sample(5)])
+    gallery.remove_person("Gone")  # leaves a gap in the ids
+    gallery.remove_samples([5])
+    gallery.set_threshold(StoredThreshold(1e-3, 0.1 + 0.2, "pairs.csv"))
+    return gallery
+
+
+@pytest.fixture
+def export(filled: Gallery, tmp_path: Path) -> Path:
+    path = tmp_path / "export.jsonl"
+    filled.export_to(path)
+    return path
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Gallery]:
+    with open_gallery(tmp_path / "empty.sqlite", create=True) as opened:
+        yield opened
+
+
+class TestRoundTrip:
+    def test_everything_comes_back(self, filled: Gallery, export: Path, empty: Gallery, tmp_path: Path) -> None:
+        assert empty.import_from(export) == ImportSummary(3, 3, 0)
+        assert contents(empty) == contents(filled)
+        assert [person.id for person in empty.people()] == [1, 4, 3]
+        second = tmp_path / "second.jsonl"
+        empty.export_to(second)
+        assert second.read_bytes() == export.read_bytes()
+
+    def test_of_an_empty_gallery(self, empty: Gallery, gallery: Gallery, tmp_path: Path) -> None:
+        empty.export_to(tmp_path / "nothing.jsonl")
+        assert gallery.import_from(tmp_path / "nothing.jsonl") == ImportSummary(0, 0, 0)
+        assert gallery.model_id is None
+
+    def test_twice_adds_nothing(self, export: Path, empty: Gallery) -> None:
+        empty.import_from(export)
+        before = contents(empty)
+        assert empty.import_from(export) == ImportSummary(0, 0, 3)
+        assert contents(empty) == before
+
+    def test_the_documented_format(self, filled: Gallery, export: Path) -> None:
+        header, *records = [json.loads(line) for line in export.read_text("ascii").splitlines()]
+        assert header == {
+            "kind": "gallery",
+            "format": "lightface-gallery",
+            "version": 1,
+            "model_id": "model-a",
+            "people": 3,
+            "samples": 3,
+        }
+        assert [record["kind"] for record in records] == ["person"] * 3 + ["threshold"] + ["sample"] * 3
+        sample = records[4]
+        vector = np.frombuffer(base64.b64decode(sample.pop("embedding")), dtype="<f4")
+        assert np.array_equal(vector, make_vector(1))
+        assert sample == {
+            "kind": "sample",
+            "id": 1,
+            "person_id": 1,
+            "source_path": "/photos/1.jpg",
+            "image_sha256": make_sample(1).image_sha256,
+            "box_px": [10.0, 20.0, 110.0, 140.0],
+            "det_score": 0.99,
+            "quality": 0.8,
+            "created_at": filled.samples()[0].created_at.isoformat(),
+        }
+
+
+class TestJoin:
+    def test_people_of_one_name_are_joined(self, export: Path, empty: Gallery) -> None:
+        empty.enroll("Somebody", [make_sample(50)])
+        empty.enroll("REN\u00c9E \u5f20", [make_sample(51)], metadata={"note": "mine", "own": "kept"})
+        assert empty.import_from(export) == ImportSummary(2, 3, 0)
+        joined = empty.find_person("ren\u00e9e \u5f20")
+        assert (joined.id, joined.name) == (2, "REN\u00c9E \u5f20")
+        assert joined.metadata == {"note": "mine", "own": "kept", "": "\U0001f600"}
+        assert len(empty.samples(joined.id)) == 2
+        assert {sample.id for sample in empty.samples()} == {1, 2, 3, 4, 5}
+        assert empty.thresholds() == []  # they were measured on other people
+
+    def test_one_face_cannot_belong_to_two(self, export: Path, empty: Gallery) -> None:
+        empty.enroll("Zoe", [make_sample(4)])
+        with pytest.raises(IdentityConflictError, match="'Zoe'"):
+            empty.import_from(export)
+        assert [person.name for person in empty.people()] == ["Zoe"]
+
+    def test_another_model_is_refused(self, export: Path, empty: Gallery, tmp_path: Path) -> None:
+        empty.enroll("Zoe", [make_sample(50, model_id="model-b")])
+        with pytest.raises(ModelMismatchError, match="gallery reembed"):
+            empty.import_from(export)
+        with (
+            open_gallery(tmp_path / "other.sqlite", model_id="model-b", create=True) as other,
+            pytest.raises(ModelMismatchError),
+        ):
+            other.import_from(export)
+
+
+class TestFile:
+    def test_is_the_owners(self, export: Path) -> None:
+        assert stat.S_IMODE(export.stat().st_mode) == 0o600
+
+    def test_replaces_an_older_one_whole(self, filled: Gallery, export: Path) -> None:
+        export.write_text("older")
+        export.chmod(0o644)
+        filled.export_to(export)
+        assert export.read_text().startswith('{"kind": "gallery"')
+        assert stat.S_IMODE(export.stat().st_mode) == 0o600
+
+    def test_nothing_is_left_of_a_failure(self, filled: Gallery, export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = export.read_bytes()
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"):
+            filled.export_to(export)
+        assert export.read_bytes() == before
+        assert [path.name for path in export.parent.iterdir() if path.is_file()] == ["export.jsonl"]
+
+    def test_not_onto_the_gallery_itself(self, filled: Gallery, gallery_path: Path) -> None:
+        with pytest.raises(OutputError, match="is the gallery itself"):
+            filled.export_to(gallery_path.parent / ".." / gallery_path.parent.name / gallery_path.name)
+
+    def test_not_into_a_missing_folder_or_onto_a_folder(self, filled: Gallery, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match="No such file"):
+            filled.export_to(tmp_path / "missing" / "export.jsonl")
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(OutputError, match="Is a directory"):
+            filled.export_to(tmp_path / "folder")
+
+
+Edit = Callable[[list[dict[str, Any]]], Any]
+
+
+class TestDamage:
+    def test_missing(self, empty: Gallery, tmp_path: Path) -> None:
+        with pytest.raises(GalleryError, match=r"cannot be read \(No such file"):
+            empty.import_from(tmp_path / "missing.jsonl")
+
+    @pytest.mark.parametrize(
+        ("edit", "words"),
+        [
+            (lambda lines: lines.clear(), "the file is empty"),
+            (lambda lines: lines.pop(), "line 7: the file ends with 3 people and 2 samples of 3 and 3"),
+            (lambda lines: lines.pop(0), "line 1: not an export of a gallery"),
+            (lambda lines: lines[0].update(format="other"), "line 1: not an export"),
+            (lambda lines: lines[0].update(version=2), "line 1: format version 2, known is 1; upgrade"),
+            (lambda lines: lines[0].update(model_id=7), "line 1: 7 is not a text"),
+            (lambda lines: lines[1].update(kind="animal"), "line 2: unknown kind 'animal'"),
+            (lambda lines: lines[1].pop("name"), "line 2: no 'name'"),
+            (lambda lines: lines[1].update(name=""), "line 2: a person's name is empty"),
+            (lambda lines: lines[1].update(name=5), "line 2: "),
+            (lambda lines: lines[1].update(id=2**63), "line 2: .* is not an id"),
+            (lambda lines: lines[1].update(metadata={"a": 1}), "line 2: 1 is not a text"),
+            (lambda lines: lines[1].update(metadata="a"), "line 2: "),
+            (lambda lines: lines[1].update(created_at="2025-01-01"), "line 2: .* has no time zone"),
+            (lambda lines: lines[1].update(created_at="0001-01-01T00:00:00+05:00"), "line 2: date"),
+            (lambda lines: lines[2].update(id=1), "line 3: id 1 occurs twice"),
+            (lambda lines: lines[4].update(threshold="0.4"), "line 5: '0.4' is not a finite number"),
+            (lambda lines: lines[4].update(far=0), "line 5: no threshold to keep"),
+            (lambda lines: lines[5].update(person_id=2), "line 6: a sample of person 2, who is not in the file"),
+            (lambda lines: lines[5].update(embedding="AAAA"), "line 6: "),
+            (lambda lines: lines[5].update(embedding="%"), "line 6: "),
+            (lambda lines: lines[5].update(embedding="AAAA" * 4), "line 6: an embedding must have length 1"),
+            (lambda lines: lines[5].update(box_px=[1, 2, 3]), "line 6: "),
+            (lambda lines: lines[5].update(image_sha256="ab"), "line 6: .*SHA-256"),
+            (lambda lines: lines[6].update(id=1), "line 7: id 1 occurs twice"),
+        ],
+    )
+    def test_names_its_line_and_imports_nothing(self, export: Path, empty: Gallery, edit: Edit, words: str) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        edit(lines)
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        with pytest.raises(GalleryError, match=words) as caught:
+            empty.import_from(export)
+        assert str(export) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert contents(empty) == [None]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"\xff\xd8\xff",
+            b"[1, 2]",
+            b"7",
+            b"{",
+            b'{"kind": "gallery", "format": "lightface-gallery", "version": 1' + b" " * 1000,
+            b"[" * 100_000,
+            b'{"kind": NaN}',
+            b'{"kind": ' + b"9" * 5000 + b"}",
+        ],
+    )
+    def test_hostile_lines(self, tmp_path: Path, empty: Gallery, line: bytes) -> None:
+        path = tmp_path / "hostile.jsonl"
+        path.write_bytes(line + b"\n")
+        with pytest.raises(GalleryError, match="line 1: "):
+            empty.import_from(path)
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_any_changed_byte_gives_a_lightface_error_or_a_sound_gallery(
+        self, export: Path, empty: Gallery, data: st.DataObject
+    ) -> None:
+        content = bytearray(export.read_bytes())
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        changed = export.with_name("changed.jsonl")
+        changed.write_bytes(content)
+        try:
+            empty.import_from(changed)
+        except LightfaceError as error:
+            assert "\n" not in str(error)
+        empty.matrix()
+        for person in empty.people():
+            empty.remove_person(person.id)

@@ -1,0 +1,435 @@
+"""The rules of a gallery."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from made_up import make_sample, make_vector
+
+import lightface.gallery
+from lightface.errors import (
+    DuplicateFaceError,
+    GalleryError,
+    IdentityConflictError,
+    LightfaceError,
+    ModelMismatchError,
+    PersonNotFoundError,
+)
+from lightface.gallery import FaceSample, Gallery, StoredThreshold, default_gallery_path, open_gallery
+
+
+def test_exported_names() -> None:
+    assert sorted(lightface.gallery.__all__) == [
+        "FaceSample",
+        "Gallery",
+        "GalleryMatrix",
+        "GalleryStats",
+        "GalleryStore",
+        "ImportSummary",
+        "Person",
+        "StoredThreshold",
+        "default_gallery_path",
+        "open_gallery",
+    ]
+
+
+def test_default_path_is_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = default_gallery_path()
+    assert path == tmp_path / "data" / "lightface" / "gallery.sqlite"
+    assert not path.parent.exists()
+    with open_gallery(path, create=True):
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+class TestEnroll:
+    def test_every_field_comes_back(self, gallery: Gallery) -> None:
+        taken = datetime(2025, 3, 1, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5)))
+        sample = make_sample(1, created_at=taken)
+        person = gallery.enroll(" Ada ", [sample], metadata={"note": "consent on file"})
+        assert (person.id, person.name, person.metadata) == (1, "Ada", {"note": "consent on file"})
+        assert abs(person.created_at - datetime.now(UTC)) < timedelta(minutes=5)
+        assert gallery.people() == [person]
+
+        (stored,) = gallery.samples("Ada")
+        assert np.array_equal(stored.vector, sample.vector) and stored.vector.dtype == np.float32
+        assert (stored.id, stored.person_id, stored.model_id) == (1, person.id, "model-a")
+        assert (stored.source_path, stored.image_sha256) == (sample.source_path, sample.image_sha256)
+        assert (stored.box_px, stored.det_score, stored.quality) == (sample.box_px, 0.99, 0.8)
+        assert stored.created_at == taken
+
+    def test_what_is_unknown_stays_none(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1, box_px=None, det_score=None, quality=None)])
+        (stored,) = gallery.samples("Ada")
+        assert (stored.box_px, stored.det_score, stored.quality) == (None, None, None)
+
+    def test_undecodable_and_long_paths(self, gallery: Gallery) -> None:
+        paths = [
+            os.fsdecode(b"/photos/caf\xe9.jpg"),
+            "/" + "\u5f20/" * 3000 + "1.jpg",
+            "'; DROP TABLE sample; --",
+        ]
+        gallery.enroll("Ada", [make_sample(n, source_path=path) for n, path in enumerate(paths)])
+        assert [sample.source_path for sample in gallery.samples()] == paths
+
+    def test_a_known_person_gets_more_samples(self, gallery: Gallery) -> None:
+        first = gallery.enroll("Ada", [make_sample(1)], metadata={"a": "1", "b": "2"})
+        again = gallery.enroll("ADA", [make_sample(2)], metadata={"b": "3", "c": "4"})
+        assert (again.id, again.name) == (first.id, "Ada")
+        assert gallery.find_person("ada").metadata == {"a": "1", "b": "3", "c": "4"}
+        assert len(gallery.samples("Ada")) == 2
+
+    def test_the_same_face_again_is_a_duplicate(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        with pytest.raises(DuplicateFaceError, match=r"/photos/1.jpg is enrolled for 'Ada' already"):
+            gallery.enroll("ada", [make_sample(1, box_px=(12.0, 21.0, 111.0, 139.0))])
+        with pytest.raises(DuplicateFaceError):
+            gallery.enroll("Ada", [make_sample(1, box_px=None)])
+        with pytest.raises(DuplicateFaceError):
+            gallery.enroll("Ada", [make_sample(2), make_sample(2)])
+        assert len(gallery.samples()) == 1
+
+    def test_somebody_elses_face_is_a_conflict(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        with pytest.raises(IdentityConflictError, match="enrolled for 'Ada' and cannot be 'Bob' as well"):
+            gallery.enroll("Bob", [make_sample(1)])
+        assert [person.name for person in gallery.people()] == ["Ada"]
+
+    def test_a_group_photograph_serves_several_people(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1, box_px=(0, 0, 100, 100))])
+        gallery.enroll("Bob", [make_sample(1, box_px=(200, 0, 300, 100))])
+        with pytest.raises(IdentityConflictError, match="'Bob'"):
+            gallery.enroll("Ada", [make_sample(1, box_px=(205, 0, 300, 100))])
+
+    def test_all_or_none(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)], metadata={"a": "1"})
+        with pytest.raises(DuplicateFaceError):
+            gallery.enroll("Ada", [make_sample(2), make_sample(1)], metadata={"a": "2"})
+        with pytest.raises(IdentityConflictError):
+            gallery.enroll("Bob", [make_sample(3), make_sample(1)])
+        assert [sample.source_path for sample in gallery.samples()] == ["/photos/1.jpg"]
+        assert gallery.find_person("Ada").metadata == {"a": "1"}
+        assert len(gallery.people()) == 1
+
+    def test_nothing_to_enroll(self, gallery: Gallery) -> None:
+        with pytest.raises(GalleryError, match="no face to enroll for 'Ada'"):
+            gallery.enroll("Ada", [])
+
+    @pytest.mark.parametrize("metadata", [{"a": 1}, {1: "a"}])
+    def test_metadata_are_texts(self, gallery: Gallery, metadata: Mapping[str, str]) -> None:
+        with pytest.raises(GalleryError, match="must be texts"):
+            gallery.enroll("Ada", [make_sample(1)], metadata=metadata)
+
+    def test_another_embedding_size_is_refused(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        short = np.eye(1, 128, dtype=np.float32)[0]
+        with pytest.raises(GalleryError, match="128 numbers does not fit the gallery's 256"):
+            gallery.enroll("Ada", [make_sample(2, vector=short)])
+
+
+class TestModelPin:
+    def test_the_first_enrolment_pins(self, gallery_path: Path) -> None:
+        with open_gallery(gallery_path, create=True) as gallery:
+            assert gallery.model_id is None
+            gallery.enroll("Ada", [make_sample(1)])
+            assert gallery.model_id == gallery.matrix().model_id == "model-a"
+            with pytest.raises(ModelMismatchError, match=r"embeddings of model-a, not of model-b.*gallery reembed"):
+                gallery.enroll("Ada", [make_sample(2, model_id="model-b")])
+
+    def test_opening_for_another_model_is_refused(self, gallery: Gallery, gallery_path: Path) -> None:
+        open_gallery(gallery_path, model_id="model-b").close()  # nobody is enrolled yet
+        gallery.enroll("Ada", [make_sample(1)])
+        with pytest.raises(ModelMismatchError, match="gallery reembed"):
+            open_gallery(gallery_path, model_id="model-b")
+        with open_gallery(gallery_path) as unpinned:
+            assert unpinned.model_id == "model-a"
+
+    def test_samples_of_another_model_than_opened_for(self, gallery: Gallery) -> None:
+        with pytest.raises(ModelMismatchError):
+            gallery.enroll("Ada", [make_sample(1), make_sample(2, model_id="model-b")])
+        with pytest.raises(ModelMismatchError):
+            gallery.enroll("Ada", [make_sample(1, model_id="model-b")])
+        assert gallery.model_id is None
+
+    def test_a_move_by_another_process_is_noticed(self, gallery: Gallery, gallery_path: Path) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        gallery.matrix()
+        with open_gallery(gallery_path) as other:
+            other.replace_embeddings("model-b", {1: make_vector(99)})
+        with pytest.raises(ModelMismatchError):
+            gallery.matrix()
+        with pytest.raises(ModelMismatchError):
+            gallery.enroll("Ada", [make_sample(2)])
+
+
+class TestFind:
+    def test_by_name_or_id(self, gallery: Gallery) -> None:
+        person = gallery.enroll("Ren\u00e9e", [make_sample(1)])
+        assert gallery.find_person("RENE\u0301E") == gallery.find_person(person.id) == person
+
+    def test_nobody(self, gallery: Gallery) -> None:
+        gallery.enroll("Grace Hopper", [make_sample(1)])
+        with pytest.raises(PersonNotFoundError, match=r"no person 'Grace Hoper' .* did you mean 'Grace Hopper'"):
+            gallery.find_person("Grace Hoper")
+        with pytest.raises(PersonNotFoundError, match=r"no person 'Bob' .*gallery list"):
+            gallery.find_person("Bob")
+        with pytest.raises(PersonNotFoundError, match="no person 7 "):
+            gallery.samples(7)
+
+    def test_enrolled_faces(self, gallery: Gallery) -> None:
+        sample = make_sample(1)
+        assert gallery.find_enrolled(sample.image_sha256) is None
+        gallery.enroll("Ada", [sample])
+        for box_px in (None, sample.box_px):
+            found = gallery.find_enrolled(sample.image_sha256, box_px)
+            assert found is not None and found.id == 1
+        assert gallery.find_enrolled(sample.image_sha256, (500, 500, 600, 600)) is None
+        assert gallery.find_enrolled(make_sample(2).image_sha256) is None
+
+    def test_people_by_name_and_samples_by_person(self, gallery: Gallery) -> None:
+        for number, name in enumerate(["bob", "Ada", "Cid", "Ada", "bob"]):
+            gallery.enroll(name, [make_sample(number)])
+        assert [person.name for person in gallery.people()] == ["Ada", "bob", "Cid"]
+        assert [sample.source_path[8] for sample in gallery.samples()] == ["0", "4", "1", "3", "2"]
+        assert [sample.source_path[8] for sample in gallery.samples("Ada")] == ["1", "3"]
+
+
+class TestMatrix:
+    def test_of_an_empty_gallery(self, gallery: Gallery) -> None:
+        matrix = gallery.matrix()
+        assert matrix.vectors.shape == (0, 256) and matrix.person_index.shape == (0,) and matrix.people == ()
+
+    def test_rows_belong_to_their_people(self, gallery: Gallery) -> None:
+        for number, name in enumerate(["Bob", "Ada", "Bob", "Cid"]):
+            gallery.enroll(name, [make_sample(number)])
+        gallery.remove_samples([4])  # Cid keeps the name but has no face
+        matrix = gallery.matrix()
+        assert [person.name for person in matrix.people] == ["Bob", "Ada"]
+        assert matrix.person_index.tolist() == [0, 0, 1] and matrix.person_index.dtype == np.int64
+        assert np.array_equal(matrix.vectors, [make_vector(0), make_vector(2), make_vector(1)])
+        assert matrix.vectors.dtype == np.float32 and not matrix.vectors.flags.writeable
+
+    def test_is_read_again_only_after_a_change(self, gallery: Gallery, gallery_path: Path) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        first = gallery.matrix()
+        assert gallery.matrix() is first
+        with open_gallery(gallery_path) as other:
+            assert gallery.matrix() is first
+            other.enroll("Bob", [make_sample(2)])
+        second = gallery.matrix()
+        assert [person.name for person in second.people] == ["Ada", "Bob"]
+        assert gallery.matrix() is second
+        gallery.rename_person("Bob", "Bert")
+        assert [person.name for person in gallery.matrix().people] == ["Ada", "Bert"]
+
+
+class TestCare:
+    def test_remove_person(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1), make_sample(2)])
+        bob = gallery.enroll("Bob", [make_sample(3)])
+        assert gallery.remove_person("BOB") == bob
+        assert gallery.remove_person(1).name == "Ada"
+        assert gallery.people() == [] and gallery.samples() == []
+        with pytest.raises(PersonNotFoundError):
+            gallery.remove_person("Ada")
+        assert gallery.enroll("Ada", [make_sample(1)]).id == 3  # ids are not used again
+
+    def test_remove_samples(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1), make_sample(2)])
+        with pytest.raises(GalleryError, match="no sample 9"):
+            gallery.remove_samples([1, 9])
+        assert len(gallery.samples()) == 2
+        gallery.remove_samples([1])
+        assert [sample.id for sample in gallery.samples("Ada")] == [2]
+
+    def test_rename(self, gallery: Gallery) -> None:
+        gallery.enroll("ada", [make_sample(1)])
+        gallery.enroll("Bob", [make_sample(2)])
+        assert gallery.rename_person("ada", " Ada Lovelace").name == "Ada Lovelace"
+        assert gallery.rename_person("ada lovelace", "ADA LOVELACE").name == "ADA LOVELACE"
+        with pytest.raises(GalleryError, match="'Bob' already; merge"):
+            gallery.rename_person("Ada Lovelace", "BOB")
+        with pytest.raises(GalleryError, match="name is empty"):
+            gallery.rename_person("Bob", " ")
+        assert [person.name for person in gallery.people()] == ["ADA LOVELACE", "Bob"]
+        assert len(gallery.samples("ada lovelace")) == 1
+
+    def test_merge(self, gallery: Gallery) -> None:
+        gallery.enroll("Bob", [make_sample(1)], metadata={"a": "bob", "b": "bob"})
+        gallery.enroll("Robert", [make_sample(2)], metadata={"b": "robert", "c": "robert"})
+        merged = gallery.merge_people("Bob", "Robert")
+        assert (merged.id, merged.name) == (2, "Robert")
+        assert merged.metadata == {"a": "bob", "b": "robert", "c": "robert"}
+        assert gallery.people() == [merged]
+        assert [sample.id for sample in gallery.samples("Robert")] == [1, 2]
+        with pytest.raises(GalleryError, match="cannot be merged with itself"):
+            gallery.merge_people("Robert", 2)
+        with pytest.raises(PersonNotFoundError):
+            gallery.merge_people("Bob", "Robert")
+
+    def test_stats(self, gallery: Gallery, gallery_path: Path) -> None:
+        empty = gallery.stats()
+        assert (empty.person_count, empty.sample_count, empty.last_enrolled_at) == (0, 0, None)
+        dates = [datetime(2025, 1, day, tzinfo=UTC) for day in (1, 3, 2)]
+        gallery.enroll("Ada", [make_sample(n, created_at=dates[n]) for n in (0, 1)])
+        gallery.enroll("Bob", [make_sample(2, created_at=dates[2])])
+        gallery.remove_samples([3])
+        stats = gallery.stats()
+        assert (stats.location, stats.model_id) == (str(gallery_path), "model-a")
+        assert (stats.person_count, stats.sample_count) == (2, 2)
+        assert stats.samples_per_person == {1: 2, 2: 0}
+        assert stats.last_enrolled_at == dates[1]
+        assert stats.created_at == empty.created_at
+        assert stats.size_bytes >= gallery_path.stat().st_size > 4096
+
+    def test_thresholds(self, gallery: Gallery) -> None:
+        assert gallery.thresholds() == []
+        strict = StoredThreshold(1e-4, 0.5, "pairs.csv")
+        gallery.set_threshold(strict)
+        gallery.set_threshold(StoredThreshold(1e-3, 0.3, "old"))
+        newer = StoredThreshold(1e-3, 0.4, "caf\udce9.csv")
+        gallery.set_threshold(newer)
+        assert gallery.thresholds() == [newer, strict]
+
+
+class TestReplaceEmbeddings:
+    @pytest.fixture
+    def filled(self, gallery: Gallery) -> Gallery:
+        gallery.enroll("Ada", [make_sample(1), make_sample(2)])
+        gallery.enroll("Bob", [make_sample(3)])
+        gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
+        return gallery
+
+    def test_moves_to_the_new_model(self, filled: Gallery) -> None:
+        filled.replace_embeddings("model-b", {n: make_vector(n + 100) for n in (1, 2, 3)})
+        assert filled.model_id == filled.matrix().model_id == "model-b"
+        assert np.array_equal(filled.matrix().vectors, [make_vector(n) for n in (101, 102, 103)])
+        assert {sample.model_id for sample in filled.samples()} == {"model-b"}
+        assert filled.thresholds() == []  # they were the old model's
+        filled.enroll("Bob", [make_sample(4, model_id="model-b")])
+
+    def test_may_change_the_size(self, filled: Gallery) -> None:
+        filled.replace_embeddings("model-b", {n: np.eye(3, 128, dtype=np.float32)[n - 1] for n in (1, 2, 3)})
+        assert filled.matrix().vectors.shape == (3, 128)
+
+    def test_drops_what_it_is_told_to(self, filled: Gallery) -> None:
+        filled.replace_embeddings("model-b", {1: make_vector(101)}, drop=[2, 3])
+        assert [sample.id for sample in filled.samples()] == [1]
+        assert filled.stats().samples_per_person == {1: 1, 2: 0}
+
+    @pytest.mark.parametrize(
+        ("embedded", "dropped", "words"),
+        [
+            ([1, 2], [], "1 samples have no new embedding"),
+            ([1, 2, 3], [3], "not both"),
+            ([1, 2, 3, 4], [], "no sample 4"),
+            ([1, 2, 3], [4], "no sample 4"),
+        ],
+    )
+    def test_every_sample_is_accounted_for(
+        self, filled: Gallery, embedded: list[int], dropped: list[int], words: str
+    ) -> None:
+        with pytest.raises(GalleryError, match=words):
+            filled.replace_embeddings("model-b", {n: make_vector(n + 100) for n in embedded}, drop=dropped)
+        assert filled.model_id == "model-a"
+        assert np.array_equal(filled.matrix().vectors, [make_vector(n) for n in (1, 2, 3)])
+        assert len(filled.thresholds()) == 1
+
+    def test_bad_vectors_are_refused(self, filled: Gallery) -> None:
+        with pytest.raises(GalleryError, match="length 1"):
+            filled.replace_embeddings("model-b", {n: make_vector(n) * 2 for n in (1, 2, 3)})
+        mixed = {1: make_vector(1), 2: make_vector(2), 3: np.eye(1, 128, dtype=np.float32)[0]}
+        with pytest.raises(GalleryError, match="different sizes"):
+            filled.replace_embeddings("model-b", mixed)
+
+    def test_an_emptied_gallery_takes_another_model(self, filled: Gallery) -> None:
+        filled.replace_embeddings("model-b", {}, drop=[1, 2, 3])
+        filled.enroll("Ada", [make_sample(1, model_id="model-b")])
+
+
+def test_a_closed_gallery_says_so(gallery_path: Path) -> None:
+    with open_gallery(gallery_path, create=True) as gallery:
+        pass
+    with pytest.raises(GalleryError, match="closed"):
+        gallery.people()
+
+
+@settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+class GalleryAgainstModel(RuleBasedStateMachine):
+    """Whatever is done in whatever order, the gallery holds what a dictionary of names would hold."""
+
+    names = st.sampled_from(["Ada", "ADA", "Bob", "Cid"])
+    photos = st.integers(0, 9)
+
+    @initialize()
+    def make(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.gallery = open_gallery(Path(self.folder.name) / "g.sqlite", create=True)
+        self.expected: dict[str, set[int]] = {}
+
+    def teardown(self) -> None:
+        self.gallery.close()
+        self.folder.cleanup()
+
+    @rule(name=names, photos=st.lists(photos, min_size=1, max_size=3))
+    def enroll(self, name: str, photos: list[int]) -> None:
+        taken = set().union(*self.expected.values())
+        samples = [
+            FaceSample(vector=make_vector(photo), model_id="m", source_path="", image_sha256=f"{photo:064x}")
+            for photo in photos
+        ]
+        try:
+            self.gallery.enroll(name, samples)
+        except (DuplicateFaceError, IdentityConflictError):
+            assert taken & set(photos) or len(set(photos)) < len(photos)
+        else:
+            assert not taken & set(photos) and len(set(photos)) == len(photos)
+            self.expected.setdefault(name.lower(), set()).update(photos)
+
+    @rule(name=names)
+    def remove(self, name: str) -> None:
+        if name.lower() in self.expected:
+            self.gallery.remove_person(name)
+            del self.expected[name.lower()]
+
+    @rule(name=names, new_name=names)
+    def rename(self, name: str, new_name: str) -> None:
+        try:
+            self.gallery.rename_person(name, new_name)
+        except LightfaceError:
+            is_taken = new_name.lower() in self.expected and new_name.lower() != name.lower()
+            assert name.lower() not in self.expected or is_taken
+        else:
+            self.expected[new_name.lower()] = self.expected.pop(name.lower())
+
+    @rule(source=names, into=names)
+    def merge(self, source: str, into: str) -> None:
+        try:
+            self.gallery.merge_people(source, into)
+        except LightfaceError:
+            missing = {source.lower(), into.lower()} - self.expected.keys()
+            assert missing or source.lower() == into.lower()
+        else:
+            self.expected[into.lower()] |= self.expected.pop(source.lower())
+
+    @invariant()
+    def matrix_and_people_agree(self) -> None:
+        matrix = self.gallery.matrix()
+        assert sorted(person.name.lower() for person in self.gallery.people()) == sorted(self.expected)
+        for index, person in enumerate(matrix.people):
+            rows = {row.tobytes() for row in matrix.vectors[matrix.person_index == index]}
+            assert rows == {make_vector(photo).tobytes() for photo in self.expected[person.name.lower()]}
+        assert len(matrix.vectors) == sum(len(photos) for photos in self.expected.values())
+
+
+TestGalleryAgainstModel = GalleryAgainstModel.TestCase

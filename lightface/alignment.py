@@ -19,6 +19,14 @@ Matrix = npt.NDArray[np.float64]
 # A training crop of 144 px shows this much more on each side of the frame of 128.
 _TRAINING_MARGIN_PX = 8
 
+# Below this scale the photograph is averaged first: warpAffine reads four pixels for each of its own, however
+# many it steps over.
+_MIN_WARPED_SCALE = 0.5
+
+# ... to this many times the crop's resolution, leaving the rest to the warp. Of 1, 1.4, 2 and whole divisors,
+# 1.4 came closest to crops drawn at 8 times the size and then averaged (39 dB at scale 0.4, against 36).
+_AVERAGED_OVERSIZE = 1.4
+
 # A face whose eyes and mouth are closer than this in the photograph is no more than a dot.
 _MIN_EYES_TO_MOUTH_PX = 1.0
 
@@ -35,9 +43,8 @@ def align_face(image_rgb: ByteArray, face: DetectedFace, frame: Frame = Frame())
     matrix = _homogeneous(similarity_to_frame(face.landmarks_px, frame))
     surroundings, matrix = _cut_surroundings(image_rgb, matrix, frame)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
-    if scale < 0.5:
-        # warpAffine reads four pixels for each of its own, however many it steps over.
-        surroundings, matrix = _average_down(surroundings, matrix, scale)
+    if scale < _MIN_WARPED_SCALE:
+        surroundings, matrix = _average_down(surroundings, matrix, scale * _AVERAGED_OVERSIZE)
     crop_size = (frame.size_px, frame.size_px)
     pixels = cv2.warpAffine(surroundings, matrix[:2], crop_size, flags=cv2.INTER_LINEAR)
     return AlignedFace(pixels=pixels.astype(np.uint8, copy=False), frame=frame, detection=face)
@@ -77,9 +84,7 @@ def accept_aligned(image_rgb: ByteArray, frame: Frame = Frame()) -> AlignedFace:
     """
     height, width = image_rgb.shape[:2]
     if height != width:
-        raise LowQualityError(
-            f"an aligned crop is square, this is {width}x{height}; let lightface align it"
-        )
+        raise LowQualityError(f"an aligned crop is square, this is {width}x{height}; let lightface align it")
     size = frame.size_px
     if height == size + 2 * _TRAINING_MARGIN_PX:
         middle = slice(_TRAINING_MARGIN_PX, _TRAINING_MARGIN_PX + size)
@@ -110,6 +115,7 @@ def _cut_surroundings(image_rgb: ByteArray, matrix: Matrix, frame: Frame) -> tup
 
 
 def _average_down(image_rgb: ByteArray, matrix: Matrix, scale: float) -> tuple[ByteArray, Matrix]:
+    """The picture at `scale`, and the matrix from its pixels to the crop."""
     height, width = image_rgb.shape[:2]
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image_rgb, (new_width, new_height), interpolation=cv2.INTER_AREA)

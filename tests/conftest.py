@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from lightface.detection import MtcnnDetector
 from lightface.faces import ByteArray
+
+if TYPE_CHECKING:
+    from lightface.detection import MtcnnDetector
 
 PHOTOS = Path(__file__).parents[1].parent / "shared" / "photos"
 
@@ -45,6 +48,8 @@ def photo_paths() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def detector() -> MtcnnDetector:
+    from lightface.detection import MtcnnDetector  # here, so that tests without it need no torch
+
     return MtcnnDetector()
 
 

@@ -49,9 +49,7 @@ class MtcnnNetworks:
             raise DeviceError(f"cannot detect faces on device {str(device)!r} ({reason}); use cpu") from error
 
     @torch.inference_mode()
-    def propose(
-        self, levels: FloatArray, *, threshold: float
-    ) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
+    def propose(self, levels: FloatArray, *, threshold: float) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
         """Slide P-Net's 12x12 window, in steps of 2 px, over N pictures of one size, 12 px or more a side.
 
         Returns the K windows that score `threshold` or more: (K, 3) int64 picture, row, column in steps;

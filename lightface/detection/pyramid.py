@@ -51,9 +51,7 @@ def sum_areas(image_rgb: ByteArray) -> SumTable:
     return cv2.integral(image_rgb, sdepth=cv2.CV_32S).astype(np.int32, copy=False)
 
 
-def plan_levels(
-    image_index: int, size: tuple[int, int], *, smallest_face_px: float, factor: float
-) -> list[Level]:
+def plan_levels(image_index: int, size: tuple[int, int], *, smallest_face_px: float, factor: float) -> list[Level]:
     """The levels at which P-Net's window covers faces from `smallest_face_px` up to the whole image.
 
     An image whose shorter side is below `smallest_face_px` has none.
@@ -72,9 +70,7 @@ def render_levels(tables: Sequence[SumTable], levels: Sequence[Level]) -> FloatA
     return np.stack([_render_level(tables[level.image_index], level.size) for level in levels])
 
 
-def cut_crops(
-    tables: Sequence[SumTable], candidates: Candidates, *, size_px: int
-) -> tuple[IndexArray, FloatArray]:
+def cut_crops(tables: Sequence[SumTable], candidates: Candidates, *, size_px: int) -> tuple[IndexArray, FloatArray]:
     """What lies within each candidate's box, resized to a square of `size_px`.
 
     Returns the indices of the K candidates that overlap their image, and (K, size_px, size_px, 3) float32

@@ -1,0 +1,483 @@
+"""Photographs of every kind come out upright, RGB and whole, or are refused with one line."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import struct
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from lightface.errors import ImageError, ImageTooLargeError, OutputError
+from lightface.faces import ByteArray
+from lightface.images import (
+    DEFAULT_MAX_PIXELS,
+    PHOTO_SUFFIXES,
+    decode_photo,
+    find_photos,
+    hash_file,
+    load_photo,
+    save_image,
+)
+
+WIDTH, HEIGHT = 48, 32
+
+
+@pytest.fixture
+def picture_rgb() -> ByteArray:
+    """Smooth enough for JPEG, different in every corner and channel."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    channels = (rows * 7, columns * 5, 255 - rows * 2 - columns * 3)
+    return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def encode(image: Image.Image, picture_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, picture_format, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
+
+
+def assert_one_line(error: BaseException) -> None:
+    assert str(error).strip()
+    assert len(str(error).splitlines()) == 1
+
+
+# --- formats and pixel kinds ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("picture_format", "options", "tolerance"),
+    [
+        ("JPEG", {"quality": 95}, 6),
+        ("JPEG", {"quality": 95, "progressive": True}, 6),
+        ("PNG", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("WEBP", {"quality": 95}, 12),
+        ("BMP", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("MPO", {"quality": 95}, 6),
+    ],
+)
+def test_formats_decode_to_the_same_rgb(
+    picture_rgb: ByteArray, picture_format: str, options: dict[str, object], tolerance: int
+) -> None:
+    data = encode(Image.fromarray(picture_rgb), picture_format, **options)
+    decoded = decode_photo(data, name="photo")
+    assert decoded.shape == (HEIGHT, WIDTH, 3)
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.writeable and decoded.flags.c_contiguous
+    assert np.abs(decoded.astype(int) - picture_rgb).max() <= tolerance
+
+
+def test_gif_gives_its_first_picture() -> None:
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("red", "blue")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (decode_photo(data, name="film.gif") == (255, 0, 0)).all()
+
+
+def test_heic_is_read_and_turned_once(picture_rgb: ByteArray) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = Image.fromarray(picture_rgb.repeat(4, axis=0).repeat(4, axis=1))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=95, exif=exif.tobytes())
+    decoded = decode_photo(buffer.getvalue(), name="phone.heic")
+    # pillow-heif writes the turn into the container, where libheif undoes it.
+    assert sorted(decoded.shape[:2]) == [HEIGHT * 4, WIDTH * 4]
+    stored = pillow_heif.open_heif(io.BytesIO(buffer.getvalue()))
+    assert decoded.shape[1::-1] == stored.size
+    upright = np.asarray(image) if stored.size == image.size else np.rot90(np.asarray(image), -1)
+    assert np.abs(decoded.astype(int) - upright).mean() < 4
+
+
+def test_heic_without_the_extra_names_it(picture_rgb: ByteArray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"pillow-heif.*'heic'") as caught:
+        decode_photo(b"\x00\x00\x00\x18ftypheic" + bytes(32), name="phone.heic")
+    assert_one_line(caught.value)
+
+
+def test_heic_limit_is_checked_before_decoding(picture_rgb: ByteArray) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(picture_rgb)).save(buffer)
+    with pytest.raises(ImageTooLargeError, match="48x32 pixels"):
+        decode_photo(buffer.getvalue(), name="phone.heic", max_pixels=WIDTH * HEIGHT - 1)
+
+
+def test_damaged_heic_is_refused(picture_rgb: ByteArray) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(picture_rgb)).save(buffer)
+    for length in (20, 200, len(buffer.getvalue()) // 2):
+        with pytest.raises(ImageError) as caught:
+            decode_photo(buffer.getvalue()[:length], name="phone.heic")
+        assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_its_high_byte(picture_format: str) -> None:
+    grey = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint16)
+    decoded = decode_photo(encode(Image.fromarray(grey), picture_format), name="scan")
+    assert (decoded == (grey >> 8)[..., None]).all()
+    assert decoded.min() == 0 and decoded.max() == 255
+
+
+def test_16_bit_rgb_png_keeps_its_high_byte() -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (4, 5, 3))
+    header = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, body) for kind, body in chunks)
+    assert (decode_photo(data, name="scan.png") == values >> 8).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_32_bit_pixels_are_refused_with_a_remedy(dtype: type) -> None:
+    data = encode(Image.fromarray(np.ones((8, 8), dtype)), "TIFF")
+    with pytest.raises(ImageError, match="convert it to 8 or 16 bits"):
+        decode_photo(data, name="depth.tiff")
+
+
+def test_grey_and_black_and_white_become_rgb(picture_rgb: ByteArray) -> None:
+    grey = Image.fromarray(picture_rgb).convert("L")
+    assert (decode_photo(encode(grey, "PNG"), name="grey") == np.asarray(grey)[..., None]).all()
+    bits = grey.convert("1")
+    expected = np.asarray(bits)[..., None] * np.uint8(255)
+    assert (decode_photo(encode(bits, "PNG"), name="bits") == expected).all()
+
+
+def test_cmyk_jpeg_is_not_inverted(picture_rgb: ByteArray) -> None:
+    data = encode(Image.fromarray(picture_rgb).convert("CMYK"), "JPEG", quality=95)
+    decoded = decode_photo(data, name="print.jpg")
+    assert np.abs(decoded.astype(int) - picture_rgb).max() <= 8
+
+
+def test_palette_is_resolved() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([0, 1])
+    assert decode_photo(encode(image, "PNG"), name="p.png").tolist() == [[[10, 20, 30], [40, 50, 60]]]
+
+
+def test_transparent_parts_become_black() -> None:
+    pixels = np.array([[[200, 100, 50, 255], [200, 100, 50, 128], [200, 100, 50, 0]]], np.uint8)
+    decoded = decode_photo(encode(Image.fromarray(pixels), "PNG"), name="cutout.png")
+    assert decoded.tolist() == [[[200, 100, 50], [100, 50, 25], [0, 0, 0]]]
+
+
+def test_a_transparent_palette_colour_becomes_black() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([0, 1])
+    for picture_format in ("PNG", "GIF"):
+        decoded = decode_photo(encode(image, picture_format, transparency=0), name="logo")
+        assert decoded.tolist() == [[[0, 0, 0], [40, 50, 60]]]
+
+
+# --- EXIF orientation -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(picture_rgb: ByteArray, orientation: int, picture_format: str) -> None:
+    # What a camera held that way stores, after EXIF 2.3: where row 0 and column 0 of the file belong.
+    stored = {
+        1: picture_rgb,
+        2: picture_rgb[:, ::-1],
+        3: picture_rgb[::-1, ::-1],
+        4: picture_rgb[::-1],
+        5: picture_rgb.swapaxes(0, 1),
+        6: np.rot90(picture_rgb, 1),
+        7: picture_rgb[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(picture_rgb, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    options = {"quality": 95, "exif": exif} | ({"lossless": True} if picture_format == "WEBP" else {})
+    data = encode(Image.fromarray(np.ascontiguousarray(stored)), picture_format, **options)
+    decoded = decode_photo(data, name="photo")
+    assert decoded.shape == picture_rgb.shape
+    assert np.abs(decoded.astype(int) - picture_rgb).max() <= 10
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_a_meaningless_orientation_is_upright(picture_rgb: ByteArray, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    data = encode(Image.fromarray(picture_rgb), "PNG", exif=exif)
+    assert (decode_photo(data, name="photo.png") == picture_rgb).all()
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP"])
+def test_a_broken_exif_block_is_refused(picture_rgb: ByteArray, picture_format: str) -> None:
+    data = encode(Image.fromarray(picture_rgb), picture_format, exif=b"Exif\x00\x00rubbish rubbish rubbish")
+    with pytest.raises(ImageError, match="broken EXIF block") as caught:
+        decode_photo(data, name="photo")
+    assert_one_line(caught.value)
+
+
+def test_16_bit_pictures_are_turned_too() -> None:
+    grey = np.arange(6, dtype=np.uint16).reshape(2, 3) << 8
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    data = encode(Image.fromarray(grey), "PNG", exif=exif)
+    assert decode_photo(data, name="scan.png")[..., 0].tolist() == [[5, 4, 3], [2, 1, 0]]
+
+
+# --- what is refused --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_a_truncated_file_is_refused(astronaut_rgb: ByteArray, picture_format: str) -> None:
+    data = encode(Image.fromarray(astronaut_rgb[:128, 160:288]), picture_format)
+    for share in (0.02, 0.3, 0.7, 0.95):
+        with pytest.raises(ImageError) as caught:
+            decode_photo(data[: int(len(data) * share)], name="half")
+        assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_damaged_bytes_never_raise_anything_else(picture_rgb: ByteArray, picture_format: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encode(Image.fromarray(picture_rgb), picture_format, exif=exif)
+    dice = random.Random(3)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for _ in range(dice.choice([1, 2, 8, 40])):
+            damaged[dice.randrange(min(len(damaged), dice.choice([40, 400, 10**6])))] = dice.randrange(256)
+        try:
+            decoded = decode_photo(bytes(damaged), name="damaged", max_pixels=1_000_000)
+        except ImageError as error:
+            assert_one_line(error)
+        else:
+            assert decoded.dtype == np.uint8 and decoded.shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is empty"),
+        (b"not a picture, but a letter", "is not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+        (b"\xff\xd8\xff", "is (not a picture|truncated)"),
+    ],
+)
+def test_what_is_no_picture_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as caught:
+        decode_photo(data, name="letter.jpg")
+    assert_one_line(caught.value)
+    assert "letter.jpg" in str(caught.value)
+
+
+def test_the_pixel_limit_is_inclusive_and_named(picture_rgb: ByteArray) -> None:
+    data = encode(Image.fromarray(picture_rgb), "PNG")
+    assert decode_photo(data, name="photo", max_pixels=WIDTH * HEIGHT).shape == picture_rgb.shape
+    with pytest.raises(ImageTooLargeError, match="48x32 pixels, more than the limit of 1,535 pixels"):
+        decode_photo(data, name="photo", max_pixels=WIDTH * HEIGHT - 1)
+
+
+@pytest.mark.parametrize("side", [11_000, 20_000, 2**31 - 1])
+def test_a_bomb_is_refused_by_its_header(side: int) -> None:
+    # The file holds no pixels, so that decoding would say "truncated": the header alone is judged.
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode_photo(png_header(side, side), name="bomb.png")
+    assert_one_line(caught.value)
+    assert side * side > DEFAULT_MAX_PIXELS
+
+
+@pytest.mark.filterwarnings("error")
+def test_between_pillows_limit_and_ours_nothing_is_warned_of() -> None:
+    with pytest.raises(ImageError, match="truncated"):
+        decode_photo(png_header(10_000, 10_000), name="large.png")
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def test_load_photo_gives_path_fingerprint_and_pixels(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encode(Image.fromarray(picture_rgb), "PNG"))
+    photo = load_photo(path)
+    assert photo.path == path
+    assert photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() == hash_file(path)
+    assert (photo.image_rgb == picture_rgb).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Zoë Müller.png", "张伟.png", "الصورة.png", "👩🏽‍🚀.png", "e\u0301.png", " spaced  .png", "x" * 251 + ".png"],
+)
+def test_unicode_and_long_names(tmp_path: Path, picture_rgb: ByteArray, name: str) -> None:
+    folder = tmp_path
+    for _ in range(8):  # a path of more than 800 characters
+        folder = folder / ("ordner" * 16)
+    folder.mkdir(parents=True)
+    path = folder / (name if len(name.encode()) <= 255 else name[-250:])
+    save_image(picture_rgb, path)
+    assert find_photos([tmp_path]) == [path]
+    assert (load_photo(path).image_rgb == picture_rgb).all()
+
+
+def test_missing_folder_pipe_and_unreadable_paths_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    bad = {
+        tmp_path / "nowhere.jpg": "No such file",
+        tmp_path: "is a folder",
+        tmp_path / "pipe.jpg": "not a regular file",
+        Path("nul\0l.jpg"): "cannot read",
+        tmp_path / ("x" * 300): "cannot read",
+        tmp_path / "line\nbreak.jpg": "No such file",
+    }
+    for path, words in bad.items():
+        with pytest.raises(ImageError, match=words) as caught:
+            load_photo(path)
+        assert_one_line(caught.value)
+
+
+def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "disk.png"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(ImageTooLargeError, match=r"1099\.5 GB"):
+        load_photo(path)
+
+
+def test_hash_file_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ImageError, match="cannot read"):
+            hash_file(path)
+
+
+def test_photos_decode_in_several_threads(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    path = tmp_path / "photo.png"
+    save_image(picture_rgb, path)
+    equal: list[bool] = []
+    work = [
+        threading.Thread(target=lambda: equal.append(bool((load_photo(path).image_rgb == picture_rgb).all())))
+        for _ in range(8)
+    ]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    assert equal == [True] * 8
+
+
+# --- find_photos ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "deep/c.webp", "deep/er/d.HEIC", ".cache/e.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def names(paths: list[Path], root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
+def test_folders_are_searched_sorted_without_hidden_files(album: Path) -> None:
+    assert names(find_photos([album]), album) == ["a.png", "b.JPG", "deep/c.webp", "deep/er/d.HEIC"]
+    assert names(find_photos([album], recursive=False), album) == ["a.png", "b.JPG"]
+
+
+def test_files_are_taken_as_given_and_once(album: Path) -> None:
+    given = [album / "notes.txt", album / "b.JPG", album, album / ".hidden.jpg", album / "b.JPG"]
+    expected = ["notes.txt", "b.JPG", "a.png", "deep/c.webp", "deep/er/d.HEIC", ".hidden.jpg"]
+    assert names(find_photos(given), album) == expected
+
+
+def test_a_missing_path_is_refused(album: Path) -> None:
+    with pytest.raises(ImageError, match="does not exist"):
+        find_photos([album, album / "nowhere"])
+
+
+def test_a_loop_of_links_ends(album: Path) -> None:
+    (album / "deep" / "loop").symlink_to(album)
+    assert len(find_photos([album])) == 4
+
+
+def test_an_unreadable_folder_is_refused(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ImageError, match=r"deep.*Permission denied"):
+        find_photos([album])
+
+
+def test_every_suffix_is_lower_case() -> None:
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in PHOTO_SUFFIXES)
+
+
+# --- save_image -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".TIFF", ".jpg", ".JPEG", ".webp"])
+def test_what_is_saved_is_read_back(tmp_path: Path, picture_rgb: ByteArray, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    save_image(picture_rgb, path)
+    assert np.abs(load_photo(path).image_rgb.astype(int) - picture_rgb).max() <= 12
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_an_unknown_suffix_is_refused(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    for name in ("out.txt", "out", "out.gif"):
+        with pytest.raises(OutputError, match=r"use one of \.jpg"):
+            save_image(picture_rgb, tmp_path / name)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    (tmp_path / "file.png").write_bytes(b"")
+    for path in (tmp_path / "nowhere" / "out.png", tmp_path / "file.png" / "out.png"):
+        with pytest.raises(OutputError, match="cannot write") as caught:
+            save_image(picture_rgb, path)
+        assert_one_line(caught.value)
+
+
+def test_a_failed_write_leaves_the_old_picture_and_nothing_else(
+    tmp_path: Path, picture_rgb: ByteArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.png"
+    save_image(picture_rgb, path)
+    before = path.read_bytes()
+
+    def fill_disk(image: Image.Image, place: Path, **options: object) -> None:
+        Path(place).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fill_disk)
+    with pytest.raises(OutputError, match="No space left on device"):
+        save_image(picture_rgb, path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["out.png"]

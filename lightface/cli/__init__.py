@@ -1,0 +1,1 @@
+"""The command line: settings, parse, one library call, one report. Nothing here decides anything about faces."""

@@ -1,0 +1,66 @@
+"""What a person at the terminal sees on stderr: notes, warnings, progress. Results go to stdout."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+# Everything goes through one console, so that a line printed while a bar is shown does not tear it.
+_console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+_library = logging.getLogger("lightface")
+_notes = logging.getLogger("lightface.cli")
+
+
+def show_messages(*, quiet: bool, verbose: bool) -> None:
+    """Choose what is shown: everything that the library logs, notes and warnings, or errors alone."""
+    _library.addHandler(_handler)
+    _library.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+    _notes.setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+def note(message: str) -> None:
+    """Say something that is good to know."""
+    _notes.info("%s", message)
+
+
+def complain(message: str) -> None:
+    """Say in one line what went wrong, however quiet it is to be."""
+    _console.print(f"lightface: {' '.join(message.split())}")
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and time left while the block runs; call what it yields with the number of finished items.
+
+    Shown only at a terminal, and not where it is to be quiet.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    shown = _console.is_terminal and _notes.isEnabledFor(logging.INFO)
+    with Progress(*columns, console=_console, transient=True, disable=not shown) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+class _ConsoleHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        _console.print(message if record.name == _notes.name else f"lightface: {message}")
+
+
+_handler = _ConsoleHandler()
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")

@@ -1,0 +1,31 @@
+"""`lightface doctor`: find out what is wrong with an installation, and how to mend it."""
+
+from __future__ import annotations
+
+import typer
+
+from lightface.cli.console import note
+from lightface.cli.options import GALLERY, Json, with_settings
+from lightface.cli.results import print_json
+from lightface.cli.settings import Settings
+
+
+@with_settings("model", "device", *GALLERY)
+def doctor(settings: Settings, *, as_json: Json = False) -> None:
+    """Check versions, device, weights, detector, embeddings and gallery. Exit code 2 when something is wrong."""
+    from lightface.doctor import Health, check_installation
+
+    checks = []
+    for check in check_installation(**settings.given("model", "device", "gallery")):
+        checks.append(check)
+        if not as_json:
+            typer.echo(f"{check.health:<6}{check.name}: {check.detail}")
+            if check.remedy:
+                typer.echo(f"{'':<6}-> {check.remedy}")
+    if as_json:
+        print_json(checks)
+    faults = sum(check.health is Health.FAULT for check in checks)
+    if faults:
+        note(f"{faults} of {len(checks)} checks failed")
+        raise typer.Exit(2)
+    note("all is well")

@@ -1,0 +1,220 @@
+"""`lightface gallery`: look after the people who are enrolled."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightface.cli.console import note
+from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
+from lightface.cli.options import GALLERY, Json, command_group, with_settings
+from lightface.cli.results import print_json, print_table
+from lightface.cli.settings import Settings
+from lightface.errors import ConfigError, GalleryError, PersonNotFoundError
+
+if TYPE_CHECKING:
+    from lightface.gallery import Gallery, Person
+
+PersonArgument = Annotated[str, typer.Argument(metavar="PERSON", help="A name, in any case, or an id.")]
+
+app = command_group("List, correct, move and delete the people who are enrolled.")
+
+
+@app.command("list")
+@with_settings(*GALLERY)
+def list_people(settings: Settings, *, as_json: Json = False) -> None:
+    """List everybody who is enrolled."""
+    with open_gallery_of(settings) as gallery:
+        people, counts = gallery.people(), gallery.stats().samples_per_person
+    if as_json:
+        print_json([{"id": person.id, "name": person.name, "samples": counts[person.id]} for person in people])
+    elif people:
+        rows = [(person.id, person.name, counts[person.id], _day(person)) for person in people]
+        print_table(("id", "name", "samples", "since"), rows)
+    else:
+        note("nobody is enrolled")
+
+
+@app.command("show")
+@with_settings(*GALLERY)
+def show_person(settings: Settings, *, person: PersonArgument, as_json: Json = False) -> None:
+    """Show a person and the photographs that they were enrolled with."""
+    with open_gallery_of(settings) as gallery:
+        found = _find_person(gallery, person)
+        samples = gallery.samples(found.id)
+    if as_json:
+        shown = ("id", "source_path", "image_sha256", "box_px", "det_score", "quality", "model_id", "created_at")
+        rows = [{name: getattr(sample, name) for name in shown} for sample in samples]
+        print_json({"id": found.id, "name": found.name, "metadata": found.metadata, "samples": rows})
+        return
+    typer.echo(f"{found.name} (id {found.id}, since {_day(found)})")
+    for key, value in found.metadata.items():
+        typer.echo(f"{key}: {value}")
+    print_table(
+        ("sample", "quality", "score", "photograph"),
+        [(sample.id, _number(sample.quality), _number(sample.det_score), sample.source_path) for sample in samples],
+    )
+
+
+@app.command("remove")
+@with_settings(*GALLERY)
+def remove_person(
+    settings: Settings,
+    *,
+    person: PersonArgument,
+    sample: Annotated[
+        list[int] | None, typer.Option("--sample", help="Remove only this sample of theirs; may be given repeatedly.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a person, and every trace of them from the gallery's files."""
+    with open_gallery_of(settings) as gallery:
+        found = _find_person(gallery, person)
+        owned = {enrolled.id for enrolled in gallery.samples(found.id)}
+        foreign = set(sample or ()) - owned
+        if foreign:
+            raise GalleryError(f"{found.name!r} has no sample {min(foreign)}; see 'lightface gallery show'")
+        what = f"{found.name} (id {found.id})"
+        what = f"{len(set(sample))} of {len(owned)} samples of {what}" if sample else f"{what} with {len(owned)} samples"
+        _confirm(f"Remove {what}?", yes=yes)
+        if sample:
+            gallery.remove_samples(set(sample))
+        else:
+            gallery.remove_person(found.id)
+    note(f"removed {what}")
+
+
+@app.command("rename")
+@with_settings(*GALLERY)
+def rename_person(
+    settings: Settings,
+    *,
+    person: PersonArgument,
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="The new name, which must be free.")],
+) -> None:
+    """Give a person another name."""
+    with open_gallery_of(settings) as gallery:
+        old = _find_person(gallery, person)
+        renamed = gallery.rename_person(old.id, new_name)
+    note(f"{old.name} is {renamed.name} now")
+
+
+@app.command("merge")
+@with_settings(*GALLERY)
+def merge_people(
+    settings: Settings,
+    *,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Who is given up: a name or an id.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Who gets their samples: a name or an id.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Make one person of two: TARGET gets the samples of SOURCE."""
+    with open_gallery_of(settings) as gallery:
+        given_up, kept = _find_person(gallery, source), _find_person(gallery, target)
+        _confirm(f"Give all samples of {given_up.name} to {kept.name}, and remove {given_up.name}?", yes=yes)
+        gallery.merge_people(given_up.id, kept.id)
+        count = len(gallery.samples(kept.id))
+    note(f"{given_up.name} is {kept.name} now, with {count} samples")
+
+
+@app.command("export")
+@with_settings(*GALLERY)
+def export_gallery(
+    settings: Settings,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is stdout.")],
+) -> None:
+    """Write everybody into one portable file (JSON Lines). It holds biometric data: keep it safe."""
+    with ExitStack() as stack:
+        gallery = stack.enter_context(open_gallery_of(settings))
+        if file != STANDARD_STREAM:
+            gallery.export_to(file)
+            stats = gallery.stats()
+            note(f"exported {stats.person_count} people with {stats.sample_count} samples to {file}")
+            return
+        # By way of a file of mode 0600 in a folder of mode 0700, so that a failure writes nothing to stdout.
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "gallery.jsonl"
+        gallery.export_to(temporary)
+        with temporary.open("rb") as exported:
+            shutil.copyfileobj(exported, sys.stdout.buffer)
+
+
+@app.command("import")
+@with_settings(*GALLERY)
+def import_gallery(
+    settings: Settings,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - is stdin.")],
+) -> None:
+    """Add the people of an exported gallery; makes the gallery if there is none."""
+    with ExitStack() as stack:
+        if file == STANDARD_STREAM:
+            file = stack.enter_context(stdin_as_file())
+        gallery = stack.enter_context(open_gallery_of(settings, create=True))
+        summary = gallery.import_from(file)
+    note(
+        f"imported {summary.people_added} people and {summary.samples_added} samples; "
+        f"{summary.samples_skipped} samples were there already"
+    )
+
+
+@app.command("stats")
+@with_settings(*GALLERY)
+def show_stats(settings: Settings, *, as_json: Json = False) -> None:
+    """Show the size of the gallery, its model and its thresholds."""
+    with open_gallery_of(settings) as gallery:
+        stats, thresholds = gallery.stats(), gallery.thresholds()
+    if as_json:
+        print_json({"stats": stats, "thresholds": thresholds})
+        return
+    rows: list[tuple[str, object]] = [
+        ("gallery", stats.location),
+        ("model", stats.model_id or "none yet"),
+        ("people", stats.person_count),
+        ("samples", stats.sample_count),
+        ("size", f"{stats.size_bytes / 1e6:.2f} MB"),
+        ("created", f"{stats.created_at:%Y-%m-%d %H:%M} UTC"),
+    ]
+    if stats.last_enrolled_at is not None:
+        rows.append(("last enrolled", f"{stats.last_enrolled_at:%Y-%m-%d %H:%M} UTC"))
+    rows += [(f"threshold at FAR {known.far:g}", f"{known.threshold:.3f} ({known.source})") for known in thresholds]
+    for label, value in rows:
+        typer.echo(f"{label:<15}{value}")
+
+
+def open_gallery_of(settings: Settings, *, model_id: str | None = None, create: bool = False) -> Gallery:
+    """The gallery that the settings name, or the default one."""
+    from lightface.gallery import default_gallery_path, open_gallery
+
+    return open_gallery(settings.gallery or default_gallery_path(), model_id=model_id, create=create)
+
+
+def _find_person(gallery: Gallery, text: str) -> Person:
+    try:
+        return gallery.find_person(text)
+    except PersonNotFoundError:
+        if not text.isdecimal():
+            raise
+        return gallery.find_person(int(text))
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody can be asked, since stdin is no terminal; give --yes")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _day(person: Person) -> str:
+    return f"{person.created_at:%Y-%m-%d}"
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"

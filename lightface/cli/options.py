@@ -1,0 +1,85 @@
+"""Options that commands share: each setting as an option of its own, and how much is said on stderr."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+
+from lightface.cli.console import show_messages
+from lightface.cli.settings import Settings, load_settings, option_name, setting_types, variable_name
+
+GALLERY = ("gallery",)
+MODEL = ("model", "device", "precision", "flip")
+THRESHOLD = ("threshold",)
+BANDS = ("threshold", "review_threshold")
+DETECTION = ("det_threshold", "min_face_size", "max_pixels")
+FACES = (*DETECTION, "min_quality")
+BATCH = ("batch_size",)
+
+_SETTINGS_PANEL = "Settings (also in the configuration file)"
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what goes on inside.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def command_group(help: str) -> typer.Typer:
+    """A group of commands that prints its help when no command is named."""
+    group = typer.Typer(help=help, invoke_without_command=True)
+
+    @group.callback(help=help)
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    return group
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a command's parameter `settings: Settings` by an option for each named setting.
+
+    Every command so decorated takes --quiet and --verbose too.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**arguments: Any) -> None:
+            show_messages(quiet=arguments.pop("quiet"), verbose=arguments.pop("verbose"))
+            options = {name: arguments.pop(name) for name in names}
+            function(settings=load_settings(options), **arguments)
+
+        signature = inspect.signature(function, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "settings"]
+        # typer reads the options off the signature.
+        command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*own, *map(_setting_parameter, names), *_verbosity_parameters()]
+        )
+        command.__annotations__ = {}
+        return command
+
+    return decorate
+
+
+def _setting_parameter(name: str) -> inspect.Parameter:
+    (help_text,) = [known.metadata["help"] for known in fields(Settings) if known.name == name]
+    option = typer.Option(
+        option_name(name),
+        envvar=variable_name(name),
+        help=help_text,
+        show_default=False,
+        rich_help_panel=_SETTINGS_PANEL,
+    )
+    return _keyword(name, Annotated[setting_types()[name] | None, option], None)
+
+
+def _verbosity_parameters() -> list[inspect.Parameter]:
+    return [_keyword("quiet", Quiet, False), _keyword("verbose", Verbose, False)]
+
+
+def _keyword(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

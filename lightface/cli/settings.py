@@ -1,0 +1,149 @@
+"""What a user can set once for all commands, and where it is set.
+
+An option wins over an environment variable, a variable over the configuration file, the file over the default. All
+three are derived from the fields of `Settings`: `min_face_size` is `--min-face-size`, `LIGHTFACE_MIN_FACE_SIZE` and
+`min-face-size = 40` in the file. The file is TOML: `config.toml` in the user's configuration folder, or the one that
+`LIGHTFACE_CONFIG` names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import platformdirs
+
+from lightface.errors import ConfigError
+
+_PREFIX = "LIGHTFACE_"
+CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
+
+
+def _setting(help: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
+    return field(default=None, metadata={"help": help, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one command. None: not set, which leaves the choice to the library.
+
+    Raises ConfigError for a number out of its range.
+    """
+
+    gallery: Path | None = _setting("The gallery file (default: gallery.sqlite in your data folder).")
+    model: str | None = _setting("Weights by name, see `lightface models list`.")
+    device: str | None = _setting("auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest there is).")
+    precision: str | None = _setting("auto, fp32, bf16 or fp16 (default: auto, fp16 on cuda, otherwise fp32).")
+    flip: bool | None = _setting("Average each embedding with that of the mirror image; doubles the work.")
+    threshold: float | None = _setting(
+        "Cosine from which two faces are one person (default: the gallery's, else that of the weights).", low=-1, high=1
+    )
+    review_threshold: float | None = _setting(
+        "Cosine from which a match below the threshold is shown for review (default: none is).", low=-1, high=1
+    )
+    det_threshold: float | None = _setting("Detection score that a face must exceed.", low=0, high=1)
+    min_face_size: float | None = _setting("Width in pixels below which faces are passed over.", low=1)
+    min_quality: float | None = _setting("Quality, 0 to 1, below which a face is refused (default: 0).", low=0, high=1)
+    max_pixels: int | None = _setting("Pixels above which a picture is refused before it is decoded.", low=1)
+    batch_size: int | None = _setting("Photographs that go through together.", low=1)
+    workers: int | None = _setting("Threads that read and decode photographs.", low=1)
+
+    def __post_init__(self) -> None:
+        for known in fields(self):
+            value, low, high = getattr(self, known.name), known.metadata["low"], known.metadata["high"]
+            if isinstance(value, int | float) and not low <= value <= high:
+                bounds = f"{low:g} or more" if high == math.inf else f"between {low:g} and {high:g}"
+                raise ConfigError(f"{option_name(known.name)} is {value:g}; it must be {bounds}")
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of the named settings that are set, as keyword arguments."""
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def load_settings(options: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Lay `options` (None: not given; the environment's values are among them) over the configuration file.
+
+    ConfigError for a file that cannot be read, and for a key or variable that means nothing.
+    """
+    _check_variables(environment)
+    given = {name: value for name, value in options.items() if value is not None}
+    return Settings(**{**_read_file(environment), **given})
+
+
+def option_name(setting: str) -> str:
+    """`min_face_size` -> `--min-face-size`."""
+    return f"--{setting.replace('_', '-')}"
+
+
+def variable_name(setting: str) -> str:
+    """`min_face_size` -> `LIGHTFACE_MIN_FACE_SIZE`."""
+    return f"{_PREFIX}{setting.upper()}"
+
+
+def setting_types() -> dict[str, type]:
+    """The type of each setting, without its None."""
+    hints = get_type_hints(Settings)
+    return {known.name: _without_none(hints[known.name]) for known in fields(Settings)}
+
+
+def config_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the configuration file is looked for."""
+    named = environment.get(CONFIG_VARIABLE)
+    if named is not None:
+        return Path(named)
+    return platformdirs.user_config_path("lightface", appauthor=False) / "config.toml"
+
+
+def _check_variables(environment: Mapping[str, str]) -> None:
+    known = {CONFIG_VARIABLE, *(variable_name(setting.name) for setting in fields(Settings))}
+    for variable in environment:
+        if variable.startswith(_PREFIX) and variable not in known:
+            raise ConfigError(f"unknown environment variable {variable}; {_suggest(variable, known)}")
+
+
+def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
+    path = config_path(environment)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if CONFIG_VARIABLE in environment:
+            raise ConfigError(f"there is no {path}, which {CONFIG_VARIABLE} names; make it or unset that") from error
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    types = setting_types()
+    known = {name.replace("_", "-"): name for name in types}
+    unknown = table.keys() - known.keys()
+    if unknown:
+        key = min(unknown)
+        raise ConfigError(f"{path}: unknown key {key!r}; {_suggest(key, known)}")
+    return {known[key]: _convert(value, types[known[key]], key=key, path=path) for key, value in table.items()}
+
+
+def _convert(value: object, kind: type, *, key: str, path: Path) -> object:
+    if kind is Path and isinstance(value, str):
+        return path.parent / Path(value).expanduser()  # an absolute path stays what it is
+    if kind is float and type(value) is int:  # not a bool, which is an int to Python
+        return float(value)
+    if type(value) is not kind:
+        wanted = {Path: "a path", str: "a text", float: "a number", int: "a whole number", bool: "true or false"}[kind]
+        raise ConfigError(f"{path}: {key} is {value!r}; it must be {wanted}")
+    return value
+
+
+def _without_none(hint: Any) -> type:
+    (kind,) = [part for part in get_args(hint) if part is not NoneType]
+    assert isinstance(kind, type)
+    return kind
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    closest = difflib.get_close_matches(word, known := sorted(known), 1)
+    return f"did you mean {closest[0]!r}?" if closest else f"known are: {', '.join(known)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+import time
 from array import array
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -73,9 +74,7 @@ class SqliteStore:
             return
         try:
             self._run("VACUUM")  # drops the pages that secure_delete has zeroed, and slack inside the others
-            busy, *_ = self._row("PRAGMA wal_checkpoint(TRUNCATE)") or (1,)
-            if busy:
-                raise GalleryError(f"{self._path}-wal is being read by another process")
+            self._empty_log()
             with self.writing():  # by its token, for another process may have deleted more by now
                 self._run("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
         except (GalleryError, OutputError) as error:
@@ -203,6 +202,15 @@ class SqliteStore:
     def _person(self, condition: str, value: int | str) -> Person | None:
         query = f"SELECT {_PERSON_COLUMNS} FROM person WHERE {condition}"
         return next(iter(list(self._read(query, (value,), _to_person))), None)
+
+    def _empty_log(self) -> None:
+        """Move the write-ahead log into the database and cut it to length 0."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        # SQLite waits for readers and writers, but not for another process that is doing the same.
+        while (self._row("PRAGMA wal_checkpoint(TRUNCATE)") or (1,))[0]:
+            if time.monotonic() > deadline:
+                raise GalleryError(f"{self._path}-wal is being read by another process")
+            time.sleep(0.01)
 
     def _owe_scrub(self) -> None:
         self.set_setting(_SCRUB_OWED, secrets.token_hex(8))

@@ -76,12 +76,18 @@ def person_scores(
     takes a person's most similar sample; `how="mean"` takes the cosine to the normalised mean of their
     samples, one template a person. A person without samples scores -inf, which no threshold admits.
     """
-    if how == "mean":
-        templates, has_samples = _mean_templates(samples, person_of_sample, person_count)
-        scores = cosine_scores(probes, templates)
-        scores[:, ~has_samples] = -np.inf
+    scores = np.full((len(probes), person_count), -np.inf, dtype=np.float32)
+    if len(samples) == 0:
         return scores
-    return _best_samples(cosine_scores(probes, samples), person_of_sample, person_count)
+    if np.any(np.diff(person_of_sample) < 0):  # a gallery's matrix is sorted already
+        order = np.argsort(person_of_sample, kind="stable")
+        samples, person_of_sample = samples[order], person_of_sample[order]
+    present, first_samples = np.unique(person_of_sample, return_index=True)
+    if how == "mean":
+        scores[:, present] = cosine_scores(probes, _mean_templates(samples, first_samples))
+    else:
+        scores[:, present] = np.maximum.reduceat(cosine_scores(probes, samples), first_samples, axis=1)
+    return scores
 
 
 def is_same(similarity: float, threshold: float) -> bool:
@@ -121,25 +127,9 @@ def assign_people(scores: FloatArray, threshold: float) -> list[int | None]:
     return assigned
 
 
-def _best_samples(scores: FloatArray, person_of_sample: IntArray, person_count: int) -> FloatArray:
-    best = np.full((len(scores), person_count), -np.inf, dtype=np.float32)
-    if person_of_sample.size == 0:
-        return best
-    if np.any(np.diff(person_of_sample) < 0):  # a gallery's matrix is sorted already
-        order = np.argsort(person_of_sample, kind="stable")
-        scores, person_of_sample = scores[:, order], person_of_sample[order]
-    present, first = np.unique(person_of_sample, return_index=True)
-    best[:, present] = np.maximum.reduceat(scores, first, axis=1)
-    return best
-
-
-def _mean_templates(
-    samples: FloatArray, person_of_sample: IntArray, person_count: int
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Unit rows (K, D) float32, and who has one: (K,). Samples that cancel out leave a zero row, cosine 0."""
-    sums = np.zeros((person_count, samples.shape[1]), dtype=np.float64)
-    np.add.at(sums, person_of_sample, samples)
+def _mean_templates(samples: FloatArray, first_samples: IntArray) -> FloatArray:
+    """Unit rows, one a run of samples that begins at `first_samples`; zeros where the run cancels out."""
+    sums = np.add.reduceat(samples, first_samples, axis=0, dtype=np.float64)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    templates = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
-    has_samples = np.bincount(person_of_sample, minlength=person_count) > 0
-    return templates.astype(np.float32), has_samples
+    templates: FloatArray = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
+    return templates

@@ -67,9 +67,7 @@ def roc_points(scores: Scores, same: BoolArray) -> RocCurve:
     genuine, impostors = _sorted_split(scores, same)
     steps = np.unique(genuine)
     above = np.searchsorted(impostors, steps, side="right")
-    thresholds = np.unique(np.concatenate([steps, impostors[above[above < impostors.size]], impostors[:1]]))[
-        ::-1
-    ]
+    thresholds = np.unique(np.concatenate([steps, impostors[above[above < impostors.size]], impostors[:1]]))[::-1]
     accepted = (part.size - np.searchsorted(part, thresholds, side="left") for part in (genuine, impostors))
     tar, far = (np.concatenate([[0.0], counts]) / counts[-1] for counts in accepted)
     return RocCurve(np.concatenate([[np.inf], thresholds]).astype(np.float64), far, tar)
@@ -136,9 +134,7 @@ def kfold_accuracy(scores: Scores, same: BoolArray, fold_of_pair: IntArray | Non
         float(np.mean((scores[fold_of_pair == fold] >= np.float64(threshold)) == same[fold_of_pair == fold]))
         for fold, threshold in zip(folds, thresholds, strict=True)
     ]
-    return FoldAccuracy(
-        float(np.mean(accuracies)), float(np.std(accuracies)), tuple(accuracies), tuple(thresholds)
-    )
+    return FoldAccuracy(float(np.mean(accuracies)), float(np.std(accuracies)), tuple(accuracies), tuple(thresholds))
 
 
 def bootstrap_interval(

@@ -36,9 +36,7 @@ def pairs_of(genuine: list[float], impostors: list[float]) -> Pairs:
 
 def normal_pairs(genuine: int, impostors: int, *, seed: int = 0) -> Pairs:
     generator = np.random.default_rng(seed)
-    return pairs_of(
-        generator.normal(0.6, 0.2, genuine).tolist(), generator.normal(0.0, 0.2, impostors).tolist()
-    )
+    return pairs_of(generator.normal(0.6, 0.2, genuine).tolist(), generator.normal(0.0, 0.2, impostors).tolist())
 
 
 COSINES = st.floats(-1, 1, width=32)
@@ -94,9 +92,7 @@ class TestEqualErrorRate:
     def test_is_where_scikit_learns_curve_crosses(self, pairs: Pairs) -> None:
         scores, same = pairs
         far, tar, _ = roc_curve(same, scores, drop_intermediate=False)
-        length = np.arange(
-            far.size
-        )  # walk along the curve, so that its vertical parts are interpolated as well
+        length = np.arange(far.size)  # walk along the curve, so that its vertical parts are interpolated as well
         far_at, tar_at = interp1d(length, far), interp1d(length, tar)
         crossing = brentq(lambda at: float(far_at(at) + tar_at(at) - 1), 0, far.size - 1, xtol=1e-12)
         assert equal_error_rate(scores, same) == pytest.approx(float(far_at(crossing)), abs=1e-9)
@@ -126,9 +122,7 @@ class TestThresholdAtFar:
         assert accept_rate(impostors, threshold_at_far(impostors, 0.5)) == 0
         assert accept_rate(impostors, threshold_at_far(impostors, 0.75)) == 0.75
 
-    @pytest.mark.parametrize(
-        "far", [0.29, 0.07, 0.57]
-    )  # far * 100 falls below the whole number it stands for
+    @pytest.mark.parametrize("far", [0.29, 0.07, 0.57])  # far * 100 falls below the whole number it stands for
     def test_a_rate_that_can_be_met_exactly_is(self, far: float) -> None:
         impostors = np.arange(100, dtype=np.float64)
         assert accept_rate(impostors, threshold_at_far(impostors, far)) == far
@@ -284,9 +278,7 @@ class TestRefusals:
         roc_points,
         kfold_accuracy,
         partial(tar_at_far, far=0.1),
-        lambda scores, same: bootstrap_interval(
-            equal_error_rate, scores, same.astype(int) * 0, (~same).astype(int)
-        ),
+        lambda scores, same: bootstrap_interval(equal_error_rate, scores, same.astype(int) * 0, (~same).astype(int)),
     )
 
     @pytest.mark.parametrize("figure", figures)

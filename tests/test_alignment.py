@@ -139,7 +139,7 @@ def test_eyes_that_coincide_are_refused() -> None:
 
 
 @pytest.mark.parametrize("degrees", [0, 25, -70, 180])
-@pytest.mark.parametrize("scale", [0.6, 1, 1.7, 2.5, 5, 11.3])
+@pytest.mark.parametrize("scale", [0.6, 1, 1.7, 2.5, 6])
 def test_dots_fall_on_the_frames_rows(degrees: float, scale: float) -> None:
     landmarks = transform(UPRIGHT, degrees=degrees, scale=scale)
     image_rgb = draw_dots(landmarks, size=int(200 * scale), radius=4 * scale)

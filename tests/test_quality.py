@@ -1,0 +1,132 @@
+"""The score falls with what makes a face hard to recognise, and with nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from lightface.detection import MtcnnDetector
+from lightface.faces import ByteArray, DetectedFace
+from lightface.quality import FaceQuality, measure_quality
+
+FRONTAL = np.array([(80, 70), (120, 70), (100, 94), (85, 118), (115, 118)], np.float32)
+
+
+@pytest.fixture(scope="module")
+def portrait(detector: MtcnnDetector, astronaut_rgb: ByteArray) -> tuple[ByteArray, DetectedFace]:
+    (found,) = detector.detect(astronaut_rgb)
+    return astronaut_rgb, found
+
+
+def synthetic(landmarks: np.ndarray[tuple[int, ...], np.dtype[np.float32]], score: float = 1.0) -> FaceQuality:
+    noise = np.random.default_rng(0).integers(20, 236, (200, 200, 1), np.uint8).repeat(3, axis=2)
+    return measure_quality(noise, DetectedFace((60, 50, 140, 130), landmarks.astype(np.float32), score))
+
+
+def test_good_portraits_score_high(
+    detector: MtcnnDetector, astronaut_rgb: ByteArray, grace_hopper_rgb: ByteArray
+) -> None:
+    for image_rgb in (astronaut_rgb, grace_hopper_rgb):
+        (found,) = detector.detect(image_rgb)
+        quality = measure_quality(image_rgb, found)
+        assert 0.8 < quality.score <= 1
+        assert quality.det_score == found.score
+        assert abs(quality.yaw) < 0.4 and abs(quality.roll_degrees) < 10
+
+
+def test_a_flawless_face_scores_1() -> None:
+    quality = synthetic(FRONTAL)
+    assert quality.score == pytest.approx(1)
+    assert quality.eye_distance_px == pytest.approx(40)
+    assert quality.yaw == pytest.approx(0, abs=1e-6)
+    assert quality.roll_degrees == pytest.approx(0, abs=1e-6)
+
+
+def test_blur_lowers_sharpness_step_by_step(portrait: tuple[ByteArray, DetectedFace]) -> None:
+    image_rgb, found = portrait
+    measured = [measure_quality(image_rgb, found)] + [
+        measure_quality(cv2.GaussianBlur(image_rgb, (0, 0), sigma).astype(np.uint8), found) for sigma in (1, 2, 4, 8)
+    ]
+    sharpness = [quality.sharpness for quality in measured]
+    assert sharpness == sorted(sharpness, reverse=True)
+    assert sharpness[0] > 0.2 and sharpness[-1] < 0.06
+    assert measured[-1].score < 0.25 * measured[0].score
+    assert measured[-1].exposure > 0.7
+
+
+def test_darkness_and_glare_lower_exposure_not_sharpness(portrait: tuple[ByteArray, DetectedFace]) -> None:
+    image_rgb, found = portrait
+    plain = measure_quality(image_rgb, found)
+    dark = measure_quality((image_rgb * 0.2).astype(np.uint8), found)
+    glaring = measure_quality(np.clip(image_rgb * 3.0, 0, 255).astype(np.uint8), found)
+    assert plain.exposure > 0.9
+    assert dark.exposure < 0.4 and glaring.exposure < 0.6
+    assert dark.sharpness == pytest.approx(plain.sharpness, rel=0.2)
+    assert max(dark.score, glaring.score) < 0.6 * plain.score
+
+
+def test_a_darker_but_contrasty_face_is_not_punished(portrait: tuple[ByteArray, DetectedFace]) -> None:
+    image_rgb, found = portrait
+    darker = (image_rgb * 0.7).astype(np.uint8)
+    assert measure_quality(darker, found).score > 0.95 * measure_quality(image_rgb, found).score
+
+
+def test_a_reduced_face_loses(portrait: tuple[ByteArray, DetectedFace]) -> None:
+    image_rgb, found = portrait
+    scores = []
+    for scale in (1.0, 0.5, 0.25):
+        size = (int(512 * scale), int(512 * scale))
+        small_rgb = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        quality = measure_quality(small_rgb, replace(found, landmarks_px=found.landmarks_px * np.float32(scale)))
+        scores.append(quality.score)
+        assert quality.eye_distance_px == pytest.approx(scale * measure_quality(image_rgb, found).eye_distance_px)
+    assert scores == sorted(scores, reverse=True)
+    assert scores[2] < 0.4 * scores[0]
+
+
+@pytest.mark.parametrize(("nose_shift_px", "yaw", "score"), [(8, 0.4, 1), (-16, -0.8, 0.5), (24, 1.2, 0)])
+def test_a_face_turned_aside_loses(nose_shift_px: float, yaw: float, score: float) -> None:
+    landmarks = FRONTAL.copy()
+    landmarks[2, 0] += nose_shift_px
+    quality = synthetic(landmarks)
+    assert quality.yaw == pytest.approx(yaw)
+    assert quality.score == pytest.approx(score, abs=1e-6)
+
+
+@pytest.mark.parametrize("degrees", [-120, -30, 15, 90, 179])
+def test_roll_is_told_but_costs_nothing(degrees: float) -> None:
+    angle = np.deg2rad(degrees)
+    turn = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+    quality = synthetic((FRONTAL - 100) @ turn.T + 100)
+    assert quality.roll_degrees == pytest.approx(degrees, abs=1e-4)  # clockwise, y down
+    assert quality.yaw == pytest.approx(0, abs=1e-5)
+    assert quality.score == pytest.approx(1)
+
+
+def test_the_detectors_score_is_a_share() -> None:
+    assert synthetic(FRONTAL, score=0.6).score == pytest.approx(0.6)
+
+
+def test_a_face_over_the_edge_is_measured_by_what_shows(portrait: tuple[ByteArray, DetectedFace]) -> None:
+    image_rgb, found = portrait
+    left = int(found.landmarks_px[0, 0])
+    shifted = replace(found, landmarks_px=found.landmarks_px - np.array([left, 0], np.float32))
+    quality = measure_quality(image_rgb[:, left:], shifted)
+    assert quality.score > 0.5
+
+
+@pytest.mark.parametrize("landmarks", [FRONTAL + 5000, FRONTAL - 5000, np.full((5, 2), 100.0)])
+def test_nonsense_scores_0(landmarks: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    quality = synthetic(landmarks)
+    assert quality.score == 0
+    assert np.isfinite([quality.yaw, quality.roll_degrees, quality.sharpness]).all()
+
+
+def test_a_blank_picture_scores_0() -> None:
+    for level in (0, 128, 255):
+        blank = np.full((200, 200, 3), level, np.uint8)
+        face = DetectedFace((60, 50, 140, 130), FRONTAL, 1.0)
+        assert measure_quality(blank, face).score == 0

@@ -22,7 +22,7 @@ from lightface.gallery.sqlite_file import connect, transaction, translated_error
 
 Record = TypeVar("Record")
 
-BUSY_TIMEOUT_S: Final = 60.0  # how long to wait for other processes
+BUSY_TIMEOUT_S: Final = 30.0  # how long to wait for other processes
 
 _PERSON_COLUMNS: Final = "id, name, metadata, created_at"
 _SAMPLE_COLUMNS: Final = (

@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from lightface.errors import (
     PersonNotFoundError,
 )
 from lightface.gallery import FaceSample, Gallery, StoredThreshold, default_gallery_path, open_gallery
+from lightface.gallery.sqlite import SqliteStore
 
 
 def test_exported_names() -> None:
@@ -120,6 +122,20 @@ class TestEnroll:
         assert [sample.source_path for sample in gallery.samples()] == ["/photos/1.jpg"]
         assert gallery.find_person("Ada").metadata == {"a": "1"}
         assert len(gallery.people()) == 1
+
+    def test_ctrl_c_in_the_middle_leaves_nothing(self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+        insert_sample = SqliteStore.insert_sample
+
+        def interrupted(store: SqliteStore, person_id: int, sample: FaceSample) -> None:
+            insert_sample(store, person_id, sample)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(SqliteStore, "insert_sample", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.enroll("Ada", [make_sample(1)])
+        monkeypatch.undo()
+        assert gallery.people() == [] and gallery.model_id is None
+        gallery.enroll("Ada", [make_sample(1)])
 
     def test_nothing_to_enroll(self, gallery: Gallery) -> None:
         with pytest.raises(GalleryError, match="no face to enroll for 'Ada'"):
@@ -355,6 +371,11 @@ class TestReplaceEmbeddings:
     def test_an_emptied_gallery_takes_another_model(self, filled: Gallery) -> None:
         filled.replace_embeddings("model-b", {}, drop=[1, 2, 3])
         filled.enroll("Ada", [make_sample(1, model_id="model-b")])
+
+
+def test_a_gallery_of_another_thread_says_so(gallery: Gallery) -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(GalleryError, match="thread"):
+        pool.submit(gallery.people).result()
 
 
 def test_a_closed_gallery_says_so(gallery_path: Path) -> None:

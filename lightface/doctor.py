@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 import platform
-import stat
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from lightface.embedding import Embedder, resolve_device
 from lightface.errors import LightfaceError
 from lightface.faces import AlignedFace, FloatArray
 from lightface.gallery import default_gallery_path, open_gallery
-from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, list_weights, verify_weights
+from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, list_weights, verify_weights
 from lightface.models.weights import load_model
 
 GOLDEN_FILE: Final = "golden.toml"  # beside the weights: a table for each, with checksum and embedding
@@ -35,6 +34,7 @@ GOLDEN_FILE: Final = "golden.toml"  # beside the weights: a table for each, with
 _PACKAGES: Final = ("torch", "torchvision", "facenet-pytorch", "numpy", "opencv-python-headless", "pillow")
 _GOLDEN_SIMILARITY: Final = 0.9999  # what another processor's rounding leaves far behind
 _PARITY_SIMILARITY: Final = 0.99999
+_REINSTALL: Final = "install the versions in constraints.txt, or try --device cpu"
 _LARGE_BATCH: Final = 64
 _EVERY: Final = 9  # of the large batch, this face and its multiples are embedded again on their own
 
@@ -127,9 +127,9 @@ def _check(check: Callable[..., Check], *arguments: object) -> Check:
 
 
 def _check_versions() -> Check:
-    found = {package: importlib.metadata.version(package) for package in _PACKAGES}
-    text = ", ".join(f"{package} {version}" for package, version in found.items())
-    return Check("versions", Health.OK, f"lightface {lightface.__version__}, Python {platform.python_version()}, {text}")
+    found = [f"{package} {importlib.metadata.version(package)}" for package in _PACKAGES]
+    own = [f"lightface {lightface.__version__}", f"Python {platform.python_version()}"]
+    return Check("versions", Health.OK, ", ".join([*own, *found]))
 
 
 def _check_device(name: str) -> Check:
@@ -148,14 +148,14 @@ def _all_weights() -> list[WeightsRecord | Check]:
 def _check_weights(record: WeightsRecord) -> Check:
     verify_weights(record)
     if not record.thresholds:
-        return Check("weights", Health.NOTE, f"{record.name}: no threshold is known", "measure one: lightface calibrate")
+        return Check("weights", Health.NOTE, f"{record.name}: no threshold is known", "measure one with 'calibrate'")
     return Check("weights", Health.OK, f"{record.name}: checksum as registered")
 
 
 def _check_detector(device: str) -> Check:
     detector = MtcnnDetector(resolve_device(device))
     if detector.detect(np.zeros((96, 96, 3), np.uint8)):
-        return Check("detector", Health.FAULT, "finds a face in a black picture", "install lightface's versions anew")
+        return Check("detector", Health.FAULT, "finds a face in a black picture", _REINSTALL)
     return Check("detector", Health.OK, f"MTCNN on {detector.device}")
 
 
@@ -167,7 +167,7 @@ def _check_golden(embedder: Embedder) -> Check:
     detail = f"cosine {similarity:.6f} to the stored one"
     if similarity >= _GOLDEN_SIMILARITY:
         return Check("golden embedding", Health.OK, detail)
-    return Check("golden embedding", Health.FAULT, detail, "install the versions in constraints.txt, or try --device cpu")
+    return Check("golden embedding", Health.FAULT, detail, _REINSTALL)
 
 
 def _check_batches(single: Embedder, batched: Embedder) -> Check:
@@ -194,8 +194,6 @@ def _check_gallery(path: Path, record: WeightsRecord) -> Check:
     with open_gallery(path) as gallery:
         stats = gallery.stats()
     counts = f"{path}: {stats.person_count} people, {stats.sample_count} samples, model {stats.model_id}"
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return Check("gallery", Health.FAULT, f"{path} can be read by others", f"chmod 600 '{path}'")
     if stats.model_id is not None and not stats.model_id.startswith(record.model_id):
         return Check("gallery", Health.NOTE, counts, f"for {record.name}: lightface gallery reembed")
     return Check("gallery", Health.OK, counts)
@@ -214,7 +212,7 @@ def _parity(what: str, similarity: float) -> Check:
     detail = f"{what} agree to cosine {similarity:.7f}"
     if similarity >= _PARITY_SIMILARITY:
         return Check("parity", Health.OK, detail)
-    return Check("parity", Health.FAULT, detail, "install the versions in constraints.txt, or try --device cpu")
+    return Check("parity", Health.FAULT, detail, _REINSTALL)
 
 
 def _smallest_cosine(rows_a: FloatArray, rows_b: FloatArray) -> float:

@@ -80,8 +80,8 @@ def remove_person(
         foreign = set(sample or ()) - owned
         if foreign:
             raise GalleryError(f"{found.name!r} has no sample {min(foreign)}; see 'lightface gallery show'")
-        what = f"{found.name} (id {found.id})"
-        what = f"{len(set(sample))} of {len(owned)} samples of {what}" if sample else f"{what} with {len(owned)} samples"
+        who = f"{found.name} (id {found.id})"
+        what = f"{len(set(sample))} of {len(owned)} samples of {who}" if sample else f"{who} with {len(owned)} samples"
         _confirm(f"Remove {what}?", yes=yes)
         if sample:
             gallery.remove_samples(set(sample))
@@ -185,7 +185,7 @@ def show_stats(settings: Settings, *, as_json: Json = False) -> None:
         rows.append(("last enrolled", f"{stats.last_enrolled_at:%Y-%m-%d %H:%M} UTC"))
     rows += [(f"threshold at FAR {known.far:g}", f"{known.threshold:.3f} ({known.source})") for known in thresholds]
     for label, value in rows:
-        typer.echo(f"{label:<15}{value}")
+        typer.echo(f"{label:<24}{value}")
 
 
 def open_gallery_of(settings: Settings, *, model_id: str | None = None, create: bool = False) -> Gallery:
@@ -207,9 +207,13 @@ def _find_person(gallery: Gallery, text: str) -> Person:
 def _confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise ConfigError("nobody can be asked, since stdin is no terminal; give --yes")
     typer.confirm(question, abort=True, err=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _day(person: Person) -> str:

@@ -17,39 +17,36 @@ from lightface.cli.console import complain
 from lightface.errors import LightfaceError
 
 TROUBLE = 2  # as cmp: 0 same or done, 1 different or unknown, 2 trouble
-_INTERRUPTED = 130  # typer's own answer to Ctrl-C
 
 
 class LightfaceGroup(TyperGroup):
     """Ends every trouble with one line on stderr and exit code 2."""
 
-    def main(
-        self, args: Sequence[str] | None = None, prog_name: str | None = "lightface", *rest: Any, **extra: Any
-    ) -> None:
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> None:
         extra["standalone_mode"] = False
         try:
-            status = super().main(args, "lightface", *rest, **extra)
+            status = super().main(args, "lightface", **extra)
             sys.stdout.flush()
-        except LightfaceError as error:
-            complain(str(error))
-            status = TROUBLE
         except typer.TyperException as error:
             complain(_describe_usage(error))
             status = TROUBLE
         except typer.Abort:
             complain("stopped; nothing was changed")
             status = TROUBLE
-        except BrokenPipeError:
-            _silence_stdout()  # whoever read the results has seen enough
-            status = TROUBLE
         except OSError as error:
-            _silence_stdout()
-            complain(f"cannot write the result ({error.strerror or error}); check where it goes")
-            status = TROUBLE
-        if status == _INTERRUPTED:
-            complain("interrupted; what was finished is kept")
-            status = TROUBLE
+            status = _give_up_stdout(error)
         sys.exit(status)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LightfaceError as error:
+            complain(str(error))
+        except KeyboardInterrupt:
+            complain("interrupted; what was finished is kept")
+        except OSError as error:
+            _give_up_stdout(error)
+        raise typer.Exit(TROUBLE)
 
 
 app = typer.Typer(
@@ -83,10 +80,14 @@ def lightface(
         typer.echo(context.get_help())
 
 
-def _silence_stdout() -> None:
-    """Drop what is still buffered: Python would try again to write it at exit, and print a traceback."""
+def _give_up_stdout(error: OSError) -> int:
+    """The library has errors of its own: what is left is a stdout that takes no more."""
+    if not isinstance(error, BrokenPipeError):  # whoever read the pipe has seen enough
+        complain(f"cannot write the result ({error.strerror or error}); check where it goes")
+    # Python would try at exit to write what is still buffered, and print a traceback.
     with contextlib.suppress(OSError):  # a test's stdout is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return TROUBLE
 
 
 def _describe_usage(error: typer.TyperException) -> str:
@@ -101,3 +102,6 @@ app.add_typer(gallery.app, name="gallery", rich_help_panel=_GALLERIES)
 app.add_typer(models.app, name="models", rich_help_panel=_GALLERIES)
 
 app.command(rich_help_panel="Help")(doctor.doctor)
+
+if __name__ == "__main__":
+    run()

@@ -17,7 +17,7 @@ app = command_group("List, check and import weights.")
 
 
 @app.command("list")
-@with_settings()
+@with_settings("model")
 def list_models(settings: Settings, *, as_json: Json = False) -> None:
     """List the weights that can be named with --model."""
     from lightface.models.registry import DEFAULT_WEIGHTS, list_weights
@@ -42,11 +42,11 @@ def list_models(settings: Settings, *, as_json: Json = False) -> None:
 
 
 @app.command("info")
-@with_settings()
+@with_settings("model")
 def show_model(
     settings: Settings,
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Weights by name (default: the default's).")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Weights by name (default: --model's).")] = None,
     as_json: Json = False,
 ) -> None:
     """Show all that is known of weights: what they expect, what was measured, and their model card."""
@@ -63,7 +63,7 @@ def show_model(
         ("network", f"{record.architecture}, {record.pooling} pooling, {record.padding} padding"),
         ("file", record.file),
         ("SHA-256", record.sha256),
-        ("input", f"{contract.channels}x{frame.size_px}x{frame.size_px} {contract.order}, pixels x {contract.scale:.6g}"),
+        ("input", f"{contract.channels}x{frame.size_px}x{frame.size_px} {contract.order}, times {contract.scale:.6g}"),
         ("frame", f"eyes on row {frame.eye_row_px:g}, mouth on row {frame.mouth_row_px:g}"),
         ("embedding", f"{record.embedding_size} numbers, unit length"),
         ("licence", record.licence),
@@ -82,7 +82,7 @@ def show_model(
 def verify_models(
     settings: Settings,
     *,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Weights by name (default: all).")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Weights by name (default: all).")] = None,
 ) -> None:
     """Check that weights files are, byte for byte, those that were registered."""
     from lightface.errors import WeightsError

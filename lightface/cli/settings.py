@@ -26,8 +26,8 @@ _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
 
 
-def _setting(help: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
-    return field(default=None, metadata={"help": help, "low": low, "high": high})
+def _about(help: str, *, low: float = -math.inf, high: float = math.inf) -> dict[str, Any]:
+    return {"help": help, "low": low, "high": high}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +37,45 @@ class Settings:
     Raises ConfigError for a number out of its range.
     """
 
-    gallery: Path | None = _setting("The gallery file (default: gallery.sqlite in your data folder).")
-    model: str | None = _setting("Weights by name, see `lightface models list`.")
-    device: str | None = _setting("auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest there is).")
-    precision: str | None = _setting("auto, fp32, bf16 or fp16 (default: auto, fp16 on cuda, otherwise fp32).")
-    flip: bool | None = _setting("Average each embedding with that of the mirror image; doubles the work.")
-    threshold: float | None = _setting(
-        "Cosine from which two faces are one person (default: the gallery's, else that of the weights).", low=-1, high=1
+    gallery: Path | None = field(
+        default=None, metadata=_about("The gallery file (default: gallery.sqlite in your data folder).")
     )
-    review_threshold: float | None = _setting(
-        "Cosine from which a match below the threshold is shown for review (default: none is).", low=-1, high=1
+    model: str | None = field(default=None, metadata=_about("Weights by name, see 'lightface models list'."))
+    device: str | None = field(
+        default=None, metadata=_about("auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest there is).")
     )
-    det_threshold: float | None = _setting("Detection score that a face must exceed.", low=0, high=1)
-    min_face_size: float | None = _setting("Width in pixels below which faces are passed over.", low=1)
-    min_quality: float | None = _setting("Quality, 0 to 1, below which a face is refused (default: 0).", low=0, high=1)
-    max_pixels: int | None = _setting("Pixels above which a picture is refused before it is decoded.", low=1)
-    batch_size: int | None = _setting("Photographs that go through together.", low=1)
-    workers: int | None = _setting("Threads that read and decode photographs.", low=1)
+    precision: str | None = field(
+        default=None, metadata=_about("auto, fp32, bf16 or fp16 (default: auto, fp16 on cuda, otherwise fp32).")
+    )
+    flip: bool | None = field(
+        default=None, metadata=_about("Average each embedding with that of the mirror image; doubles the work.")
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata=_about(
+            "Cosine from which two faces are one person (default: the gallery's, else that of the weights).",
+            low=-1,
+            high=1,
+        ),
+    )
+    review_threshold: float | None = field(
+        default=None,
+        metadata=_about("Cosine from which a match below the threshold is shown for review.", low=-1, high=1),
+    )
+    det_threshold: float | None = field(
+        default=None, metadata=_about("Detection score that a face must exceed.", low=0, high=1)
+    )
+    min_face_size: float | None = field(
+        default=None, metadata=_about("Width in pixels below which faces are passed over.", low=1)
+    )
+    min_quality: float | None = field(
+        default=None, metadata=_about("Quality, 0 to 1, below which a face is refused (default: 0).", low=0, high=1)
+    )
+    max_pixels: int | None = field(
+        default=None, metadata=_about("Pixels above which a picture is refused before it is decoded.", low=1)
+    )
+    batch_size: int | None = field(default=None, metadata=_about("Photographs that go through together.", low=1))
+    workers: int | None = field(default=None, metadata=_about("Threads that read and decode photographs.", low=1))
 
     def __post_init__(self) -> None:
         for known in fields(self):

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from command_line import Cli, assert_one_line
+
+from lightface.gallery import StoredThreshold, open_gallery
+
+
+@pytest.fixture(autouse=True)
+def this_gallery(made_up_gallery: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIGHTFACE_GALLERY", str(made_up_gallery))
+
+
+def names(path: Path) -> list[str]:
+    with open_gallery(path) as gallery:
+        return [person.name for person in gallery.people()]
+
+
+def test_list(cli: Cli) -> None:
+    result = cli("gallery", "list")
+    assert result.exit_code == 0
+    rows = [line.split()[:3] for line in result.stdout.splitlines()]
+    assert rows == [["id", "name", "samples"], ["1", "Ada", "2"], ["2", "Émile", "1"]]
+
+
+def test_list_as_json(cli: Cli) -> None:
+    people = json.loads(cli("gallery", "list", "--json").stdout)
+    assert people == [{"id": 1, "name": "Ada", "samples": 2}, {"id": 2, "name": "Émile", "samples": 1}]
+
+
+def test_list_of_nobody_says_so_on_stderr(cli: Cli) -> None:
+    for person in ("1", "2"):
+        cli("gallery", "remove", person, "--yes")
+    result = cli("gallery", "list")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "nobody is enrolled\n")
+    assert cli("gallery", "list", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("person", ["Ada", "ADA", "1"])
+def test_show_takes_a_name_in_any_case_or_an_id(cli: Cli, person: str) -> None:
+    result = cli("gallery", "show", person)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Ada (id 1, since ")
+    assert "team: engines" in result.stdout
+    assert [line.split()[-1] for line in result.stdout.splitlines()[-2:]] == ["/photos/1.jpg", "/photos/2.jpg"]
+
+
+def test_show_as_json(cli: Cli) -> None:
+    shown = json.loads(cli("gallery", "show", "émile", "--json").stdout)
+    assert (shown["name"], shown["metadata"]) == ("Émile", {})
+    (sample,) = shown["samples"]
+    assert sample["source_path"] == "/photos/3.jpg"
+    assert sample["box_px"] == [10.0, 20.0, 110.0, 140.0]
+    assert "vector" not in sample
+
+
+def test_an_unknown_person_is_answered_with_the_closest(cli: Cli) -> None:
+    assert_one_line(cli("gallery", "show", "Adda"), "no person 'Adda'", "did you mean 'Ada'?")
+    assert_one_line(cli("gallery", "show", "17"), "no person 17")
+
+
+def test_remove_asks_and_without_a_terminal_needs_yes(cli: Cli, made_up_gallery: Path) -> None:
+    assert_one_line(cli("gallery", "remove", "Ada"), "give --yes")
+    assert names(made_up_gallery) == ["Ada", "Émile"]
+    result = cli("gallery", "remove", "Ada", "--yes")
+    assert (result.exit_code, result.stderr) == (0, "removed Ada (id 1) with 2 samples\n")
+    assert names(made_up_gallery) == ["Émile"]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", ["Émile"]), ("n\n", ["Ada", "Émile"]), ("\n", ["Ada", "Émile"])])
+def test_remove_obeys_the_answer(
+    cli: Cli, made_up_gallery: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]
+) -> None:
+    monkeypatch.setattr("lightface.cli.gallery._is_terminal", lambda: True)
+    result = cli("gallery", "remove", "Ada", input=answer)
+    assert "Remove Ada (id 1) with 2 samples?" in result.stderr
+    assert result.exit_code == (0 if answer == "y\n" else 2)
+    assert names(made_up_gallery) == left
+
+
+def test_remove_one_sample(cli: Cli, made_up_gallery: Path) -> None:
+    result = cli("gallery", "remove", "Ada", "--sample", "1", "-y")
+    assert result.stderr == "removed 1 of 2 samples of Ada (id 1)\n"
+    with open_gallery(made_up_gallery) as gallery:
+        assert [sample.id for sample in gallery.samples("Ada")] == [2]
+    assert_one_line(cli("gallery", "remove", "Ada", "--sample", "3", "-y"), "'Ada' has no sample 3")
+
+
+def test_rename(cli: Cli, made_up_gallery: Path) -> None:
+    assert cli("gallery", "rename", "ada", "Ada Lovelace").stderr == "Ada is Ada Lovelace now\n"
+    assert names(made_up_gallery) == ["Ada Lovelace", "Émile"]
+    assert_one_line(cli("gallery", "rename", "émile", "ADA lovelace"), "there is a 'Ada Lovelace' already")
+
+
+def test_merge(cli: Cli, made_up_gallery: Path) -> None:
+    assert_one_line(cli("gallery", "merge", "Émile", "Ada"), "give --yes")
+    assert cli("gallery", "merge", "Émile", "Ada", "--yes").stderr == "Émile is Ada now, with 3 samples\n"
+    assert names(made_up_gallery) == ["Ada"]
+
+
+def test_export_and_import_by_files(cli: Cli, tmp_path: Path) -> None:
+    exported, copy = tmp_path / "people.jsonl", tmp_path / "new" / "copy.sqlite"
+    result = cli("gallery", "export", exported)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"exported 2 people with 3 samples to {exported}\n"
+    assert stat.S_IMODE(exported.stat().st_mode) == 0o600
+    result = cli("gallery", "import", exported, "--gallery", copy)
+    assert result.stderr == "imported 2 people and 3 samples; 0 samples were there already\n"
+    assert names(copy) == ["Ada", "Émile"]
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    result = cli("gallery", "import", exported, "--gallery", copy)
+    assert result.stderr == "imported 0 people and 0 samples; 3 samples were there already\n"
+
+
+def test_export_and_import_by_pipe(cli: Cli, tmp_path: Path) -> None:
+    exported = cli("gallery", "export", "-")
+    assert exported.exit_code == 0 and exported.stderr == ""
+    assert [json.loads(line)["kind"] for line in exported.stdout.splitlines()].count("sample") == 3
+    copy = tmp_path / "copy.sqlite"
+    assert cli("gallery", "import", "-", "--gallery", copy, input=exported.stdout).exit_code == 0
+    assert names(copy) == ["Ada", "Émile"]
+
+
+def test_an_import_of_something_else_changes_nothing(cli: Cli, made_up_gallery: Path) -> None:
+    assert_one_line(cli("gallery", "import", "-", input='{"a": 1}\n'), "line 1")
+    assert_one_line(cli("gallery", "import", made_up_gallery.parent / "none.jsonl"), "none.jsonl cannot be read")
+    assert names(made_up_gallery) == ["Ada", "Émile"]
+
+
+def test_stats(cli: Cli, made_up_gallery: Path) -> None:
+    with open_gallery(made_up_gallery) as gallery:
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs"))
+    lines = [line.split(maxsplit=1) for line in cli("gallery", "stats").stdout.splitlines()]
+    assert lines[:4] == [
+        ["gallery", str(made_up_gallery)],
+        ["model", "lightcnn9-000000000000"],
+        ["people", "2"],
+        ["samples", "3"],
+    ]
+    assert " ".join(lines[-1]).split() == ["threshold", "at", "FAR", "0.001", "0.410", "(club", "pairs)"]
+    stats = json.loads(cli("gallery", "stats", "--json").stdout)
+    assert stats["stats"]["sample_count"] == 3
+    assert stats["thresholds"][0]["threshold"] == 0.41
+
+
+def test_no_gallery_is_told_with_the_way_out(cli: Cli, tmp_path: Path) -> None:
+    for command in (["list"], ["show", "Ada"], ["stats"], ["export", "-"]):
+        assert_one_line(cli("gallery", *command, "--gallery", tmp_path / "none"), "there is no gallery at", "enroll")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_wrong_file_is_no_gallery(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello " * 1000)
+    assert_one_line(cli("gallery", "list", "--gallery", tmp_path / "text"), "is not a gallery")
+    assert_one_line(cli("gallery", "list", "--gallery", tmp_path), "is a folder")
+    foreign = tmp_path / "foreign.sqlite"
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    assert_one_line(cli("gallery", "list", "--gallery", foreign), "another application's database")

@@ -1,0 +1,82 @@
+"""The layers of the house, held against the imports: a file imports from lower numbers only, never sideways."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "lightface"
+
+LAYERS = {
+    0: ["__init__", "errors", "faces", "allocator"],
+    1: ["images", "detection", "alignment", "models", "matching", "metrics", "quality", "clustering"],
+    2: ["embedding", "gallery", "reports", "drawing"],
+    3: ["pipeline"],
+    4: ["batch"],
+    5: ["evaluation", "training", "doctor"],
+    6: ["cli"],
+}
+LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def part_of(module: str) -> str:
+    """`lightface.gallery.rules` -> `gallery`: what the table speaks of."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports_of(file: Path) -> set[str]:
+    """The modules of lightface that a file imports, wherever in it, those for type checking included."""
+    known = {module_name(other) for other in FILES}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            assert node.module is not None
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                found.add(submodule if submodule in known else node.module)
+    return found & known
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_a_file_imports_from_lower_layers_only(file: Path) -> None:
+    own = part_of(module_name(file))
+    assert own in LAYER_OF, f"{own} has no layer; add it to the table here and in the design"
+    for imported in imports_of(file):
+        other = part_of(imported)
+        assert other == own or LAYER_OF[other] < LAYER_OF[own], f"{file.name} imports {imported}"
+
+
+def test_files_of_one_folder_import_each_other_without_a_cycle() -> None:
+    imports = {module_name(file): imports_of(file) for file in FILES}
+    # Raises CycleError, which names the modules.
+    assert list(TopologicalSorter(imports).static_order())
+
+
+def test_only_detection_imports_facenet_pytorch() -> None:
+    importers = {file.parent.name for file in FILES if "facenet_pytorch" in file.read_text(encoding="utf-8")}
+    assert importers == {"detection"}
+
+
+def test_the_library_knows_no_command_line() -> None:
+    for file in FILES:
+        if file.parent.name != "cli":
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert "print" not in names, f"{file} prints"
+            assert "typer" not in names, f"{file} knows typer"
+
+
+def test_no_file_is_a_place_for_everything() -> None:
+    assert {file.stem for file in FILES}.isdisjoint({"utils", "common", "core", "helpers", "misc"})

@@ -1,24 +1,31 @@
 """Batched augmentation of aligned crops, on whatever device the crops are.
 
 One call turns stored crops (wider than the network's frame, so that shifts and turns bring real pixels in) into
-network input at the wanted resolution. Geometry is one resampling; light, blur, noise and erasing follow.
+network input at the wanted resolution. Geometry is one resampling; light, blur, low resolution, noise and erasing
+follow. Nothing here waits for the device or depends on what was drawn, so that a GPU is never idle for it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightface.errors import ConfigError
+
+CROP_PX = 144
 FRAME_PX = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Strengths. Zero switches one off; `Augmentation.none()` leaves only the crop to the frame."""
+    """Strengths. Zero switches one off; `Augmentation.none()` leaves only the crop to the frame.
+
+    Raises ConfigError for a value out of range.
+    """
 
     rotation_degrees: float = 7.0  # uniform in +-
     scale: float = 0.08  # uniform in 1 +-
@@ -27,31 +34,57 @@ class Augmentation:
     contrast: float = 0.35  # uniform in 1 +-
     brightness: float = 0.15  # share of white, uniform in +-
     gamma: float = 0.25  # exponent exp(uniform in +-)
-    low_resolution: float = 0.25  # probability
-    low_resolution_px: tuple[int, int] = (24, 64)  # the face is reduced to this many pixels and enlarged again
+    blur: float = 0.1  # share of the batch
+    blur_sigma_px: tuple[float, float] = (0.3, 2.0)  # of the frame; each axis draws its own, as a shaken camera does
+    low_resolution: float = 0.25  # share of the batch
+    low_resolution_px: tuple[int, int] = (24, 64)  # the frame is reduced to this many pixels and enlarged again
     noise: float = 0.15  # probability
     noise_sigma: float = 0.06  # largest standard deviation, share of white
     erasing: float = 0.1  # probability
-    erasing_area: tuple[float, float] = (0.02, 0.15)  # share of the crop
+    erasing_area: tuple[float, float] = (0.02, 0.15)  # share of the frame
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "blur", "low_resolution", "noise", "erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must lie in 0..1")
+        for name in ("rotation_degrees", "scale", "shift", "contrast", "brightness", "gamma", "noise_sigma"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        for name in ("blur_sigma_px", "low_resolution_px", "erasing_area"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ConfigError(f"{name} is {low}, {high}; give the smaller first, and more than 0")
 
     @classmethod
     def none(cls) -> Augmentation:
-        return cls(0, 0, 0, 0, 0, 0, 0, 0, (24, 64), 0, 0, 0)
+        """The crop to the frame, and nothing else."""
+        still = cls(rotation_degrees=0, scale=0, shift=0, flip=0)
+        as_lit = replace(still, contrast=0, brightness=0, gamma=0)
+        return replace(as_lit, blur=0, low_resolution=0, noise=0, erasing=0)
 
 
 def augment(
     crops: Tensor, *, size_px: int, augmentation: Augmentation, generator: torch.Generator | None = None
 ) -> Tensor:
-    """(N, C, H, W) uint8 crops, square, at least 128 px -> (N, C, size_px, size_px) float32 in 0..1.
+    """(N, C, 144, 144) uint8 crops -> (N, C, size_px, size_px) float32 in 0..1.
 
-    The centre 128x128 pixels of a crop are the network's frame. `generator` must live on the crops' device.
+    The centre 128x128 pixels of a crop are the network's frame; `size_px` is a multiple of 16 up to 128. `generator`
+    must live on the crops' device.
     """
     images = _place(crops, size_px, augmentation, generator)
     images = _change_light(images, augmentation, generator)
+    images = _blur(images, augmentation, generator)
     images = _reduce_resolution(images, augmentation, generator)
     images = _add_noise(images, augmentation, generator)
     images = _erase(images, augmentation, generator)
     return images.clamp_(0, 1)
+
+
+def cut_frame(crops: Tensor) -> Tensor:
+    """(N, C, 144, 144) uint8 crops -> (N, C, 128, 128) float32 in 0..1: what the network is given in use."""
+    margin = (CROP_PX - FRAME_PX) // 2
+    frame = slice(margin, margin + FRAME_PX)
+    return crops[..., frame, frame].float() / 255
 
 
 def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -59,7 +92,7 @@ def _uniform(n: int, low: float, high: float, like: Tensor, generator: torch.Gen
 
 
 def _place(crops: Tensor, size_px: int, a: Augmentation, generator: torch.Generator | None) -> Tensor:
-    n, _, height, _ = crops.shape
+    n, channels, height, _ = crops.shape
     images = crops.float() / 255
     if size_px * 2 <= FRAME_PX:
         # Bilinear sampling at half the resolution or less aliases; average areas first.
@@ -75,7 +108,7 @@ def _place(crops: Tensor, size_px: int, a: Augmentation, generator: torch.Genera
     theta[:, 1, 1] = zoom * torch.cos(angle)
     theta[:, 0, 2] = _uniform(n, -shift, shift, images, generator)
     theta[:, 1, 2] = _uniform(n, -shift, shift, images, generator)
-    grid = F.affine_grid(theta, [n, images.shape[1], size_px, size_px], align_corners=False)
+    grid = F.affine_grid(theta, [n, channels, size_px, size_px], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -92,20 +125,54 @@ def _change_light(images: Tensor, a: Augmentation, generator: torch.Generator | 
     return images
 
 
-def _reduce_resolution(images: Tensor, a: Augmentation, generator: torch.Generator | None) -> Tensor:
-    """The chosen share of the batch in up to four sizes, since one resize call takes one size."""
-    count = int(len(images) * a.low_resolution)
-    if not count:
+def _blur(images: Tensor, a: Augmentation, generator: torch.Generator | None) -> Tensor:
+    part = _draw_share(images, a.blur, generator)
+    if part is None:
         return images
     size_px = images.shape[-1]
-    order = torch.randperm(len(images), device=images.device, generator=generator)[:count]
+    line = torch.arange(size_px, device=images.device)
+    squares = (line[:, None] - line[None, :]) ** 2
+
+    def draw_filters() -> Tensor:
+        sigma = _uniform(len(part), *a.blur_sigma_px, images, generator) * (size_px / FRAME_PX)
+        return torch.softmax(-squares / (2 * sigma.view(-1, 1, 1) ** 2), dim=-1)
+
+    rows, columns = draw_filters(), draw_filters()
+    return images.index_copy(0, part, _apply_separable(images[part], rows, columns))
+
+
+def _reduce_resolution(images: Tensor, a: Augmentation, generator: torch.Generator | None) -> Tensor:
+    """Average areas down to a size of each image's own, then enlarge linearly.
+
+    Both are linear in the pixels, so the pair is a (size, size) matrix for each image: sizes can differ within a
+    batch, and the host need not know them.
+    """
+    part = _draw_share(images, a.low_resolution, generator)
+    if part is None:
+        return images
+    size_px = images.shape[-1]
     low, high = (px * size_px / FRAME_PX for px in a.low_resolution_px)
-    images = images.clone()
-    for part in order.tensor_split(min(4, count)):
-        target = round(float(_uniform(1, low, high, images, generator)))
-        small = F.interpolate(images[part], (target, target), mode="area")
-        images[part] = F.interpolate(small, (size_px, size_px), mode="bilinear", align_corners=False)
-    return images
+    cells = _uniform(len(part), low, high, images, generator).round().clamp_min(1).view(-1, 1, 1)
+    cell = torch.arange(round(high) + 1, device=images.device)
+    pixel = torch.arange(size_px, device=images.device)
+    edge = cell[:, None] * (size_px / cells)  # where each cell begins, in pixels
+    overlap = torch.minimum(edge + size_px / cells, pixel + 1) - torch.maximum(edge, pixel)
+    reduce = overlap.clamp_min(0) * (cells / size_px)  # (n, cell, pixel); cells beyond the image's last stay empty
+    place = ((pixel + 0.5) * (cells / size_px) - 0.5).clamp_min(0).minimum(cells - 1)  # (n, 1, pixel) in cells
+    enlarge = (1 - (place - cell[:, None]).abs()).clamp_min(0).transpose(1, 2)  # (n, pixel, cell)
+    filters = enlarge @ reduce
+    return images.index_copy(0, part, _apply_separable(images[part], filters, filters))
+
+
+def _draw_share(images: Tensor, share: float, generator: torch.Generator | None) -> Tensor | None:
+    """Which images of the batch; always as many, for their number must not depend on the device."""
+    count = round(len(images) * share)
+    return torch.randperm(len(images), device=images.device, generator=generator)[:count] if count else None
+
+
+def _apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Images (n, C, size, size), filtered along both axes by matrices (n, size, size)."""
+    return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)
 
 
 def _add_noise(images: Tensor, a: Augmentation, generator: torch.Generator | None) -> Tensor:

@@ -1,0 +1,45 @@
+"""The state of a run in one file, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightface.errors import OutputError, TrainingError
+
+LAST = "last.pt"  # to go on from
+BEST = "best.pt"  # the network that did best in validation
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values; `path` is never half a file. OutputError when it cannot be written."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(dict(content), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        raise OutputError(f"cannot write the checkpoint {path} ({error}); free some space, then resume") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:
+    """What `save_checkpoint` wrote; nothing in the file is executed. TrainingError when it is not there or damaged."""
+    if not path.is_file():
+        raise TrainingError(f"there is no {path}, so no run to resume; start one with --config")
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is damaged ({type(error).__name__}); start the run again") from error
+    return content

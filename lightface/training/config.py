@@ -1,0 +1,177 @@
+"""The whole recipe of a training run, as one frozen record read from TOML.
+
+The defaults of network, optimiser and schedule are those of LightCNN's authors; augmentation is stronger than their
+random crop and flip.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lightface.errors import ConfigError
+from lightface.models.layers import Padding, Pooling
+from lightface.models.lightcnn import ARCHITECTURES
+from lightface.training import config_file
+from lightface.training.augmentation import FRAME_PX, Augmentation
+from lightface.training.objectives.combination import CLASSIFYING, ObjectiveSettings
+
+_SIZE_STEP_PX = 16  # the network halves its maps four times, and crops of 144 px divide evenly
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What is trained."""
+
+    architecture: str = "lightcnn9"
+    pooling: Pooling | None = None  # None: the architecture's own
+    padding: Padding = "same"
+    dropout: float = 0.5  # of the embedding, before the layers that the objectives put on it
+    inner_dropout: float = 0.0  # of whole channels, after each pooling
+    norm: bool = False  # batch normalisation before every maximum; export folds it into the filters
+    start_from: str | None = None  # registered weights, or a file of this structure; None: fresh weights
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ConfigError(f"architecture is {self.architecture!r}; choose from {', '.join(ARCHITECTURES)}")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "lie in 0..1, without 1")
+        _require(0 <= self.inner_dropout < 1, "inner_dropout", self.inner_dropout, "lie in 0..1, without 1")
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """Where the crops are. Relative paths are relative to the configuration file, those of the others to `folder`."""
+
+    folder: Path | None = None  # with index.csv or index.parquet: crops in shards; else one folder for each person
+    teachers: tuple[Path, ...] = ()  # .npy, a row for each row of the index; several are taken side by side
+    pairs: Path | None = None  # CSV row_a, row_b, same for validation; None: all pairs of validation crops
+    leave_out: tuple[str, ...] = ()  # sources of the index that are not trained on
+    min_crops: int = 2  # a person with fewer is no class
+    validation_share: float = 0.1  # of the people, where the index has no split
+    cache: Path | None = None  # for decoded crops; None: the user's cache folder
+
+    def __post_init__(self) -> None:
+        _require(self.min_crops >= 1, "min_crops", self.min_crops, "be 1 or more")
+        _require(0 < self.validation_share < 1, "validation_share", self.validation_share, "lie between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserSettings:
+    """How weights follow gradients. Biases and normalisation are never decayed."""
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.9  # sgd
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw
+    weight_decay: float = 1e-4
+    bias_rate: float = 2.0  # times the learning rate, for biases
+    classifier_rate: float = 10.0  # times the learning rate, for classifiers; their biases take both
+    clip_norm: float | None = None  # longest gradient of the network and its heads together
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "bias_rate", "classifier_rate"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "be above 0")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "be 0 or more")
+        _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """How long, and how the learning rate falls."""
+
+    epochs: float = 80.0  # samples seen, in training sets
+    kind: Literal["step", "cosine"] = "step"
+    warmup_steps: int = 0  # from nothing to the full rate, linearly
+    step_epochs: float = 10.0  # step: so often the rate is multiplied ...
+    step_factor: float = 0.457305051927326  # ... by this
+    final_rate: float = 0.0  # cosine: the last share of the rate
+
+    def __post_init__(self) -> None:
+        _require(self.epochs > 0, "epochs", self.epochs, "be above 0")
+        _require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "be 0 or more")
+        _require(self.step_epochs > 0, "step_epochs", self.step_epochs, "be above 0")
+        _require(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "lie in 0..1")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the run at one resolution."""
+
+    share: float = 1.0  # of the run; those of all stages add to 1
+    size_px: int = FRAME_PX
+    batch_size: int = 128  # of a step, over all processes
+
+    def __post_init__(self) -> None:
+        _require(self.share > 0, "share", self.share, "be above 0")
+        fits = 0 < self.size_px <= FRAME_PX and self.size_px % _SIZE_STEP_PX == 0
+        _require(fits, "size_px", self.size_px, f"be a multiple of {_SIZE_STEP_PX} up to {FRAME_PX}")
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, "be 2 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """A training run."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    objectives: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 or fp16 on cuda, fp32 elsewhere
+    compile: bool = False  # torch.compile, worth its minutes on a GPU
+    accumulate: int = 1  # a step's batch goes through in so many parts
+    ema_decay: float | None = None  # of the averaged weights that are validated and exported; None: no average
+    log_steps: int = 20  # so often losses are read and looked at, which waits for the device
+    save_minutes: float = 10.0  # between checkpoints; one is written after each epoch, too
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not math.isclose(sum(stage.share for stage in self.stages), 1, abs_tol=1e-6):
+            raise ConfigError(f"the shares of the {len(self.stages)} stages do not add to 1; change them")
+        _require(self.accumulate >= 1, "accumulate", self.accumulate, "be 1 or more")
+        decay = self.ema_decay
+        _require(decay is None or 0 < decay < 1, "ema_decay", decay, "lie between 0 and 1")
+        _require(self.log_steps >= 1, "log_steps", self.log_steps, "be 1 or more")
+        _require(self.seed >= 0, "seed", self.seed, "be 0 or more")
+
+
+def load_config(path: Path, *, folder: Path | None = None) -> TrainingConfig:
+    """Read a recipe; `folder` replaces its data folder. ConfigError names what is wrong.
+
+    The paths of the result are absolute.
+    """
+    config = config_file.read_config(path, TrainingConfig)
+    data = config.data
+    folder = folder.resolve() if folder is not None else _below(path.parent, data.folder)
+    cache = _below(path.parent, data.cache)
+    return replace(config, data=replace(data, folder=folder, cache=cache))
+
+
+def save_config(config: TrainingConfig, path: Path) -> None:
+    """Write the recipe so that `load_config` reads an equal one."""
+    path.write_text(config_file.dump_config(config), encoding="utf-8")
+
+
+def replace_objective(config: TrainingConfig, name: str) -> TrainingConfig:
+    """The recipe with one way of classifying people, softmax, cosface or arcface, in the place of the others.
+
+    The settings of the recipe are kept where it has that objective. Distillation stays.
+    """
+    if name not in CLASSIFYING:
+        raise ConfigError(f"objective is {name!r}; choose from {', '.join(CLASSIFYING)}")
+    changes: dict[str, Any] = dict.fromkeys(CLASSIFYING)
+    changes[name] = getattr(config.objectives, name) or CLASSIFYING[name]()
+    return replace(config, objectives=replace(config.objectives, **changes))
+
+
+def _below(base: Path, path: Path | None) -> Path | None:
+    return None if path is None else (base / path.expanduser()).resolve()
+
+
+def _require(holds: bool, name: str, value: object, demand: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} is {value}; it must {demand}")

@@ -1,0 +1,80 @@
+"""Everything that a run knows of its crops: pixels, people, the teacher's embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from lightface.errors import TrainingError
+from lightface.faces import FloatArray
+from lightface.training.config import DataSettings
+from lightface.training.crop_cache import CropPixels, load_pixels
+from lightface.training.crop_index import CropEntry, find_index, read_index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropSet:
+    """All crops of a data folder, in the order of its index."""
+
+    entries: Sequence[CropEntry]  # (N,)
+    decoded: CropPixels
+    teacher: FloatArray | None  # (N, D) rows of unit length
+    refused: Sequence[str]  # photographs without a usable face, with the reason
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
+    """Read the index or align the people of a data folder, decode what is not in the cache, load the teachers.
+
+    TrainingError when something is missing or damaged.
+    """
+    folder = settings.folder
+    if folder is None:
+        raise TrainingError("no training data is named; give --data, or 'folder' in [data] of the recipe")
+    if not folder.is_dir():
+        raise TrainingError(f"there is no data folder {folder}; give --data, or 'folder' in [data] of the recipe")
+    cache = settings.cache or default_cache()
+    index = find_index(folder)
+    refused: list[str] = []
+    if index is not None:
+        entries = read_index(index)
+    else:
+        # Only people folders need a detector, and with it facenet-pytorch.
+        from lightface.training.people_folder import align_people
+
+        entries, refused = align_people(folder, cache=cache)
+    teacher = load_teachers([folder / path for path in settings.teachers], len(entries))
+    return CropSet(entries, load_pixels(entries, channels=channels, cache=cache), teacher, refused)
+
+
+def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
+    """The teachers' embeddings, (count, D), each row of unit length; None without a teacher.
+
+    Several teachers are laid side by side, so that the cosine of two rows is the mean of the teachers' cosines.
+    """
+    if not paths:
+        return None
+    parts = []
+    for path in paths:
+        try:
+            embeddings = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"cannot read the teacher's embeddings {path} ({error})") from error
+        if embeddings.ndim != 2 or len(embeddings) != count:
+            raise TrainingError(f"{path} has the shape {embeddings.shape}; expected a row for each of {count:,} crops")
+        lengths = np.linalg.norm(embeddings.astype(np.float32), axis=1, keepdims=True)
+        if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+            raise TrainingError(f"{path} has rows that are zero or not finite; compute them again")
+        parts.append(embeddings.astype(np.float32) / (lengths * len(paths) ** 0.5))
+    return np.concatenate(parts, axis=1)
+
+
+def default_cache() -> Path:
+    """Where decoded crops are kept unless the recipe says otherwise. It can be deleted at any time."""
+    return platformdirs.user_cache_path("lightface") / "training"

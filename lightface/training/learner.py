@@ -1,0 +1,99 @@
+"""The weights of a run and everything that moves them: one optimiser step at a time."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lightface.training.averaging import AveragedNetwork
+from lightface.training.config import TrainingConfig
+from lightface.training.distributed import Processes
+from lightface.training.model import TrainingModel, build_network
+from lightface.training.objectives.combination import build_objectives
+from lightface.training.objectives.objective import Targets
+from lightface.training.optimiser import build_optimiser, set_learning_rate
+from lightface.training.precision import resolve_precision
+
+
+class Learner:
+    """Network, objectives, optimiser and average, equal in every process of a run."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        classes: int,
+        teacher_size: int | None,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
+        torch.manual_seed(config.seed)  # of the fresh weights
+        self.precision = resolve_precision(config.precision, device)
+        objectives = build_objectives(
+            config.objectives, dropout=config.network.dropout, classes=classes, teacher_size=teacher_size
+        )
+        network = build_network(config.network)
+        self.model = TrainingModel(network, objectives, precision=self.precision).to(device)
+        network.to(memory_format=torch.channels_last)
+        self.average = AveragedNetwork(network, config.ema_decay)
+        if config.compile:
+            network.compile()  # in place, so that the names of the weights stay
+        self._forward: nn.Module = self.model
+        if processes.count > 1:
+            self._forward = DistributedDataParallel(self.model)
+        self._accumulate, self._clip_norm = config.accumulate, config.optimiser.clip_norm
+        self._optimiser = build_optimiser(self.model, config.optimiser)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+
+    def learn(self, images: Tensor, targets: Targets, *, learning_rate: float, step: int) -> Tensor:
+        """One step on (N, C, H, W) images in 0..1; returns the (K,) unweighted losses, still on the device."""
+        set_learning_rate(self._optimiser, learning_rate)
+        self.model.train()
+        losses = self._add_gradients(images.contiguous(memory_format=torch.channels_last), targets)
+        if self._clip_norm is not None:
+            self._scaler.unscale_(self._optimiser)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.average.update(step)
+        return losses
+
+    def name_losses(self, losses: Tensor) -> dict[str, float]:
+        """(K,) losses by the names of their objectives, and their weighted sum as "loss"."""
+        objectives = self.model.objectives
+        total = float(losses.double() @ objectives.weights.cpu().double())
+        return {"loss": total, **dict(zip(objectives.names, losses.tolist(), strict=True))}
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` needs to go on as if nothing had happened."""
+        return {
+            "model": self.model.state_dict(),
+            "network": self.average.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a state. RuntimeError, KeyError or ValueError when it is of another recipe."""
+        self.model.load_state_dict(state["model"])
+        self.average.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _add_gradients(self, images: Tensor, targets: Targets) -> Tensor:
+        """The batch in equal parts, one after the other; only the last one is summed up with the other processes'."""
+        count = self._accumulate
+        teachers = [None] * count if targets.teacher is None else targets.teacher.chunk(count)
+        losses = torch.zeros_like(self.model.objectives.weights)
+        for part, inputs in enumerate(zip(images.chunk(count), targets.labels.chunk(count), teachers, strict=True)):
+            keeps_apart = part < count - 1 and isinstance(self._forward, DistributedDataParallel)
+            with self._forward.no_sync() if keeps_apart else nullcontext():  # type: ignore[operator]
+                part_losses = self._forward(*inputs) / count
+                self._scaler.scale(part_losses @ self.model.objectives.weights).backward()
+            losses += part_losses.detach()
+        return losses

@@ -1,0 +1,271 @@
+"""The training loop: take a batch, augment, learn, and now and then look at what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightface.errors import ConfigError, OutputError, TrainingError
+from lightface.training.augmentation import augment
+from lightface.training.batches import Batch, BatchSource, DataPosition
+from lightface.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from lightface.training.config import Stage, TrainingConfig, save_config
+from lightface.training.curves import draw_curves
+from lightface.training.distributed import Processes
+from lightface.training.learner import Learner
+from lightface.training.logbook import Logbook
+from lightface.training.preparation import TrainingData
+from lightface.training.progress import Progress, RunPosition, TrainingReport
+from lightface.training.schedule import find_stage, learning_rate_share
+from lightface.training.split import IntArray
+from lightface.training.stopping import StopRequest
+from lightface.training.validation import Figures, measure
+
+CONFIG = "config.toml"  # of a run folder
+
+
+class TrainingRun:
+    """One process of a run.
+
+    Each step draws its randomness (augmentation, dropout, pooling) from a stream of its own, seeded by the run's seed,
+    the step and the process. So a checkpoint needs no state of random generators to be gone on from exactly, and the
+    batch of a step can be made again.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: TrainingData,
+        output: Path,
+        *,
+        device: torch.device,
+        processes: Processes,
+        max_minutes: float | None = None,
+    ) -> None:
+        _check_batches(config, processes)
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.benchmark = True  # a stage's images are all of one size
+        self.config, self.data, self.output = config, data, output
+        self.processes, self.max_minutes = processes, max_minutes
+        self.device = device
+        teacher = data.crops.teacher
+        self.learner = Learner(
+            config,
+            classes=len(data.split.classes),
+            teacher_size=None if teacher is None else teacher.shape[1],
+            device=device,
+            processes=processes,
+        )
+        self.source = BatchSource(data.crops, data.split, device=device, seed=config.seed, processes=processes)
+        self.at = self._looked_at = RunPosition()
+        self.best: Figures | None = None
+        self._figures: Figures | None = None
+        self._unread: list[tuple[RunPosition, Stage, Tensor]] = []  # steps whose losses are still on the device
+        self._logbook: Logbook | None = None  # the leader's
+        self._clock, self._spent_s = time.monotonic(), 0.0
+
+    @property
+    def share_done(self) -> float:
+        """0..1 of the run: of its samples, or of its minutes where those end first."""
+        return self._share_at(self.at)
+
+    def open(self, *, resume: bool) -> None:
+        """Go on from the last checkpoint of the folder, or begin one there. TrainingError when it is in use."""
+        last = self.output / LAST
+        if resume:
+            self._restore(load_checkpoint(last, device=self.device))
+        elif last.exists():
+            raise TrainingError(f"{self.output} holds a run already; resume it, or choose another --output")
+        if self.processes.leads:
+            try:
+                self.output.mkdir(parents=True, exist_ok=True)
+                save_config(self.config, self.output / CONFIG)
+            except OSError as error:
+                raise OutputError(f"cannot write to {self.output} ({error}); choose another --output") from error
+            self._logbook = Logbook(self.output, step=self.at.step)
+
+    def work(self, stop: StopRequest, on_progress: Callable[[Progress], None] | None = None) -> TrainingReport:
+        """Train to the end, or until a stop is requested."""
+        saved = self._clock = time.monotonic()
+        alone = self.processes.count == 1  # several must agree to stop, and do so when they look
+        stopped = epoch_ended = False
+        while self.share_done < 1 and not stopped:
+            epoch = self.at.data.epoch
+            self._train_step()
+            epoch_ended = self.at.data.epoch > epoch
+            if epoch_ended or self.at.step % self.config.log_steps == 0 or (alone and stop.requested):
+                self._look(on_progress)
+                stopped = self.processes.any(stop.requested)
+                if epoch_ended:
+                    self._validate()
+                if epoch_ended or time.monotonic() - saved > 60 * self.config.save_minutes:
+                    self._save()
+                    saved = time.monotonic()
+        if not (stopped or epoch_ended):
+            self._look(on_progress)
+            self._validate()
+        self._save()
+        if self._logbook is not None:
+            self._logbook.close()
+            draw_curves(self.output)
+        return TrainingReport(self.output, self.at, finished=not stopped, best=self.best)
+
+    def _train_step(self) -> None:
+        stage = find_stage(self.config.stages, progress=self.share_done)
+        at, rate = self.at, self._learning_rate()
+        images, batch, data = self._make_batch(at, stage)
+        losses = self.learner.learn(images, batch.targets, learning_rate=rate, step=at.step)
+        self._unread.append((at, stage, losses))
+        self.at = replace(at, step=at.step + 1, samples=at.samples + stage.batch_size, data=data)
+
+    def _make_batch(self, at: RunPosition, stage: Stage) -> tuple[Tensor, Batch, DataPosition]:
+        """The augmented images of the step at `at`, the same whenever it is asked for."""
+        batch, after = self.source.take(at.data, stage.batch_size)
+        _seed_step(self.config.seed, at.step, self.processes.rank)
+        images = augment(batch.crops, size_px=stage.size_px, augmentation=self.config.augmentation)
+        return images, batch, after
+
+    def _learning_rate(self) -> float:
+        share = learning_rate_share(self.config.schedule, progress=self.share_done, step=self.at.step)
+        return self.config.optimiser.learning_rate * share
+
+    def _look(self, on_progress: Callable[[Progress], None] | None) -> None:
+        """Read the losses since the last look, which waits for the device, and the clock; report them.
+
+        TrainingError when a loss is not finite.
+        """
+        if not self._unread:
+            return
+        losses = torch.stack([step_losses for *_, step_losses in self._unread]).cpu()
+        finite = losses.isfinite().all(dim=1).numpy()
+        if self.processes.any(not finite.all()):
+            self._give_up(losses, np.flatnonzero(~finite))
+        stage, last_look = self._unread[-1][1], self._looked_at
+        self._unread = []
+        seconds = self._tick()
+        self.at = self._looked_at = replace(self.at, elapsed_s=self.processes.from_leader(self._spent_s))
+        progress = Progress(
+            at=self.at,
+            share=min(1.0, self.share_done),
+            seconds_left=self._estimate_rest(last_look),
+            images_per_second=(self.at.samples - last_look.samples) / seconds,
+            size_px=stage.size_px,
+            losses=self.learner.name_losses(losses.mean(dim=0)),
+            figures=self._figures,
+        )
+        if self._logbook is not None:
+            self._logbook.write("train", self.at.step, _to_row(progress, self._learning_rate()))
+            if on_progress is not None:
+                on_progress(progress)
+
+    def _give_up(self, losses: Tensor, bad: IntArray) -> NoReturn:
+        """Save the batch that the first loss without a number came from, and stop. The last checkpoint stays."""
+        if not len(bad):
+            raise TrainingError("another process met a loss that is not finite; see its message")
+        at, stage, _ = self._unread[bad[0]]
+        images, batch, _ = self._make_batch(at, stage)
+        path = self.output / f"bad-batch-{at.step}-{self.processes.rank}.npz"
+        rows, labels = batch.rows.cpu().numpy(), batch.targets.labels.cpu().numpy()
+        np.savez(path, images=images.cpu().numpy(), rows=rows, labels=labels, losses=losses[bad[0]].numpy())
+        raise TrainingError(
+            f"the loss of step {at.step} is not finite; its batch is in {path}. Lower learning_rate, set clip_norm or "
+            "use precision fp32, then start again"
+        )
+
+    def _validate(self) -> None:
+        """Measure the averaged network on people who are not trained on, and keep it when it is the best so far."""
+        if not self.processes.leads:
+            return
+        dev_pixels = self.data.crops.decoded.pixels[self.data.split.dev_rows]
+        network = self.learner.average.network
+        self._figures = measure(
+            network, dev_pixels, self.data.pairs, device=self.device, precision=self.learner.precision
+        )
+        if self._figures.is_better_than(self.best):
+            self.best = self._figures
+            content = {"network": network.state_dict(), "figures": asdict(self.best), "at": asdict(self.at)}
+            save_checkpoint(self.output / BEST, content)
+        if self._logbook is not None:
+            self._logbook.write("validation", self.at.step, {"samples": self.at.samples, **asdict(self._figures)})
+        self._tick()
+
+    def _save(self) -> None:
+        if not self.processes.leads:
+            return
+        content = {
+            **self.learner.state(),
+            "at": asdict(self.at),
+            "best": None if self.best is None else asdict(self.best),
+            "data": self.data.fingerprint,
+        }
+        save_checkpoint(self.output / LAST, content)
+        self._tick()
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        if content["data"] != self.data.fingerprint:
+            raise TrainingError(f"the data is not what the run in {self.output} began with; start another run")
+        try:
+            self.learner.load_state(content)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"the checkpoint in {self.output} is of another recipe; put its {CONFIG} back ({str(error)[:200]})"
+            ) from error
+        at = content["at"]
+        self.at = self._looked_at = RunPosition(**{**at, "data": DataPosition(**at["data"])})
+        self.best = None if content["best"] is None else Figures(**content["best"])
+        self._spent_s = self.at.elapsed_s
+
+    def _share_at(self, at: RunPosition) -> float:
+        done = at.samples / (self.config.schedule.epochs * len(self.source))
+        return done if self.max_minutes is None else max(done, at.elapsed_s / (60 * self.max_minutes))
+
+    def _tick(self) -> float:
+        """Add the seconds since the last tick to the time spent, and return them."""
+        now = time.monotonic()
+        seconds, self._clock = now - self._clock, now
+        self._spent_s += seconds
+        return seconds
+
+    def _estimate_rest(self, last_look: RunPosition) -> float:
+        """Seconds to the end, at the pace since the last look."""
+        share, share_then = self.share_done, self._share_at(last_look)
+        if share <= share_then:
+            return 0.0
+        return max(0.0, 1 - share) * (self.at.elapsed_s - last_look.elapsed_s) / (share - share_then)
+
+
+def _seed_step(seed: int, step: int, rank: int) -> None:
+    (state,) = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state >> np.uint64(1)))  # of every device
+
+
+def _check_batches(config: TrainingConfig, processes: Processes) -> None:
+    """ConfigError unless every stage's batch divides into equal parts of two crops or more."""
+    parts = processes.count * config.accumulate
+    for stage in config.stages:
+        if stage.batch_size % parts or stage.batch_size < 2 * parts:
+            raise ConfigError(
+                f"batch_size {stage.batch_size} does not divide into {parts} parts of two or more crops "
+                f"({processes.count} processes, accumulate = {config.accumulate}); change one of them"
+            )
+
+
+def _to_row(progress: Progress, learning_rate: float) -> dict[str, float]:
+    """A report as a row of the history."""
+    return {
+        "samples": progress.at.samples,
+        "epoch": progress.at.data.epoch,
+        "size_px": progress.size_px,
+        "learning_rate": learning_rate,
+        "images_per_second": round(progress.images_per_second, 1),
+        "elapsed_s": round(progress.at.elapsed_s, 1),
+        **progress.losses,
+    }

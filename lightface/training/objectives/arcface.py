@@ -1,0 +1,61 @@
+"""ArcFace: the angle to the own class is enlarged by a margin.
+
+Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, equation 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightface.errors import ConfigError
+from lightface.training.objectives.objective import Objective, Targets, label_mask, labelled_cross_entropy
+
+
+@dataclass(frozen=True, slots=True)
+class ArcFaceSettings:
+    """ArcFace; the scale and the margin are the paper's."""
+
+    weight: float = 1.0
+    scale: float = 64.0  # times the cosines
+    margin: float = 0.5  # radians, added to the angle to the own class
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < math.pi / 2:
+            raise ConfigError(f"margin is {self.margin}; an ArcFace margin must lie in 0..1.57 radians")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1, without 1")
+
+    def expected_first_loss(self, classes: int) -> float:
+        """Of a network that knows nothing: every angle is a right one, and the own cosine becomes -sin(margin)."""
+        return math.log(1 + (classes - 1) * math.exp(self.scale * math.sin(self.margin)))
+
+
+class ArcFace(Objective):
+    """Cosines to one direction a class, with a margin on the angle."""
+
+    def __init__(self, settings: ArcFaceSettings, *, embedding_size: int, classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.classifier = nn.Linear(embedding_size, classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=embedding_size**-0.5)
+
+    def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
+        cosines = F.linear(F.normalize(embeddings), F.normalize(self.classifier.weight))
+        own = label_mask(targets.labels, len(self.classifier.weight))
+        logits = self.settings.scale * torch.where(own, self._enlarge_angle(cosines), cosines)
+        return labelled_cross_entropy(logits, targets.labels, label_smoothing=self.settings.label_smoothing)
+
+    def _enlarge_angle(self, cosines: Tensor) -> Tensor:
+        """cos(angle + margin) where that falls with the angle; beyond, a line that goes on falling."""
+        margin = self.settings.margin
+        # The root has no gradient at 0, so the sine is kept off it.
+        sines = (1 - cosines.square()).clamp_min(1e-6).sqrt()
+        enlarged = cosines * math.cos(margin) - sines * math.sin(margin)
+        line = cosines - math.sin(math.pi - margin) * margin
+        return torch.where(cosines > math.cos(math.pi - margin), enlarged, line)

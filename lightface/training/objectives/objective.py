@@ -1,0 +1,46 @@
+"""What every objective promises, and the cross-entropy that the classifying ones share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+UNKNOWN = -1  # the label of a crop of an unknown person
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What is known of a batch."""
+
+    labels: Tensor  # (N,) int64 classes, UNKNOWN where the person is not known
+    teacher: Tensor | None  # (N, D) float32 rows of unit length
+
+
+class Objective(nn.Module):
+    """A loss over embeddings, with the layers that it needs on top of them.
+
+    `forward(embeddings, targets)` takes (N, 256) float32 embeddings, not of unit length, and returns the mean loss of
+    the batch, a scalar.
+    """
+
+    drops_out = True  # dropout stands between the embedding and the layers on top of it
+
+    def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
+        raise NotImplementedError
+
+
+def labelled_cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:
+    """The mean cross-entropy of the crops whose person is known; 0 for a batch without any.
+
+    `logits` is (N, classes). Nothing here depends on how many are known, so that a GPU need not be waited for.
+    """
+    losses = F.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=label_smoothing, reduction="none")
+    return losses.sum() / (labels != UNKNOWN).sum().clamp_min(1)
+
+
+def label_mask(labels: Tensor, classes: int) -> Tensor:
+    """(N, classes) bool, true at each crop's own class; a row of an unknown person is all false."""
+    return labels[:, None] == torch.arange(classes, device=labels.device)

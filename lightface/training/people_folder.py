@@ -1,0 +1,76 @@
+"""A folder for each person, with photographs as they come -> aligned training crops."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lightface.alignment import align_face
+from lightface.detection import FaceDetector, MtcnnDetector, select_faces
+from lightface.errors import PhotoError, TrainingError
+from lightface.faces import ByteArray, FaceSelection, Frame
+from lightface.images import find_photos, hash_file, load_photo, save_image
+from lightface.training.augmentation import CROP_PX
+from lightface.training.crop_index import CropEntry
+
+logger = logging.getLogger(__name__)
+
+# The network's frame with 8 more pixels on each side.
+TRAINING_FRAME = Frame(size_px=CROP_PX, eye_row_px=48.0, mouth_row_px=96.0)
+
+
+def align_people(
+    folder: Path, *, cache: Path, detector: FaceDetector | None = None
+) -> tuple[list[CropEntry], list[str]]:
+    """The crops of every person, aligned where that has not been done before, and the photographs refused, with why.
+
+    `folder` holds `Alice/1.jpg` and so on; the largest face of a photograph is taken. A picture of exactly 144x144
+    pixels is taken for a crop that is aligned already. `detector` is MTCNN unless given, and loaded only when needed.
+    TrainingError when the folder holds no people.
+    """
+    people = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not people:
+        raise TrainingError(f"{folder} has neither an index nor a folder for each person, such as {folder.name}/Alice")
+    aligned = _AlignedCache(cache / "aligned", detector)
+    entries, refused = [], []
+    for person in people:
+        for photo in find_photos([person]):
+            try:
+                entries.append(CropEntry(file=aligned.find(photo), member=None, identity=person.name))
+            except PhotoError as error:
+                refused.append(f"{person.name}/{photo.name}: {error}")
+        logger.info("aligned %s: %d crops so far, %d photographs refused", person.name, len(entries), len(refused))
+    if not entries:
+        raise TrainingError(f"no photograph in {folder} shows a face that can be used; the first: {refused[0]}")
+    return entries, refused
+
+
+class _AlignedCache:
+    """Aligned crops and refusals, by the SHA-256 of the photograph: work can be stopped, and photographs added."""
+
+    def __init__(self, folder: Path, detector: FaceDetector | None) -> None:
+        self.folder = folder
+        self._detector = detector
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find(self, photo: Path) -> Path:
+        """The PNG of the aligned face; PhotoError when there is none to be had."""
+        sha256 = hash_file(photo)
+        crop, refusal = self.folder / f"{sha256}.png", self.folder / f"{sha256}.txt"
+        if refusal.exists():
+            raise PhotoError(refusal.read_text(encoding="utf-8"))
+        if not crop.exists():
+            try:
+                save_image(self._align(load_photo(photo).image_rgb), crop)
+            except PhotoError as error:
+                refusal.write_text(str(error), encoding="utf-8")
+                raise
+        return crop
+
+    def _align(self, image_rgb: ByteArray) -> ByteArray:
+        if image_rgb.shape[:2] == (CROP_PX, CROP_PX):
+            return image_rgb
+        if self._detector is None:
+            self._detector = MtcnnDetector()
+        (face,) = select_faces(self._detector.detect(image_rgb), FaceSelection.LARGEST, image_size=image_rgb.shape[:2])
+        return align_face(image_rgb, face, TRAINING_FRAME).pixels

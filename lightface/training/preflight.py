@@ -1,0 +1,100 @@
+"""Look at the data before hours are spent on it, and refuse what cannot train."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightface.errors import TrainingError
+from lightface.training.config import TrainingConfig
+from lightface.training.data import CropSet
+from lightface.training.objectives.objective import UNKNOWN
+from lightface.training.split import TrainingSplit
+
+_NAMED = 3  # so many examples of a trouble are named
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a run is about to train on."""
+
+    crops: int  # trained on
+    unlabelled: int  # of them, without a class: distilled only
+    classes: int
+    class_sizes: tuple[int, int, int]  # smallest, median, largest; zeros without classes
+    validation_crops: int
+    validation_people: int
+    genuine_pairs: int  # among the validation crops
+    impostor_pairs: int
+    unreadable: tuple[str, ...]  # crops and photographs, each with the reason
+    duplicates: int  # training crops whose pixels another training crop has, too
+    conflicts: int  # of them, those that carry two names
+    leaked: int  # training crops left out because a validation crop has the same pixels
+    expected_first_losses: Mapping[str, float]  # by objective
+
+
+def inspect_data(crops: CropSet, split: TrainingSplit, config: TrainingConfig) -> Preflight:
+    """Count, and raise one TrainingError that names everything that keeps the run from training."""
+    sizes = np.bincount(split.labels[split.labels != UNKNOWN], minlength=len(split.classes))
+    people = np.bincount(split.dev_people) if len(split.dev_people) else np.zeros(0, np.int64)
+    all_pairs, genuine = _pairs(len(split.dev_rows)), int(sum(_pairs(int(count)) for count in people))
+    duplicates, conflicts = _count_duplicates(crops, split)
+    preflight = Preflight(
+        crops=len(split.rows),
+        unlabelled=int((split.labels == UNKNOWN).sum()),
+        classes=len(split.classes),
+        class_sizes=(int(sizes.min()), int(np.median(sizes)), int(sizes.max())) if len(sizes) else (0, 0, 0),
+        validation_crops=len(split.dev_rows),
+        validation_people=len(people),
+        genuine_pairs=genuine,
+        impostor_pairs=all_pairs - genuine,
+        unreadable=(*crops.refused, *crops.decoded.unreadable.values()),
+        duplicates=duplicates,
+        conflicts=conflicts,
+        leaked=split.leaked,
+        expected_first_losses=config.objectives.expected_first_losses(max(1, len(split.classes))),
+    )
+    problems = _find_problems(preflight, config)
+    if problems:
+        raise TrainingError(f"this data cannot train: {'; '.join(problems)}")
+    return preflight
+
+
+def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
+    problems = []
+    if config.objectives.needs_identities and found.classes < 2:
+        problems.append(
+            f"{found.classes} people have {config.data.min_crops} crops or more, and two are needed to tell apart"
+        )
+    largest_batch = max(stage.batch_size for stage in config.stages)
+    if found.crops < largest_batch:
+        problems.append(
+            f"{found.crops} crops do not fill a batch of {largest_batch} (lower batch_size, or add photographs)"
+        )
+    if not (found.genuine_pairs and found.impostor_pairs):
+        problems.append(
+            f"validation needs two people, one of them with two crops, who are not trained on, and has "
+            f"{found.validation_people} with {found.validation_crops} crops (add people, or raise validation_share)"
+        )
+    if problems and found.unreadable:
+        some = ", ".join(found.unreadable[:_NAMED])
+        problems.append(f"{len(found.unreadable)} pictures were left out, such as: {some}")
+    return problems
+
+
+def _count_duplicates(crops: CropSet, split: TrainingSplit) -> tuple[int, int]:
+    counts = Counter(crops.decoded.digests[split.rows].tolist())
+    names: dict[int, set[str]] = {}
+    for row in split.rows:
+        digest = int(crops.decoded.digests[row])
+        if counts[digest] > 1 and crops.entries[row].identity:
+            names.setdefault(digest, set()).add(crops.entries[row].identity)
+    duplicates = sum(count - 1 for count in counts.values())
+    return duplicates, sum(len(people) > 1 for people in names.values())
+
+
+def _pairs(n: int) -> int:
+    return n * (n - 1) // 2

@@ -1,0 +1,49 @@
+"""From a recipe to data that is ready to train."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from lightface.models.lightcnn import ARCHITECTURES
+from lightface.training.config import TrainingConfig
+from lightface.training.data import CropSet, load_crops
+from lightface.training.distributed import Processes
+from lightface.training.preflight import Preflight, inspect_data
+from lightface.training.split import TrainingSplit, split_crops
+from lightface.training.validation import Pairs, all_pairs, read_pairs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """All that a run reads."""
+
+    crops: CropSet
+    split: TrainingSplit
+    pairs: Pairs  # of validation crops, as places in `split.dev_rows`
+    preflight: Preflight
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what is trained on, and in which classes: a run goes on with the same data only."""
+        digest = hashlib.sha256()
+        for array in (self.crops.decoded.digests, self.split.rows, self.split.labels):
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def prepare_data(config: TrainingConfig, processes: Processes) -> TrainingData:
+    """Load, split and inspect the data of a recipe; TrainingError when it cannot train."""
+    channels = ARCHITECTURES[config.network.architecture].in_channels
+    if processes.local_rank > 0:
+        processes.wait()  # until the first process of this machine has filled the cache
+    crops = load_crops(config.data, channels=channels)
+    if processes.local_rank == 0:
+        processes.wait()
+    split = split_crops(crops, config)
+    preflight = inspect_data(crops, split, config)
+    if config.data.pairs is not None and config.data.folder is not None:
+        pairs = read_pairs(config.data.folder / config.data.pairs, split)
+    else:
+        pairs = all_pairs(split.dev_people)
+    return TrainingData(crops, split, pairs, preflight)

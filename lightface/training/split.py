@@ -1,0 +1,88 @@
+"""Who is trained on and who is kept for validation: never the same people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lightface.errors import TrainingError
+from lightface.training.config import TrainingConfig
+from lightface.training.data import CropSet
+from lightface.training.objectives.objective import UNKNOWN
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSplit:
+    """Rows of a `CropSet`, and the numbers of the people on them."""
+
+    rows: IntArray  # (T,) trained on
+    labels: IntArray  # (T,) index into `classes`, UNKNOWN where the person is no class
+    classes: tuple[str, ...]
+    dev_rows: IntArray  # (V,) validated on
+    dev_people: IntArray  # (V,) equal for the same person
+    leaked: int  # training crops left out because a validation crop has the same pixels
+
+
+def split_crops(crops: CropSet, config: TrainingConfig) -> TrainingSplit:
+    """Follow the split of the index, or draw people for validation where it has none.
+
+    Unreadable crops and sources that the recipe leaves out are in neither part; crops of unknown people are trained on
+    only when the recipe distils. TrainingError when a person would be in both parts.
+    """
+    entries = crops.entries
+    readable = [row for row in range(len(entries)) if row not in crops.decoded.unreadable]
+    if any(entry.split for entry in entries):
+        in_dev = {row for row in readable if entries[row].split == "dev"}
+    else:
+        chosen = _draw_people(Counter(entries[row].identity for row in readable), config)
+        in_dev = {row for row in readable if entries[row].identity in chosen}
+    left_out = set(config.data.leave_out)
+    train = [row for row in readable if row not in in_dev and entries[row].source not in left_out]
+    dev = sorted(row for row in in_dev if entries[row].identity)
+    _refuse_overlap({entries[row].identity for row in train}, {entries[row].identity for row in dev})
+
+    digests = crops.decoded.digests
+    dev_digests = set(digests[dev].tolist())
+    kept = [row for row in train if int(digests[row]) not in dev_digests]
+    labels, classes = _number_classes([entries[row].identity for row in kept], config)
+    trained = labels != UNKNOWN if not config.objectives.needs_teacher else np.ones(len(kept), bool)
+    _, dev_people = np.unique([entries[row].identity for row in dev], return_inverse=True)
+    return TrainingSplit(
+        rows=np.array(kept, np.int64)[trained],
+        labels=labels[trained],
+        classes=classes,
+        dev_rows=np.array(dev, np.int64),
+        dev_people=dev_people.astype(np.int64),
+        leaked=len(train) - len(kept),
+    )
+
+
+def _draw_people(crops_of_person: Counter[str], config: TrainingConfig) -> set[str]:
+    """At least two, of those with two crops or more; the same for the same people and seed."""
+    eligible = sorted(person for person, count in crops_of_person.items() if person and count >= 2)
+    count = max(2, round(len(eligible) * config.data.validation_share))
+    order = np.random.default_rng([config.seed, len(eligible)]).permutation(len(eligible))
+    return {eligible[i] for i in order[:count]}
+
+
+def _number_classes(identities: list[str], config: TrainingConfig) -> tuple[IntArray, tuple[str, ...]]:
+    if not config.objectives.needs_identities:
+        return np.full(len(identities), UNKNOWN, np.int64), ()
+    counts = Counter(identity for identity in identities if identity)
+    classes = tuple(sorted(person for person, count in counts.items() if count >= config.data.min_crops))
+    numbers = {person: number for number, person in enumerate(classes)}
+    return np.array([numbers.get(identity, UNKNOWN) for identity in identities], np.int64), classes
+
+
+def _refuse_overlap(train: set[str], dev: set[str]) -> None:
+    shared = sorted((train & dev) - {""})
+    if shared:
+        raise TrainingError(
+            f"{len(shared)} people are both in the training and the validation split, such as {shared[0]!r}; "
+            "what is measured on them would mean nothing"
+        )

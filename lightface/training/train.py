@@ -1,0 +1,46 @@
+"""The way into training: from a recipe and a folder to a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightface.allocator import keep_freed_memory
+from lightface.training.config import TrainingConfig
+from lightface.training.distributed import join_processes
+from lightface.training.loop import TrainingRun
+from lightface.training.preflight import Preflight
+from lightface.training.preparation import prepare_data
+from lightface.training.progress import Progress, TrainingReport
+from lightface.training.stopping import StopRequest, stop_on_signals
+
+
+def train(
+    config: TrainingConfig,
+    output: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    max_minutes: float | None = None,
+    stop: StopRequest | None = None,
+    on_preflight: Callable[[Preflight], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingReport:
+    """Train as `config` says, into the run folder `output`, or go on with the run that is there.
+
+    A run of more than `max_minutes` (over all its parts) is shortened to that: its schedule and stages then follow the
+    clock. Ctrl-C, SIGTERM and `stop` save the run and return. Under torchrun, every process calls this.
+
+    Raises TrainingError when the data cannot train, when a loss is no longer finite (its batch is saved), or when there
+    is no run to resume; ConfigError, DeviceError, WeightsError and OutputError as their names say.
+    """
+    keep_freed_memory()
+    stop = stop or StopRequest()
+    with join_processes(device) as (processes, chosen):
+        data = prepare_data(config, processes)
+        if on_preflight is not None and processes.leads:
+            on_preflight(data.preflight)
+        run = TrainingRun(config, data, output, device=chosen, processes=processes, max_minutes=max_minutes)
+        run.open(resume=resume)
+        with stop_on_signals(stop):
+            return run.work(stop, on_progress)

@@ -1,0 +1,106 @@
+"""How well the network tells apart people whom it was not trained on."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lightface.errors import TrainingError
+from lightface.faces import ByteArray, FloatArray
+from lightface.metrics import BoolArray, IntArray, equal_error_rate, tar_at_far
+from lightface.training.augmentation import cut_frame
+from lightface.training.precision import autocast
+from lightface.training.split import TrainingSplit
+
+_BATCH_SIZE = 256
+_MAX_PAIRS = 2_000_000  # more say no more, and would take longer than an epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Pairs of rows of an embedding table."""
+
+    a: IntArray  # (P,)
+    b: IntArray  # (P,)
+    same: BoolArray  # (P,)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a network reaches on pairs."""
+
+    tar_at_1e2: float  # TAR at FAR 1e-2, 0..1
+    tar_at_1e3: float
+    equal_error_rate: float  # 0..1
+
+    def is_better_than(self, other: Figures | None) -> bool:
+        """By TAR at FAR 1e-2, and by equal error rate where that is the same."""
+        if other is None:
+            return True
+        return (self.tar_at_1e2, -self.equal_error_rate) > (other.tar_at_1e2, -other.equal_error_rate)
+
+
+def measure(network: nn.Module, pixels: ByteArray, pairs: Pairs, *, device: torch.device, precision: str) -> Figures:
+    """The figures of a network (in evaluation mode) on pairs of (N, C, 144, 144) crops."""
+    embeddings = embed_crops(network, pixels, device=device, precision=precision)
+    scores = score_pairs(embeddings, pairs)
+    return Figures(
+        tar_at_1e2=tar_at_far(scores, pairs.same, 1e-2),
+        tar_at_1e3=tar_at_far(scores, pairs.same, 1e-3),
+        equal_error_rate=equal_error_rate(scores, pairs.same),
+    )
+
+
+@torch.inference_mode()
+def embed_crops(network: nn.Module, pixels: ByteArray, *, device: torch.device, precision: str) -> FloatArray:
+    """(N, C, 144, 144) uint8 crops -> (N, 256) rows of unit length, each crop as recognition would see it."""
+    parts = []
+    for start in range(0, len(pixels), _BATCH_SIZE):
+        crops = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH_SIZE])).to(device)
+        images = cut_frame(crops).contiguous(memory_format=torch.channels_last)
+        with autocast(precision, device):
+            embeddings = network(images)
+        parts.append(F.normalize(embeddings.float()))
+    rows: FloatArray = torch.cat(parts).cpu().numpy()
+    return rows
+
+
+def score_pairs(embeddings: FloatArray, pairs: Pairs) -> FloatArray:
+    """(P,) cosines of unit rows."""
+    scores: FloatArray = np.einsum("pd,pd->p", embeddings[pairs.a], embeddings[pairs.b])
+    return scores
+
+
+def all_pairs(people: IntArray, *, limit: int | None = _MAX_PAIRS, seed: int = 0) -> Pairs:
+    """Every pair of N rows, given who is on each (N,); with a limit, that many of the impostor pairs at random."""
+    a, b = np.triu_indices(len(people), k=1)
+    same = people[a] == people[b]
+    impostors = np.flatnonzero(~same)
+    if limit is not None and len(impostors) > limit:
+        impostors = np.random.default_rng(seed).choice(impostors, limit, replace=False)
+    chosen = np.concatenate([np.flatnonzero(same), impostors])
+    return Pairs(a[chosen], b[chosen], same[chosen])
+
+
+def read_pairs(path: Path, split: TrainingSplit) -> Pairs:
+    """The pairs of a CSV file with columns row_a, row_b (of the index) and same (1 or 0).
+
+    Their rows count within `split.dev_rows`. TrainingError for a row that is no validation crop.
+    """
+    places = {int(row): place for place, row in enumerate(split.dev_rows)}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(int(row["row_a"]), int(row["row_b"]), row["same"] == "1") for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, csv.Error) as error:
+        raise TrainingError(f"cannot read the pairs {path} ({error}); expected columns row_a, row_b, same") from error
+    unknown = next((row for pair in rows for row in pair[:2] if row not in places), None)
+    if unknown is not None:
+        raise TrainingError(f"{path.name} names row {unknown}, which is no readable validation crop")
+    a, b = (np.array([places[pair[i]] for pair in rows], np.int64) for i in (0, 1))
+    return Pairs(a, b, np.array([pair[2] for pair in rows], np.bool_))

@@ -128,8 +128,8 @@ class TestThresholdAtFar:
         assert accept_rate(impostors, threshold_at_far(impostors, far)) == far
 
     def test_a_rate_that_is_missed_by_a_hair_is_missed(self) -> None:
-        impostors, far = np.array([0.1, 0.2, 0.3]), float(np.nextafter(1 / 3, 0))  # far * 3 is rounded to 1
-        assert accept_rate(impostors, threshold_at_far(impostors, far)) == 0
+        impostors, far = np.arange(6.0), float(np.nextafter(5 / 6, 0))  # far * 6 is rounded to 5
+        assert accept_rate(impostors, threshold_at_far(impostors, far)) == 4 / 6
 
     @given(CLASSES, RATES, st.sampled_from([np.float32, np.float64]))
     def test_is_the_lowest_that_keeps_the_rate(self, impostors: list[float], far: float, dtype: Any) -> None:

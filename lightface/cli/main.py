@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from lightface import __version__
-from lightface.cli import doctor, gallery, models
+from lightface.cli import detect, doctor, gallery, models
 from lightface.cli.console import complain
 from lightface.errors import LightfaceError
 
@@ -22,10 +21,10 @@ TROUBLE = 2  # as cmp: 0 same or done, 1 different or unknown, 2 trouble
 class LightfaceGroup(TyperGroup):
     """Ends every trouble with one line on stderr and exit code 2."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> None:
-        extra["standalone_mode"] = False
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs.update(prog_name="lightface", standalone_mode=False)
         try:
-            status = super().main(args, "lightface", **extra)
+            status = super().main(*args, **kwargs)
             sys.stdout.flush()
         except typer.TyperException as error:
             complain(_describe_usage(error))
@@ -98,6 +97,7 @@ def _describe_usage(error: typer.TyperException) -> str:
 
 
 _GALLERIES = "Galleries and models"
+app.command(rich_help_panel="Photographs")(detect.detect)
 app.add_typer(gallery.app, name="gallery", rich_help_panel=_GALLERIES)
 app.add_typer(models.app, name="models", rich_help_panel=_GALLERIES)
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,12 @@ BATCH = ("batch_size",)
 
 _SETTINGS_PANEL = "Settings (also in the configuration file)"
 
+Photos = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO", help="Photographs and folders; - stands for a list of paths on stdin.")
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive/--no-recursive", help="Search the folders in the folders that are named.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what goes on inside.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from command_line import Cli, assert_one_line
 
 import lightface
 from lightface.errors import GalleryError
-from command_line import Cli, assert_one_line
 
 
 def test_version(cli: Cli) -> None:

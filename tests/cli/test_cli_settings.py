@@ -5,10 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from command_line import Cli, assert_one_line
 
 from lightface.cli.settings import Settings, config_path, load_settings, option_name, variable_name
 from lightface.errors import ConfigError
-from command_line import Cli, assert_one_line
 
 
 def write_config(folder: Path, text: str) -> dict[str, str]:
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_meant_is_refused(text: str, words: list[str], tmp
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no .*none.toml, which LIGHTFACE_CONFIG names"):
+    with pytest.raises(ConfigError, match=r"there is no .*none\.toml, which LIGHTFACE_CONFIG names"):
         load_settings({}, {"LIGHTFACE_CONFIG": str(tmp_path / "none.toml")})
 
 

@@ -1,0 +1,49 @@
+"""Where drawn pictures go: one file for one photograph, a folder for several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightface.errors import ConfigError, OutputError
+
+WRITABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+def plan_pictures(destination: Path, photos: Sequence[Path], *, option: str) -> dict[Path, Path]:
+    """Where the picture drawn of each photograph goes.
+
+    A destination with a picture's suffix is one file. Any other is a folder, in which the pictures lie as the
+    photographs do among themselves; it is made when the first is written. ConfigError where a picture would replace a
+    photograph, or one file is to take several.
+    """
+    if destination.suffix.lower() in WRITABLE_SUFFIXES and not destination.is_dir():
+        if len(photos) > 1:
+            raise ConfigError(f"{option} {destination} is one picture for {len(photos)} photographs; name a folder")
+        planned = dict.fromkeys(photos, destination)
+    else:
+        planned = {photo: destination / _picture_name(name) for photo, name in name_below(photos).items()}
+    originals = {photo.resolve() for photo in photos}
+    for picture in planned.values():
+        if picture.resolve() in originals:
+            raise ConfigError(f"{option} would replace the photograph {picture}; name another place")
+    return planned
+
+
+def name_below(photos: Sequence[Path]) -> dict[Path, Path]:
+    """The path of each photograph below the lowest folder that holds them all."""
+    common = Path(os.path.commonpath([photo.parent.absolute() for photo in photos]))
+    return {photo: photo.absolute().relative_to(common) for photo in photos}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those above it. OutputError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder} ({error.strerror}); choose another place") from error
+
+
+def _picture_name(path: Path) -> Path:
+    return path if path.suffix.lower() in WRITABLE_SUFFIXES else path.with_name(f"{path.name}.jpg")

@@ -140,8 +140,8 @@ def _draw_dot(canvas: ByteArray, point: FloatArray, radius_px: int, colour: _Col
 
 
 def _line_width_px(canvas: ByteArray) -> int:
-    height, width = canvas.shape[:2]
-    return max(1, round(max(height, width) / 400))
+    width_px: int = round(max(canvas.shape[:2]) / 400)
+    return max(1, width_px)
 
 
 def _write(canvas: ByteArray, text: str, origin: tuple[int, int], size_px: int, colour: _Colour) -> None:

@@ -119,9 +119,7 @@ def test_boxes_end_at_the_photographs_edge(detector: MtcnnDetector, astronaut_rg
     assert x_min == 0 or x_max == 80 or y_min == 0 or y_max == 105
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (5, 300), (11, 11), (12, 12), (20, 20), (29, 400), (400, 13), (31, 31)]
-)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (11, 11), (12, 12), (20, 20), (29, 400), (400, 13), (31, 31)])
 def test_small_images_hold_no_face(detector: MtcnnDetector, shape: tuple[int, int]) -> None:
     assert detector.detect(np.full((*shape, 3), 128, np.uint8)) == []
 

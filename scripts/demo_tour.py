@@ -1,0 +1,155 @@
+"""The tour behind scripts/demo: lightface's four jobs through its command line, on two public-domain portraits.
+
+Rear Admiral Grace Hopper comes with matplotlib, astronaut Eileen Collins with scikit-image. One portrait of each is
+enrolled; variants of it (turned, darkened, mirrored, small, with EXIF orientation) are the probes. Every answer is held
+against the truth, and a wrong one makes the exit code 1. All results go to demo-output/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.cbook
+import skimage.data
+from PIL import ExifTags, Image, ImageEnhance, ImageOps
+from rich.console import Console
+from rich.table import Table
+
+OUTPUT = Path("demo-output")
+PEOPLE, PROBES = OUTPUT / "people", OUTPUT / "probes"
+GALLERY, FACES, ANNOTATED = OUTPUT / "gallery.sqlite", OUTPUT / "faces.parquet", OUTPUT / "both-annotated.png"
+
+HOPPER, COLLINS = "Grace Hopper", "Eileen Collins"
+
+VARIANTS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "turned 20 degrees": lambda image: image.rotate(20, Image.Resampling.BICUBIC, expand=True),
+    "darkened": lambda image: ImageEnhance.Brightness(image).enhance(0.4),
+    "mirrored": ImageOps.mirror,
+    "small": lambda image: image.resize((image.width * 2 // 5, image.height * 2 // 5), Image.Resampling.LANCZOS),
+    "EXIF-rotated": lambda image: image.transpose(Image.Transpose.ROTATE_90),  # and a note how to turn it back
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One question put to lightface."""
+
+    question: str
+    expected: str
+    given: str
+    similarity: float
+
+    @property
+    def is_right(self) -> bool:
+        return self.given == self.expected
+
+
+def main() -> int:
+    make_photographs()
+    answers = [*enroll_and_verify(), *identify()]
+    embed()
+    return report(answers)
+
+
+def make_photographs() -> None:
+    """Portraits to enroll, probes, and one picture of both. What is there already is kept."""
+    hopper = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
+    collins = Image.fromarray(skimage.data.astronaut())
+    for name, portrait in ((HOPPER, hopper), (COLLINS, collins)):
+        save(portrait, PEOPLE / name / "portrait.jpg")
+        for variant, change in VARIANTS.items():
+            save(change(portrait), PROBES / f"{name}, {variant}.jpg", orientation=6 if "EXIF" in variant else 1)
+    both = Image.new("RGB", (hopper.width + collins.width, hopper.height), "white")
+    both.paste(hopper, (0, 0))
+    both.paste(collins, (hopper.width, both.height - collins.height))
+    save(both, OUTPUT / "both.jpg")
+
+
+def save(image: Image.Image, path: Path, *, orientation: int = 1) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image.save(path, quality=95, exif=exif)
+
+
+def enroll_and_verify() -> Iterator[Answer]:
+    headline("Enroll: one portrait of each")
+    lightface("enroll", "--people", PEOPLE)
+    headline("Verify: are two photographs of one person?")
+    hopper, collins = PEOPLE / HOPPER / "portrait.jpg", PEOPLE / COLLINS / "portrait.jpg"
+    pairs = [
+        (hopper, PROBES / f"{HOPPER}, mirrored.jpg", "same"),
+        (collins, PROBES / f"{COLLINS}, turned 20 degrees.jpg", "same"),
+        (hopper, collins, "different"),
+    ]
+    for photo_a, photo_b, expected in pairs:
+        result = json.loads(lightface("verify", photo_a, photo_b, "--json", show=False))
+        print(f"  {result['status']} (similarity {result['similarity']:.3f}, threshold {result['threshold']:.3f})")
+        yield Answer(f"verify {photo_a.parent.name} / {photo_b.stem}", expected, result["status"], result["similarity"])
+
+
+def identify() -> Iterator[Answer]:
+    headline("Identify: who is on the probes, and who on the picture of both?")
+    lightface("identify", PROBES)
+    for row in json.loads(lightface("identify", PROBES, "--json", show=False, echo=False)):
+        path = Path(row["image_path"])
+        yield Answer(f"identify {path.stem}", path.stem.split(",")[0], name_of(row), row["similarity"])
+    rows = json.loads(lightface("identify", OUTPUT / "both.jpg", "--draw", ANNOTATED, "--json", show=False))
+    left_to_right = sorted(rows, key=lambda row: row["bbox"][0])
+    for expected, row in zip((HOPPER, COLLINS), left_to_right, strict=True):
+        yield Answer(f"identify both, at x = {row['bbox'][0]:.0f}", expected, name_of(row), row["similarity"])
+
+
+def embed() -> None:
+    headline("Embed: every face of every photograph, into one Parquet file")
+    lightface("embed", PEOPLE, PROBES, OUTPUT / "both.jpg", "--output", FACES)
+
+
+def report(answers: list[Answer]) -> int:
+    table = Table("", "question", "expected", "answer", "similarity", title="Right answers")
+    for answer in answers:
+        mark = "[green]right" if answer.is_right else "[red]WRONG"
+        table.add_row(mark, answer.question, answer.expected, answer.given, f"{answer.similarity:.3f}")
+    Console().print(table)
+    right = sum(answer.is_right for answer in answers)
+    print(f"{right} of {len(answers)} answers are right.")
+    print(f"Look at {ANNOTATED} and {FACES}; run ./scripts/demo again, and nothing is embedded twice.")
+    return 0 if right == len(answers) else 1
+
+
+def name_of(row: dict[str, str | None]) -> str:
+    return row["person_name"] or str(row["status"])
+
+
+def headline(text: str) -> None:
+    Console().rule(text, align="left")
+
+
+def lightface(*arguments: object, show: bool = True, echo: bool = True) -> str:
+    """Run the real command line and return its stdout. Exit code 1 (different, unknown) is an answer too."""
+    words = [str(argument) for argument in arguments]
+    if echo:
+        print("$ lightface", *(f'"{word}"' if " " in word else word for word in words), flush=True)
+    program = shutil.which("lightface")
+    if program is None:
+        sys.exit("demo: the lightface command is missing; run ./scripts/setup")
+    environment = {**os.environ, "LIGHTFACE_GALLERY": str(GALLERY)}
+    done = subprocess.run([program, *words], stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    if done.returncode not in (0, 1):
+        sys.exit(f"demo: that ended with exit code {done.returncode}")
+    if show:
+        print(done.stdout, end="", flush=True)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

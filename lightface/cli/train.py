@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +18,13 @@ from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lightface.training.config import TrainingConfig
     from lightface.training.export import Exported
     from lightface.training.preflight import Preflight
     from lightface.training.progress import Progress
+    from lightface.training.validation import Figures
 
 _SECONDS_BETWEEN_NOTES = 10.0
+_SHOWN = 5  # pictures that were left out
 
 
 @with_settings("device")
@@ -42,7 +42,8 @@ def train(
         str | None, typer.Option("--objective", help="Tell people apart by softmax, cosface or arcface.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The folder of the run (default: runs/ and the recipe's name).")
+        Path | None,
+        typer.Option("--output", "-o", help="The run's folder (default: runs/ and the recipe's name)."),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What to call the weights (default: by the folder of the run).")
@@ -56,42 +57,142 @@ def train(
     smoke: Annotated[bool, typer.Option("--smoke", help="Try it on drawn faces, for a minute.")] = False,
 ) -> None:
     """Train a LightCNN: on your own people, by a recipe, or on with a run that was stopped."""
-    from lightface.training.export import export_run
-    from lightface.training.train import train as train_network
-
-    with _smoke_folder(smoke) as synthetic:
-        recipe = _find_recipe(config, resume=resume, folder=synthetic or data)
-        chosen = _load_recipe(recipe, folder=synthetic or data, objective=objective)
-        run = resume or output or (synthetic or Path()) / "runs" / recipe.stem
-        logging.getLogger("lightface.training").setLevel(logging.getLogger("lightface.cli").level)
-        report = train_network(
-            chosen,
-            run,
-            device=settings.device or "auto",
-            resume=resume is not None,
-            max_minutes=max_minutes,
-            on_preflight=_note_preflight,
-            on_progress=_noter(),
-        )
-        if not report.leads:
-            return
-        if not report.finished:
-            note(f"stopped after {report.at.samples:,} crops; go on with: {_resume_command(run, max_minutes)}")
-            raise typer.Exit(2)
-        exported = export_run(chosen, run, run, name=name or run.absolute().name)
-        _print_result(exported, kept=synthetic is None or output is not None)
+    if smoke:
+        with tempfile.TemporaryDirectory() as folder:
+            _smoke(Path(folder), settings, output)
+        return
+    recipe = _find_recipe(config, data=data, resume=resume)
+    run = resume or output or Path("runs", recipe.stem)
+    _train(recipe, run, settings, data=data, objective=objective, name=name, resume=resume, max_minutes=max_minutes)
 
 
-def _find_recipe(config: Path | None, *, resume: Path | None, folder: Path | None) -> Path:
-    from lightface.models.registry import shipped_folder
+def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
+    from lightface.training.synthetic import write_synthetic_set
+
+    write_synthetic_set(folder, people=20, dev_people=4, crops_per_person=10)
+    _train(_shipped_recipe("smoke"), output or folder / "smoke", settings, data=folder, cache=folder)
+
+
+def _find_recipe(config: Path | None, *, data: Path | None, resume: Path | None) -> Path:
     from lightface.training.loop import CONFIG
 
     if resume is not None:
         if config is not None:
-            raise ConfigError("a resumed run has its recipe in its folder; leave out --config")
+            raise ConfigError("a run that is resumed has its recipe in its folder; leave out --config")
         return resume / CONFIG
     if config is not None:
         return config
-    if folder is None:
+    if data is None:
         raise ConfigError("nothing to train on; give --data with your people, --config with a recipe, or --smoke")
-    return shipped_folder() / "recipes" / "people.toml"
+    return _shipped_recipe("people")
+
+
+def _shipped_recipe(name: str) -> Path:
+    from lightface.models.registry import shipped_folder
+
+    return shipped_folder() / "recipes" / f"{name}.toml"
+
+
+def _train(
+    recipe: Path,
+    run: Path,
+    settings: Settings,
+    *,
+    data: Path | None,
+    cache: Path | None = None,
+    objective: str | None = None,
+    name: str | None = None,
+    resume: Path | None = None,
+    max_minutes: float | None = None,
+) -> None:
+    from lightface.training.config import load_config, replace_objective
+    from lightface.training.export import export_run
+    from lightface.training.train import train as train_network
+
+    # Aligning and decoding can take long: what training logs of it is shown as notes are.
+    logging.getLogger("lightface.training").setLevel(logging.getLogger("lightface.cli").level)
+    config = load_config(recipe, folder=data, cache=cache)
+    if objective is not None:
+        config = replace_objective(config, objective)
+    report = train_network(
+        config,
+        run,
+        device=settings.device or "auto",
+        resume=resume is not None,
+        max_minutes=max_minutes,
+        on_preflight=_note_preflight,
+        on_progress=_progress_notes(),
+    )
+    if not report.leads:
+        return
+    if not report.finished:
+        command = f"lightface train --resume {quote(str(run))}"
+        minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
+        note(f"stopped after {report.at.samples:,} crops; go on with: {command}{minutes}")
+        raise typer.Exit(2)
+    note("measuring the best network of the run")
+    _print_result(export_run(config, run, run, name=name or run.absolute().name))
+
+
+def _note_preflight(found: Preflight) -> None:
+    smallest, median, largest = found.class_sizes
+    note(f"training: {found.crops:,} crops, {found.unlabelled:,} of them without a class")
+    if found.classes:
+        note(f"classes: {found.classes:,} people with {smallest} to {largest} crops each (median {median})")
+    note(
+        f"validation: {found.validation_crops:,} crops of {found.validation_people:,} other people, "
+        f"{found.genuine_pairs:,} genuine and {found.impostor_pairs:,} impostor pairs"
+    )
+    for objective, loss in found.expected_first_losses.items():
+        note(f"expected first loss of {objective}: {loss:.2f}")
+    if found.duplicates or found.leaked:
+        note(
+            f"{found.duplicates:,} crops are there more than once ({found.conflicts:,} pictures under several names); "
+            f"{found.leaked:,} left out, since validation has them, too"
+        )
+    if found.unreadable:
+        note(f"left out {len(found.unreadable):,} pictures:")
+        for reason in found.unreadable[:_SHOWN]:
+            note(f"  {reason}")
+
+
+def _progress_notes() -> Callable[[Progress], None]:
+    """Says how it goes, not more often than can be read."""
+    said_at = -_SECONDS_BETWEEN_NOTES
+    said_of: Mapping[int, Figures] = {}
+
+    def say(progress: Progress) -> None:
+        nonlocal said_at, said_of
+        if progress.figures != said_of:
+            said_of = progress.figures
+            for size_px, figures in progress.figures.items():
+                note(
+                    f"validation at {size_px} px: TAR {figures.tar_at_1e2:.1%} at FAR 1e-2, {figures.tar_at_1e3:.1%} "
+                    f"at 1e-3, EER {figures.equal_error_rate:.1%}"
+                )
+        if time.monotonic() - said_at >= _SECONDS_BETWEEN_NOTES:
+            said_at = time.monotonic()
+            at, pace = progress.at, f"{progress.images_per_second:.0f} images/s"
+            losses = ", ".join(f"{name} {loss:.4f}" for name, loss in progress.losses.items())
+            note(
+                f"{progress.share:6.1%}  step {at.step:,}  epoch {at.data.epoch}  {progress.size_px} px  "
+                f"{losses}  {pace}  {_duration(progress.seconds_left)} left"
+            )
+
+    return say
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _print_result(exported: Exported) -> None:
+    record = exported.record
+    typer.echo(f"weights: {record.file}")
+    typer.echo(f"model card: {exported.card}")
+    for figure, value in record.accuracy.items():
+        typer.echo(f"{figure}: {value:.3f}")
+    for far, threshold in exported.thresholds.items():
+        typer.echo(f"threshold at FAR {far}: {threshold.estimate:.3f} ({threshold.low:.3f} to {threshold.high:.3f})")
+    note(f"use them: lightface models import {quote(str(record.file))} --name {quote(record.name)}")

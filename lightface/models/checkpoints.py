@@ -24,8 +24,8 @@ from lightface.models.lightcnn import ARCHITECTURES, Structure, build_lightcnn
 from lightface.models.registry import WeightsRecord, check_new_name, imported_folder, register_weights
 from lightface.models.weights import load_strictly, read_state, write_weights
 
-# V4 was trained on colour in OpenCV's order; the others on grey. All share the frame.
-_CONTRACTS = {1: InputContract(), 3: InputContract(channels=3, order="bgr")}
+# By input channels: V4 was trained on colour in OpenCV's order, the others on grey. All share the frame.
+CONTRACTS = {1: InputContract(), 3: InputContract(channels=3, order="bgr")}
 METADATA_KEY = "lightface"  # of the record, as JSON, in the metadata of a safetensors file
 
 
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path, *, name: str) -> tuple[WeightsRecord, dict[str, 
                 "padding": "same",
                 "file": path,
                 "sha256": "",
-                "contract": _CONTRACTS[released.in_channels],
+                "contract": CONTRACTS[released.in_channels],
                 "licence": "as given by the checkpoint's authors",
                 "training_data": f"imported from {path.name}",
                 **described,

@@ -111,6 +111,15 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class CardSettings:
+    """What the model card says and no program can know."""
+
+    training_data: str = ""  # whose photographs; "": the number of crops and the folder's name
+    licence: str = "as the photographs that it was trained on permit"
+    limits: str = "Error rates by age, sex or skin colour have not been measured."  # known weak groups
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """A training run."""
 
@@ -121,6 +130,7 @@ class TrainingConfig:
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
+    card: CardSettings = field(default_factory=CardSettings)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 or fp16 on cuda, fp32 elsewhere
     compile: bool = False  # torch.compile, worth its minutes on a GPU
     accumulate: int = 1  # a step's batch goes through in so many parts
@@ -139,21 +149,23 @@ class TrainingConfig:
         _require(self.seed >= 0, "seed", self.seed, "be 0 or more")
 
 
-def load_config(path: Path, *, folder: Path | None = None) -> TrainingConfig:
-    """Read a recipe; `folder` replaces its data folder. ConfigError names what is wrong.
+def load_config(path: Path, *, folder: Path | None = None, cache: Path | None = None) -> TrainingConfig:
+    """Read a recipe; `folder` and `cache` replace those of its data. ConfigError names what is wrong.
 
     The paths of the result are absolute.
     """
     config = config_file.read_config(path, TrainingConfig)
-    data = config.data
-    folder = folder.resolve() if folder is not None else _below(path.parent, data.folder)
-    cache = _below(path.parent, data.cache)
-    return replace(config, data=replace(data, folder=folder, cache=cache))
+    data = replace(
+        config.data,
+        folder=_below(path.parent, config.data.folder) if folder is None else folder.resolve(),
+        cache=_below(path.parent, config.data.cache) if cache is None else cache.resolve(),
+    )
+    return replace(config, data=data)
 
 
-def save_config(config: TrainingConfig, path: Path) -> None:
-    """Write the recipe so that `load_config` reads an equal one."""
-    path.write_text(config_file.dump_config(config), encoding="utf-8")
+def dump_config(config: TrainingConfig) -> str:
+    """The recipe as TOML, from which `load_config` reads an equal one."""
+    return config_file.dump_record(config)
 
 
 def replace_objective(config: TrainingConfig, name: str) -> TrainingConfig:

@@ -50,7 +50,7 @@ def build_record(table: Mapping[str, Any], record_type: type[Record], *, where: 
         raise ConfigError(f"{where}: {error}") from error
 
 
-def dump_config(record: Any) -> str:
+def dump_record(record: Any) -> str:
     """The TOML text from which `read_config` makes an equal record."""
     return tomli_w.dumps(_to_table(record))
 

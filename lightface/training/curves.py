@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightface.errors import OutputError
+from lightface.training.augmentation import FRAME_PX
 from lightface.training.logbook import read_history
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,10 @@ def draw_curves(folder: Path) -> Path | None:
     for name in sorted({key for row in training for key in row} - _NOT_LOSSES):
         _draw(losses, training, name)
     losses.set(title="training loss", yscale="log")
-    validated = [row for row in rows if row["kind"] == "validation"]
+    validated = [row for row in rows if row["kind"] == f"validation at {FRAME_PX} px"]
     for name in ("tar_at_1e2", "tar_at_1e3", "equal_error_rate"):
         _draw(validation, validated, name, marker=".")
-    validation.set(title="people not trained on", ylim=(0, 1))
+    validation.set(title=f"people not trained on, at {FRAME_PX} px", ylim=(0, 1))
     _draw(rate, training, "learning_rate")
     rate.set(title="learning rate")
     for axes in (losses, validation, rate):

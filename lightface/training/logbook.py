@@ -28,7 +28,7 @@ class Logbook:
         self._board = _open_board(folder / "tensorboard", step)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Note `values` of one kind (train, validation) after `step` steps."""
+        """Note `values` of one kind ("train", "validation at 128 px") after `step` steps."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         if self._board is not None:

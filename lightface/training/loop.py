@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from lightface.errors import ConfigError, OutputError, TrainingError
-from lightface.training.augmentation import augment
+from lightface.training.augmentation import FRAME_PX, augment
 from lightface.training.batches import Batch, BatchSource, DataPosition
 from lightface.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from lightface.training.config import Stage, TrainingConfig, save_config
+from lightface.training.config import Stage, TrainingConfig, dump_config
 from lightface.training.curves import draw_curves
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
@@ -67,7 +67,7 @@ class TrainingRun:
         self.source = BatchSource(data.crops, data.split, device=device, seed=config.seed, processes=processes)
         self.at = self._looked_at = RunPosition()
         self.best: Figures | None = None
-        self._figures: Figures | None = None
+        self._figures: dict[int, Figures] = {}  # of the last validation, by image size
         self._unread: list[tuple[RunPosition, Stage, Tensor]] = []  # steps whose losses are still on the device
         self._logbook: Logbook | None = None  # the leader's
         self._clock, self._spent_s = time.monotonic(), 0.0
@@ -87,7 +87,7 @@ class TrainingRun:
         if self.processes.leads:
             try:
                 self.output.mkdir(parents=True, exist_ok=True)
-                save_config(self.config, self.output / CONFIG)
+                (self.output / CONFIG).write_text(dump_config(self.config), encoding="utf-8")
             except OSError as error:
                 raise OutputError(f"cannot write to {self.output} ({error}); choose another --output") from error
             self._logbook = Logbook(self.output, step=self.at.step)
@@ -116,7 +116,7 @@ class TrainingRun:
         if self._logbook is not None:
             self._logbook.close()
             draw_curves(self.output)
-        return TrainingReport(self.output, self.at, finished=not stopped, best=self.best)
+        return TrainingReport(self.output, self.at, finished=not stopped, best=self.best, leads=self.processes.leads)
 
     def _train_step(self) -> None:
         stage = find_stage(self.config.stages, progress=self.share_done)
@@ -159,7 +159,7 @@ class TrainingRun:
             images_per_second=(self.at.samples - last_look.samples) / seconds,
             size_px=stage.size_px,
             losses=self.learner.name_losses(losses.mean(dim=0)),
-            figures=self._figures,
+            figures=dict(self._figures),
         )
         if self._logbook is not None:
             self._logbook.write("train", self.at.step, _to_row(progress, self._learning_rate()))
@@ -181,20 +181,28 @@ class TrainingRun:
         )
 
     def _validate(self) -> None:
-        """Measure the averaged network on people who are not trained on, and keep it when it is the best so far."""
+        """Measure the averaged network on people who are not trained on, and keep it when it is the best so far.
+
+        What counts is recognition's image size. A network of an early stage does badly there, so that its own size is
+        measured, too.
+        """
         if not self.processes.leads:
             return
-        dev_pixels = self.data.crops.decoded.pixels[self.data.split.dev_rows]
-        network = self.learner.average.network
-        self._figures = measure(
-            network, dev_pixels, self.data.pairs, device=self.device, precision=self.learner.precision
-        )
-        if self._figures.is_better_than(self.best):
-            self.best = self._figures
-            content = {"network": network.state_dict(), "figures": asdict(self.best), "at": asdict(self.at)}
+        pixels = self.data.crops.decoded.pixels[self.data.split.dev_rows]
+        network, precision = self.learner.average.network, self.learner.precision
+        self._figures = {}
+        for size_px in sorted({find_stage(self.config.stages, progress=self.share_done).size_px, FRAME_PX}):
+            figures = measure(
+                network, pixels, self.data.pairs, device=self.device, precision=precision, size_px=size_px
+            )
+            self._figures[size_px] = figures
+            if self._logbook is not None:
+                row = {"samples": self.at.samples, **asdict(figures)}
+                self._logbook.write(f"validation at {size_px} px", self.at.step, row)
+        if self._figures[FRAME_PX].is_better_than(self.best):
+            self.best = self._figures[FRAME_PX]
+            content = {"network": network.state_dict(), "at": asdict(self.at), "device": _describe(self.device)}
             save_checkpoint(self.output / BEST, content)
-        if self._logbook is not None:
-            self._logbook.write("validation", self.at.step, {"samples": self.at.samples, **asdict(self._figures)})
         self._tick()
 
     def _save(self) -> None:
@@ -245,6 +253,10 @@ class TrainingRun:
 def _seed_step(seed: int, step: int, rank: int) -> None:
     (state,) = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
     torch.manual_seed(int(state >> np.uint64(1)))  # of every device
+
+
+def _describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
 
 
 def _check_batches(config: TrainingConfig, processes: Processes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,8 +29,8 @@ class Progress:
     seconds_left: float
     images_per_second: float
     size_px: int
-    losses: dict[str, float]  # mean since the last report, unweighted; "loss" is their weighted sum
-    figures: Figures | None  # of the last validation
+    losses: Mapping[str, float]  # mean since the last report, unweighted; "loss" is their weighted sum
+    figures: Mapping[int, Figures]  # of the last validation, by image size; empty before the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,4 @@ class TrainingReport:
     at: RunPosition
     finished: bool  # False when it was asked to stop; resume it
     best: Figures | None
+    leads: bool  # whether this process is the one to report and to export

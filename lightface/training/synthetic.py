@@ -15,11 +15,12 @@ from lightface.training.augmentation import CROP_PX
 
 _FEATURES = 10
 _EYE_ROW, _MOUTH_ROW, _MIDDLE = 48, 96, CROP_PX // 2  # of a training crop
-_DEV_SHARE = 0.25  # of the people
 _SUPERSAMPLING = 4
 
 
-def write_synthetic_set(folder: Path, *, people: int = 24, crops_per_person: int = 12, seed: int = 0) -> None:
+def write_synthetic_set(
+    folder: Path, *, people: int = 24, dev_people: int = 6, crops_per_person: int = 12, seed: int = 0
+) -> None:
     """Write a data folder as training reads it: crops.zip, index.csv with a split, teacher.npy.
 
     A person is a set of features (spacing of the eyes, width of the mouth, ...), a crop that face under other light,
@@ -27,7 +28,7 @@ def write_synthetic_set(folder: Path, *, people: int = 24, crops_per_person: int
     """
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    teacher = []
+    teacher: list[npt.NDArray[np.float64]] = []
     with (
         zipfile.ZipFile(folder / "crops.zip", "w") as shard,
         (folder / "index.csv").open("w", newline="", encoding="utf-8") as index,
@@ -36,7 +37,7 @@ def write_synthetic_set(folder: Path, *, people: int = 24, crops_per_person: int
         rows.writerow(["row", "shard", "name", "split", "identity"])
         for person in range(people):
             features = generator.uniform(-1, 1, _FEATURES)
-            split = "dev" if person < people * _DEV_SHARE else "train"
+            split = "dev" if person < dev_people else "train"
             for crop in range(crops_per_person):
                 name = f"{person:03}/{crop:03}.png"
                 _, png = cv2.imencode(".png", _draw_face(features, generator))

@@ -14,12 +14,14 @@ from torch import nn
 from lightface.errors import TrainingError
 from lightface.faces import ByteArray, FloatArray
 from lightface.metrics import BoolArray, IntArray, equal_error_rate, tar_at_far
-from lightface.training.augmentation import cut_frame
+from lightface.training.augmentation import FRAME_PX, Augmentation, augment, cut_frame
 from lightface.training.precision import autocast
 from lightface.training.split import TrainingSplit
 
 _BATCH_SIZE = 256
-_MAX_PAIRS = 2_000_000  # more say no more, and would take longer than an epoch
+_PLAIN = Augmentation.none()
+_MAX_CROPS = 4000  # their pairs, 8 million, still fit into memory
+_MAX_PAIRS = 2_000_000  # more say no more after an epoch, and would take longer than some epochs do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +48,17 @@ class Figures:
         return (self.tar_at_1e2, -self.equal_error_rate) > (other.tar_at_1e2, -other.equal_error_rate)
 
 
-def measure(network: nn.Module, pixels: ByteArray, pairs: Pairs, *, device: torch.device, precision: str) -> Figures:
+def measure(
+    network: nn.Module,
+    pixels: ByteArray,
+    pairs: Pairs,
+    *,
+    device: torch.device,
+    precision: str,
+    size_px: int = FRAME_PX,
+) -> Figures:
     """The figures of a network (in evaluation mode) on pairs of (N, C, 144, 144) crops."""
-    embeddings = embed_crops(network, pixels, device=device, precision=precision)
+    embeddings = embed_crops(network, pixels, device=device, precision=precision, size_px=size_px)
     scores = score_pairs(embeddings, pairs)
     return Figures(
         tar_at_1e2=tar_at_far(scores, pairs.same, 1e-2),
@@ -58,14 +68,19 @@ def measure(network: nn.Module, pixels: ByteArray, pairs: Pairs, *, device: torc
 
 
 @torch.inference_mode()
-def embed_crops(network: nn.Module, pixels: ByteArray, *, device: torch.device, precision: str) -> FloatArray:
-    """(N, C, 144, 144) uint8 crops -> (N, 256) rows of unit length, each crop as recognition would see it."""
+def embed_crops(
+    network: nn.Module, pixels: ByteArray, *, device: torch.device, precision: str, size_px: int = FRAME_PX
+) -> FloatArray:
+    """(N, C, 144, 144) uint8 crops -> (N, 256) rows of unit length.
+
+    At 128 px the network is given each crop as recognition would, below that as a stage of training would.
+    """
     parts = []
     for start in range(0, len(pixels), _BATCH_SIZE):
         crops = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH_SIZE])).to(device)
-        images = cut_frame(crops).contiguous(memory_format=torch.channels_last)
+        images = cut_frame(crops) if size_px == FRAME_PX else augment(crops, size_px=size_px, augmentation=_PLAIN)
         with autocast(precision, device):
-            embeddings = network(images)
+            embeddings = network(images.contiguous(memory_format=torch.channels_last))
         parts.append(F.normalize(embeddings.float()))
     rows: FloatArray = torch.cat(parts).cpu().numpy()
     return rows
@@ -78,12 +93,17 @@ def score_pairs(embeddings: FloatArray, pairs: Pairs) -> FloatArray:
 
 
 def all_pairs(people: IntArray, *, limit: int | None = _MAX_PAIRS, seed: int = 0) -> Pairs:
-    """Every pair of N rows, given who is on each (N,); with a limit, that many of the impostor pairs at random."""
-    a, b = np.triu_indices(len(people), k=1)
+    """Every pair of N rows, given who is on each (N,); with a limit, that many of the impostor pairs at random.
+
+    Of more than 4,000 rows, that many at random are paired.
+    """
+    generator = np.random.default_rng(seed)
+    rows = np.sort(generator.choice(len(people), min(len(people), _MAX_CROPS), replace=False))
+    a, b = (rows[side] for side in np.triu_indices(len(rows), k=1))
     same = people[a] == people[b]
     impostors = np.flatnonzero(~same)
     if limit is not None and len(impostors) > limit:
-        impostors = np.random.default_rng(seed).choice(impostors, limit, replace=False)
+        impostors = generator.choice(impostors, limit, replace=False)
     chosen = np.concatenate([np.flatnonzero(same), impostors])
     return Pairs(a[chosen], b[chosen], same[chosen])
 

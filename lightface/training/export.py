@@ -1,0 +1,176 @@
+"""From a run folder to weights that recognition can load: folded, stripped, halved, measured, described."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lightface.errors import OutputError, TrainingError
+from lightface.faces import ByteArray
+from lightface.metrics import (
+    BoolArray,
+    Interval,
+    Scores,
+    bootstrap_interval,
+    equal_error_rate,
+    tar_at_far,
+    threshold_at_far,
+)
+from lightface.models.checkpoints import CONTRACTS, describe
+from lightface.models.layers import Pool
+from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
+from lightface.models.registry import WeightsRecord, register_weights
+from lightface.models.weights import load_strictly, write_weights
+from lightface.training.checkpoint import BEST, load_checkpoint
+from lightface.training.config import TrainingConfig
+from lightface.training.distributed import Processes
+from lightface.training.model import build_network
+from lightface.training.model_card import Measured, write_card
+from lightface.training.preparation import TrainingData, prepare_data
+from lightface.training.split import IntArray
+from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
+
+FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
+_MIN_FALSE_ACCEPTS = 10  # fewer say too little of where a threshold lies
+_ROUNDS = 300  # of the bootstrap
+_MIN_AGREEMENT = 0.999  # cosine between the embeddings before and after
+_COMPARED = 64  # crops
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Finished weights."""
+
+    record: WeightsRecord
+    thresholds: Mapping[str, Interval]  # by FAR, as "1e-3"
+    card: Path
+
+
+def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) -> Exported:
+    """Write the best network of a run folder as `NAME.safetensors`, `NAME.md` and a record in `registry.toml`.
+
+    The file is a plain LightCNN in half precision; figures and thresholds are those of that very file, in float32, on
+    people who were not trained on. Raises TrainingError when the run has no network yet or folding changes what it
+    computes, OutputError when something cannot be written.
+    """
+    content = load_checkpoint(run / BEST, device=torch.device("cpu"))
+    data = prepare_data(config, Processes())
+    dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
+    trained = build_network(replace(config.network, start_from=None))
+    load_strictly(trained, content["network"], source=run / BEST)
+    state = finish_network(trained, dev_pixels)
+    network = _build_plain(config, state, run / BEST)
+    embeddings = embed_crops(network, dev_pixels, device=torch.device("cpu"), precision="fp32")
+    figures = measure_intervals(score_pairs(embeddings, data.pairs), data.pairs, data.split.dev_people)
+    pairs = all_pairs(data.split.dev_people, limit=None)
+    thresholds = find_thresholds(score_pairs(embeddings, pairs), pairs, data.split.dev_people)
+
+    record = WeightsRecord(
+        name=name,
+        architecture=config.network.architecture,
+        pooling=next(module.kind for module in network.modules() if isinstance(module, Pool)),
+        padding=config.network.padding,
+        file=folder / f"{name}.safetensors",
+        sha256="",
+        contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
+        licence=config.card.licence,
+        training_data=config.card.training_data or _describe_data(config, data),
+        card=f"{name}.md",
+        accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
+        thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
+    )
+    record = replace(record, sha256=write_weights(record.file, state, describe(record)))
+    measured = Measured(
+        pairs=len(data.pairs.same),
+        figures=figures,
+        teacher=_measure_teacher(data),
+        thresholds=thresholds,
+        data=data.preflight,
+        at=content["at"],
+        device=content["device"],
+    )
+    try:
+        (folder / record.card).write_text(write_card(record, config, measured), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the model card to {folder} ({error.strerror})") from error
+    register_weights(record, folder)
+    return Exported(record, thresholds, folder / record.card)
+
+
+@torch.inference_mode()
+def finish_network(network: LightCNN, pixels: ByteArray) -> dict[str, Tensor]:
+    """Fold the normalisation of a trained network into its filters; its weights in half precision.
+
+    TrainingError when its embeddings of (N, C, 144, 144) crops are no longer the same.
+    """
+    some = pixels[:_COMPARED]
+    embed = partial(embed_crops, device=torch.device("cpu"), precision="fp32")
+    before = embed(network.eval(), some)
+    network.fold_norms()
+    state = {key: tensor.half() for key, tensor in network.state_dict().items()}
+    network.load_state_dict(state)
+    agreement = float((before * embed(network, some)).sum(axis=1).min())
+    if not agreement > _MIN_AGREEMENT:
+        raise TrainingError(
+            f"half precision changes the network's embeddings (cosine {agreement:.4f} to what was trained); "
+            "train on with a higher weight_decay, which keeps weights small"
+        )
+    return state
+
+
+def find_thresholds(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Interval]:
+    """The threshold of each FAR, with its interval over people, from all impostor pairs.
+
+    `people` (V,) says who is on each row that `pairs` count. A FAR that fewer than ten of these pairs stand behind is
+    left out.
+    """
+    impostors = int((~pairs.same).sum())
+
+    def threshold(sample: Scores, same: BoolArray, *, far: float) -> float:
+        return threshold_at_far(sample[~same], far)
+
+    return {
+        name: bootstrap_interval(partial(threshold, far=far), scores, people[pairs.a], people[pairs.b], rounds=_ROUNDS)
+        for name, far in FARS.items()
+        if far * impostors >= _MIN_FALSE_ACCEPTS
+    }
+
+
+def measure_intervals(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Interval]:
+    """TAR at FAR 1e-2 and 1e-3 and the equal error rate, with intervals over people."""
+    figures: dict[str, Callable[[Scores, BoolArray], float]] = {
+        "TAR at FAR 1e-2": partial(tar_at_far, far=1e-2),
+        "TAR at FAR 1e-3": partial(tar_at_far, far=1e-3),
+        "EER": equal_error_rate,
+    }
+    return {
+        name: bootstrap_interval(figure, scores, people[pairs.a], people[pairs.b], rounds=_ROUNDS)
+        for name, figure in figures.items()
+    }
+
+
+def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:
+    """What the teacher itself reaches on the same pairs."""
+    if data.crops.teacher is None:
+        return None
+    scores = score_pairs(data.crops.teacher[data.split.dev_rows], data.pairs)
+    return measure_intervals(scores, data.pairs, data.split.dev_people)
+
+
+def _build_plain(config: TrainingConfig, state: Mapping[str, Tensor], source: Path) -> LightCNN:
+    """The network as recognition will build it, from the file's own numbers."""
+    structure = Structure(pooling=config.network.pooling, padding=config.network.padding)
+    network = build_lightcnn(config.network.architecture, structure)
+    load_strictly(network, state, source=source)
+    return network.eval()
+
+
+def _describe_data(config: TrainingConfig, data: TrainingData) -> str:
+    where = config.data.folder.name if config.data.folder is not None else "a folder"
+    people = f" of {data.preflight.classes:,} people" if data.preflight.classes else ""
+    return f"{data.preflight.crops:,} crops{people} from {where}"

@@ -1,0 +1,101 @@
+"""The model card of finished weights, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightface.metrics import Interval
+from lightface.models.registry import WeightsRecord
+from lightface.training.config import TrainingConfig, dump_config
+from lightface.training.preflight import Preflight
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the card reports."""
+
+    pairs: int  # that the figures are of
+    figures: Mapping[str, Interval]
+    teacher: Mapping[str, Interval] | None  # the same of the teacher
+    thresholds: Mapping[str, Interval]  # by FAR
+    data: Preflight
+    at: Mapping[str, Any]  # the fields of a `RunPosition`
+    device: str
+
+
+def write_card(record: WeightsRecord, config: TrainingConfig, measured: Measured) -> str:
+    """The card's text. It names no path of the machine that trained."""
+    contract, data = record.contract, measured.data
+    hours = measured.at["elapsed_s"] / 3600
+    recipe = _without_places(config)
+    people = f" {data.classes:,} people are classes." if data.classes else ""
+    return f"""# {record.name}
+
+{record.architecture}, {record.pooling} pooling, {record.padding} padding; 256-d embedding, fp16.
+Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {contract.order} / 255, eyes level on row \
+{contract.frame.eye_row_px:g}, mouth on row {contract.frame.mouth_row_px:g}.
+
+## Data
+
+{record.training_data}
+
+{data.crops:,} crops were trained on, {data.unlabelled:,} of them without an identity.{people} Validation: \
+{data.validation_crops:,} crops of {data.validation_people:,} people who were not trained on.
+
+**Licence:** {record.licence}
+
+## Measured
+
+On {measured.pairs:,} pairs of the validation people (fp32, no flip averaging; 95 % intervals by bootstrap over people):
+
+| figure | these weights |{" teacher |" if measured.teacher else ""}
+|---|---|{"---|" if measured.teacher else ""}
+{_figure_rows(measured)}
+
+Thresholds, from all {data.impostor_pairs:,} impostor pairs of the validation crops. A FAR that fewer than ten false
+accepts would stand behind is left out.
+
+| FAR | cosine |
+|---|---|
+{_threshold_rows(measured)}
+
+## Limits
+
+{config.card.limits}
+
+## Recipe
+
+{measured.at["samples"]:,} crops seen in {measured.at["step"]:,} steps, {hours:.1f} hours on {measured.device}:
+`lightface train --config {record.name}.toml`
+
+```toml
+{dump_config(recipe).rstrip()}
+```
+"""
+
+
+def _figure_rows(measured: Measured) -> str:
+    lines = []
+    for name, figure in measured.figures.items():
+        teacher = f" {_percent(measured.teacher[name])} |" if measured.teacher else ""
+        lines.append(f"| {name} | {_percent(figure)} |{teacher}")
+    return "\n".join(lines)
+
+
+def _threshold_rows(measured: Measured) -> str:
+    return "\n".join(
+        f"| {far} | {threshold.estimate:.3f} ({threshold.low:.3f} to {threshold.high:.3f}) |"
+        for far, threshold in measured.thresholds.items()
+    )
+
+
+def _percent(figure: Interval) -> str:
+    return f"{100 * figure.estimate:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+
+
+def _without_places(config: TrainingConfig) -> TrainingConfig:
+    folder = None if config.data.folder is None else Path(config.data.folder.name)
+    return replace(config, data=replace(config.data, folder=folder, cache=None))

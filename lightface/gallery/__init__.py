@@ -8,6 +8,8 @@ from lightface.gallery.records import (
     ImportSummary,
     Person,
     StoredThreshold,
+    is_same_face,
+    normalize_name,
 )
 from lightface.gallery.store import GalleryStore
 
@@ -21,5 +23,7 @@ __all__ = [
     "Person",
     "StoredThreshold",
     "default_gallery_path",
+    "is_same_face",
+    "normalize_name",
     "open_gallery",
 ]

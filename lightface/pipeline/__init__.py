@@ -1,0 +1,37 @@
+"""The three jobs and their kin as library calls: photographs in, names out.
+
+    pipeline = load_pipeline()
+    with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
+        enroll_photos(pipeline, gallery, "Grace Hopper", [Path("hopper.jpg")])
+        bands = resolve_bands(pipeline.record, gallery=gallery)
+        identify_photos(pipeline, gallery, [Path("party.jpg")], bands=bands)
+"""
+
+from lightface.pipeline.enroll import EnrolledPhoto, enroll_people, enroll_photos, find_people
+from lightface.pipeline.face_pipeline import FaceGates, FacePipeline, PhotoFaces, RefusedFace, load_pipeline
+from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
+from lightface.pipeline.reembed import ReembedReport, UnusableSample, reembed_gallery
+from lightface.pipeline.thresholds import resolve_bands
+from lightface.pipeline.verify import VerifiedPair, verify_pairs, verify_photos
+
+__all__ = [
+    "EnrolledPhoto",
+    "FaceGates",
+    "FacePipeline",
+    "IdentifiedFace",
+    "IdentifiedPhoto",
+    "PhotoFaces",
+    "ReembedReport",
+    "RefusedFace",
+    "UnusableSample",
+    "VerifiedPair",
+    "enroll_people",
+    "enroll_photos",
+    "find_people",
+    "identify_photos",
+    "load_pipeline",
+    "reembed_gallery",
+    "resolve_bands",
+    "verify_pairs",
+    "verify_photos",
+]

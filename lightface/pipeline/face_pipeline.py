@@ -1,0 +1,216 @@
+"""Photograph -> embedded faces: decode, detect, gate, select, align, embed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from lightface.alignment import accept_aligned, align_face
+from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings, select_faces
+from lightface.embedding import Embedder
+from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError
+from lightface.faces import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
+from lightface.images import DEFAULT_MAX_PIXELS, Photo
+from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
+from lightface.models.weights import load_model
+from lightface.pipeline.loading import load_in_background
+from lightface.quality import measure_quality
+
+# Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
+_LOWEST_REPORTED_SCORE = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class FaceGates:
+    """What a photograph and its faces must satisfy."""
+
+    det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
+    min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
+    min_quality: float = 0.0  # lowest `quality.measure_quality`, 0..1
+    max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
+    already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefusedFace:
+    """A face that was found and not used."""
+
+    detection: DetectedFace
+    error: PhotoError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoFaces:
+    """What became of one photograph: faces, or an error that says why there are none."""
+
+    path: Path
+    sha256: str | None  # of the file's bytes; None where it could not be read
+    faces: tuple[FaceEmbedding, ...] = ()  # largest first
+    refused: tuple[RefusedFace, ...] = ()
+    error: PhotoError | None = None
+
+
+class FacePipeline:
+    """A detector and an embedder in a row, behind one set of gates."""
+
+    def __init__(self, detector: FaceDetector, embedder: Embedder, *, gates: FaceGates = FaceGates()) -> None:
+        self.detector = detector
+        self.embedder = embedder
+        self.gates = gates
+
+    @property
+    def model_id(self) -> str:
+        """Embeddings are comparable where this is equal."""
+        return self.embedder.model_id
+
+    @property
+    def record(self) -> WeightsRecord:
+        """The record of the weights."""
+        return self.embedder.record
+
+    def embed_photo(self, photo: Photo, *, selection: FaceSelection = FaceSelection.ALL) -> list[FaceEmbedding]:
+        """The selected faces of one photograph, largest first. PhotoError, of the fitting kind, when there is none."""
+        (result,) = self.embed_photos([photo], selection=selection)
+        if result.error is not None:
+            raise result.error
+        return list(result.faces)
+
+    def embed_photos(
+        self, photos: Sequence[Photo], *, selection: FaceSelection = FaceSelection.ALL
+    ) -> list[PhotoFaces]:
+        """The same for several photographs of any sizes at once; one result a photograph, in their order."""
+        looks = self._look_at(photos, selection)
+        vectors = iter(self.embedder.embed([face.aligned for look in looks for face in look.ready]))
+        return [
+            PhotoFaces(
+                photo.path,
+                photo.sha256,
+                faces=tuple(self._describe(face, next(vectors)) for face in look.ready),
+                refused=look.refused,
+                error=look.error,
+            )
+            for photo, look in zip(photos, looks, strict=True)
+        ]
+
+    def embed_paths(
+        self,
+        paths: Iterable[Path],
+        *,
+        selection: FaceSelection = FaceSelection.ALL,
+        batch_size: int = 8,
+        workers: int = 2,
+    ) -> Iterator[PhotoFaces]:
+        """Decode and embed photographs by path: one result a path, in their order, in constant memory.
+
+        `workers` threads decode ahead while `batch_size` photographs at a time are embedded.
+        """
+        loaded = load_in_background(paths, max_pixels=self.gates.max_pixels, workers=workers, ahead=batch_size)
+        while batch := list(islice(loaded, batch_size)):
+            photos = [photo for _, photo in batch if isinstance(photo, Photo)]
+            results = iter(self.embed_photos(photos, selection=selection))
+            for path, photo in batch:
+                yield next(results) if isinstance(photo, Photo) else PhotoFaces(path, None, error=photo)
+
+    def _look_at(self, photos: Sequence[Photo], selection: FaceSelection) -> list[_Look]:
+        if self.gates.already_aligned:
+            return [self._take_crop(photo) for photo in photos]
+        detected = self.detector.detect_batch([photo.image_rgb for photo in photos])
+        return [self._judge(photo, faces, selection) for photo, faces in zip(photos, detected, strict=True)]
+
+    def _take_crop(self, photo: Photo) -> _Look:
+        try:
+            return _Look(ready=(_ReadyFace(accept_aligned(photo.image_rgb, self.embedder.frame), None),))
+        except LowQualityError as error:
+            return _Look(error=error)
+
+    def _judge(self, photo: Photo, detected: Sequence[DetectedFace], selection: FaceSelection) -> _Look:
+        # Size and score come before the selection: who stands far behind is no second face.
+        complaints = [(face, self._complain(face)) for face in detected]
+        good = [face for face, complaint in complaints if complaint is None]
+        refused = [RefusedFace(face, complaint) for face, complaint in complaints if complaint is not None]
+        if refused and not good:
+            return _Look(refused=tuple(refused), error=refused[0].error)
+        try:
+            height, width = photo.image_rgb.shape[:2]
+            selected = select_faces(good, selection, image_size=(height, width))
+        except PhotoError as error:
+            return _Look(refused=tuple(refused), error=error)
+        ready: list[_ReadyFace] = []
+        for face in selected:
+            try:
+                ready.append(self._align(photo, face))
+            except LowQualityError as error:
+                refused.append(RefusedFace(face, error))
+        return _Look(tuple(ready), tuple(refused), error=None if ready else refused[-1].error)
+
+    def _complain(self, face: DetectedFace) -> PhotoError | None:
+        gates = self.gates
+        if face.size_px < gates.min_face_size_px:
+            return FaceTooSmallError(
+                f"the face is {face.size_px:.0f} px small, under the minimum of {gates.min_face_size_px:.0f}; "
+                "use a larger photograph, or lower --min-face-size"
+            )
+        if face.score < gates.det_threshold:
+            return LowDetectionScoreError(
+                f"the face's detection score is {face.score:.2f}, under the minimum of {gates.det_threshold:.2f}; "
+                "use a clearer photograph, or lower --det-threshold"
+            )
+        return None
+
+    def _align(self, photo: Photo, face: DetectedFace) -> _ReadyFace:
+        quality = measure_quality(photo.image_rgb, face).score
+        if quality < self.gates.min_quality:
+            raise LowQualityError(
+                f"the face's quality is {quality:.2f}, under the minimum of {self.gates.min_quality:.2f}; "
+                "use a clearer photograph, or lower --min-quality"
+            )
+        return _ReadyFace(align_face(photo.image_rgb, face, self.embedder.frame), quality)
+
+    def _describe(self, face: _ReadyFace, vector: FloatArray) -> FaceEmbedding:
+        return FaceEmbedding(vector, self.model_id, face.aligned.detection, face.quality)
+
+
+def load_pipeline(
+    *,
+    model: str = DEFAULT_WEIGHTS,
+    device: str = "auto",
+    precision: str = "auto",
+    flip: bool = False,
+    gates: FaceGates = FaceGates(),
+) -> FacePipeline:
+    """MTCNN and registered weights on one device.
+
+    Raises WeightsError for weights that are unknown or damaged, DeviceError for a device or precision that this
+    machine does not have, ConfigError for a gate out of range.
+    """
+    embedder = Embedder(load_model(model), device=device, precision=precision, flip=flip)
+    settings = MtcnnSettings(
+        min_face_size_px=gates.min_face_size_px, det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE)
+    )
+    return FacePipeline(MtcnnDetector(embedder.device, settings), embedder, gates=gates)
+
+
+def stack_vectors(faces: Sequence[FaceEmbedding]) -> FloatArray:
+    """The (N, 256) rows of at least one face."""
+    return np.stack([face.vector for face in faces])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ReadyFace:
+    """A face on its way into the network."""
+
+    aligned: AlignedFace
+    quality: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """What a photograph offers before anything is embedded."""
+
+    ready: tuple[_ReadyFace, ...] = ()
+    refused: tuple[RefusedFace, ...] = ()
+    error: PhotoError | None = None

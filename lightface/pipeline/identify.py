@@ -1,0 +1,93 @@
+"""Who is in a photograph?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightface.errors import GalleryError, PhotoError
+from lightface.faces import FaceEmbedding, FaceSelection, FloatArray, Match
+from lightface.gallery import Gallery, GalleryMatrix
+from lightface.matching import (
+    DEFAULT_PERSON_SCORING,
+    DecisionBands,
+    PersonScoring,
+    assign_people,
+    decide,
+    person_scores,
+    rank_people,
+)
+from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentifiedFace:
+    """One face with the person it was given, if any, and those who come nearest."""
+
+    face: FaceEmbedding
+    match: Match | None  # MATCHED or REVIEW; None for an unknown face
+    candidates: tuple[Match, ...]  # best first, whether or not they pass, or were given to another face
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentifiedPhoto:
+    """The people in one photograph, or the reason why nobody could be looked for."""
+
+    path: Path
+    faces: tuple[IdentifiedFace, ...] = ()  # largest first
+    error: PhotoError | None = None
+
+
+def identify_photos(
+    pipeline: FacePipeline,
+    gallery: Gallery,
+    paths: Iterable[Path],
+    *,
+    bands: DecisionBands,
+    selection: FaceSelection = FaceSelection.ALL,
+    limit: int = 5,
+    scoring: PersonScoring = DEFAULT_PERSON_SCORING,
+    progress: Callable[[IdentifiedPhoto], None] | None = None,
+) -> list[IdentifiedPhoto]:
+    """Name the faces of photographs; nobody is named twice in one photograph.
+
+    `limit` candidates are listed for each face. Raises GalleryError where nobody is enrolled.
+    """
+    matrix = gallery.matrix()
+    if not matrix.people:
+        raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
+    results = []
+    for photo in pipeline.embed_paths(paths, selection=selection):
+        result = _identify(photo, matrix, bands, limit, scoring)
+        results.append(result)
+        if progress is not None:
+            progress(result)
+    return results
+
+
+def _identify(
+    photo: PhotoFaces, matrix: GalleryMatrix, bands: DecisionBands, limit: int, scoring: PersonScoring
+) -> IdentifiedPhoto:
+    if photo.error is not None:
+        return IdentifiedPhoto(photo.path, error=photo.error)
+    scores = person_scores(
+        stack_vectors(photo.faces), matrix.vectors, matrix.person_index, len(matrix.people), how=scoring
+    )
+    people = assign_people(scores, bands.naming_threshold)
+    return IdentifiedPhoto(
+        photo.path,
+        tuple(
+            IdentifiedFace(
+                face,
+                match=None if person is None else _to_match(matrix, row, person, bands),
+                candidates=tuple(_to_match(matrix, row, index, bands) for index in rank_people(row, limit).tolist()),
+            )
+            for face, row, person in zip(photo.faces, scores, people, strict=True)
+        ),
+    )
+
+
+def _to_match(matrix: GalleryMatrix, scores: FloatArray, index: int, bands: DecisionBands) -> Match:
+    person, similarity = matrix.people[index], float(scores[index])
+    return Match(person.id, person.name, similarity, decide(similarity, bands))

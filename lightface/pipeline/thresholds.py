@@ -1,0 +1,35 @@
+"""Which threshold a decision uses."""
+
+from __future__ import annotations
+
+from lightface.errors import ThresholdError
+from lightface.gallery import Gallery
+from lightface.matching import DecisionBands
+from lightface.models.registry import WeightsRecord
+
+DEFAULT_FAR = "1e-3"  # of the weights record's thresholds, the one that holds when nobody says more
+
+
+def resolve_bands(
+    record: WeightsRecord,
+    *,
+    gallery: Gallery | None = None,
+    threshold: float | None = None,
+    review_threshold: float | None = None,
+) -> DecisionBands:
+    """The explicit threshold, else the gallery's latest, else the weights record's at FAR 1e-3.
+
+    Raises ThresholdError where none of the three is known, or the two thresholds do not fit each other.
+    """
+    if threshold is None and gallery is not None:
+        stored = gallery.thresholds()
+        if stored:
+            threshold = max(stored, key=lambda one: one.created_at).threshold
+    if threshold is None:
+        threshold = record.thresholds.get(DEFAULT_FAR)
+    if threshold is None:
+        raise ThresholdError(
+            f"no threshold is known for the weights {record.name!r}; "
+            "measure one with 'lightface calibrate', or give one with --threshold"
+        )
+    return DecisionBands(threshold, review_threshold)

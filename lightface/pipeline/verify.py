@@ -1,0 +1,85 @@
+"""Are two photographs of one person?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightface.errors import PhotoError
+from lightface.faces import FaceEmbedding, FaceSelection, Status, Verification
+from lightface.matching import cosine_scores, is_same
+from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedPair:
+    """One row of a list of pairs: a verification, or the photograph that spoiled it and why."""
+
+    path_a: Path
+    path_b: Path
+    verification: Verification | None = None
+    failed_path: Path | None = None
+    error: PhotoError | None = None
+
+    @property
+    def status(self) -> Status:
+        """SAME, DIFFERENT or ERROR."""
+        return Status.ERROR if self.verification is None else self.verification.status
+
+
+def verify_photos(
+    pipeline: FacePipeline,
+    path_a: Path,
+    path_b: Path,
+    *,
+    threshold: float,
+    selection: FaceSelection = FaceSelection.LARGEST,
+) -> Verification:
+    """Compare the selected face of one photograph with that of another.
+
+    With the selection ALL, the two most similar faces are compared. Raises PhotoError where a photograph cannot be
+    read or has no fitting face.
+    """
+    (pair,) = verify_pairs(pipeline, [(path_a, path_b)], threshold=threshold, selection=selection)
+    if pair.error is not None:
+        raise pair.error
+    assert pair.verification is not None
+    return pair.verification
+
+
+def verify_pairs(
+    pipeline: FacePipeline,
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    threshold: float,
+    selection: FaceSelection = FaceSelection.LARGEST,
+    progress: Callable[[PhotoFaces], None] | None = None,
+) -> list[VerifiedPair]:
+    """Compare many pairs, one result a pair, in their order. Each photograph is embedded once, however often it occurs.
+
+    `progress` hears of each photograph.
+    """
+    photos: dict[Path, PhotoFaces] = {}
+    for photo in pipeline.embed_paths(dict.fromkeys(path for pair in pairs for path in pair), selection=selection):
+        photos[photo.path] = photo
+        if progress is not None:
+            progress(photo)
+    return [_verify(photos[path_a], photos[path_b], threshold) for path_a, path_b in pairs]
+
+
+def _verify(photo_a: PhotoFaces, photo_b: PhotoFaces, threshold: float) -> VerifiedPair:
+    for photo in (photo_a, photo_b):
+        if photo.error is not None:
+            return VerifiedPair(photo_a.path, photo_b.path, failed_path=photo.path, error=photo.error)
+    face_a, face_b, similarity = _most_similar(photo_a.faces, photo_b.faces)
+    status = Status.SAME if is_same(similarity, threshold) else Status.DIFFERENT
+    return VerifiedPair(photo_a.path, photo_b.path, Verification(face_a, face_b, similarity, threshold, status))
+
+
+def _most_similar(
+    faces_a: Sequence[FaceEmbedding], faces_b: Sequence[FaceEmbedding]
+) -> tuple[FaceEmbedding, FaceEmbedding, float]:
+    scores = cosine_scores(stack_vectors(faces_a), stack_vectors(faces_b))
+    best_a, best_b = divmod(int(scores.argmax()), len(faces_b))
+    return faces_a[best_a], faces_b[best_b], float(scores[best_a, best_b])

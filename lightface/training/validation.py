@@ -19,6 +19,7 @@ from lightface.training.precision import autocast
 from lightface.training.split import TrainingSplit
 
 _BATCH_SIZE = 256
+_PAIRS_AT_ONCE = 1 << 16
 _PLAIN = Augmentation.none()
 _MAX_CROPS = 4000  # their pairs, 8 million, still fit into memory
 _MAX_PAIRS = 2_000_000  # more say no more after an epoch, and would take longer than some epochs do
@@ -88,7 +89,10 @@ def embed_crops(
 
 def score_pairs(embeddings: FloatArray, pairs: Pairs) -> FloatArray:
     """(P,) cosines of unit rows."""
-    scores: FloatArray = np.einsum("pd,pd->p", embeddings[pairs.a], embeddings[pairs.b])
+    scores = np.empty(len(pairs.a), np.float32)
+    for start in range(0, len(scores), _PAIRS_AT_ONCE):  # the gathered rows of all pairs would take gigabytes
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        scores[part] = np.einsum("pd,pd->p", embeddings[pairs.a[part]], embeddings[pairs.b[part]])
     return scores
 
 

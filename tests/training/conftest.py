@@ -1,0 +1,74 @@
+"""Drawn faces and a recipe small enough for a test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightface.training.config import (
+    DataSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    ScheduleSettings,
+    Stage,
+    TrainingConfig,
+)
+from lightface.training.distributed import Processes
+from lightface.training.objectives.combination import ObjectiveSettings
+from lightface.training.objectives.distillation import CosineSettings, RelationalSettings
+from lightface.training.objectives.softmax import SoftmaxSettings
+from lightface.training.preparation import TrainingData, prepare_data
+from lightface.training.synthetic import write_synthetic_set
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """26 people of 4 crops each, two of them for validation, with a teacher."""
+    folder = tmp_path_factory.mktemp("drawn")
+    write_synthetic_set(folder, people=26, dev_people=2, crops_per_person=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(drawn_folder: Path) -> TrainingConfig:
+    """Everything at once, at 16 px: 12 steps an epoch, two epochs."""
+    return TrainingConfig(
+        network=NetworkSettings(dropout=0.2, inner_dropout=0.1, norm=True, pooling="stochastic"),
+        data=DataSettings(folder=drawn_folder, teachers=(Path("teacher.npy"),), cache=drawn_folder / "cache"),
+        objectives=ObjectiveSettings(
+            softmax=SoftmaxSettings(label_smoothing=0.1), cosine=CosineSettings(), relational=RelationalSettings(4.0)
+        ),
+        optimiser=OptimiserSettings(kind="adamw", learning_rate=1e-3, clip_norm=2.0),
+        schedule=ScheduleSettings(epochs=2, kind="cosine", warmup_steps=4),
+        stages=(Stage(share=0.5, size_px=16, batch_size=8), Stage(share=0.5, size_px=32, batch_size=8)),
+        accumulate=2,
+        ema_decay=0.9,
+        log_steps=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def simple_config(tiny_config: TrainingConfig) -> TrainingConfig:
+    """Plain softmax by SGD, as LightCNN's authors train, at 16 px."""
+    return replace(
+        tiny_config,
+        network=NetworkSettings(),
+        objectives=ObjectiveSettings(),
+        optimiser=OptimiserSettings(),
+        stages=(Stage(size_px=16, batch_size=8),),
+        accumulate=1,
+        ema_decay=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_config: TrainingConfig) -> TrainingData:
+    return prepare_data(tiny_config, Processes())
+
+
+@pytest.fixture
+def cpu() -> torch.device:
+    return torch.device("cpu")

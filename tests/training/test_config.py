@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightface.errors import ConfigError
+from lightface.models.registry import shipped_folder
+from lightface.training.config import TrainingConfig, dump_config, load_config, replace_objective
+from lightface.training.objectives.arcface import ArcFaceSettings
+from lightface.training.objectives.softmax import SoftmaxSettings
+
+RECIPES = sorted((shipped_folder() / "recipes").glob("*.toml"))
+
+
+def load(folder: Path, text: str) -> TrainingConfig:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path)
+
+
+def test_the_defaults_are_those_of_the_authors() -> None:
+    config = TrainingConfig()
+    network, optimiser, schedule = config.network, config.optimiser, config.schedule
+    assert (network.architecture, network.pooling, network.padding, network.dropout) == ("lightcnn9", None, "same", 0.5)
+    assert (network.norm, network.inner_dropout) == (False, 0.0)
+    assert config.objectives.softmax == SoftmaxSettings(weight=1.0, label_smoothing=0.0)
+    assert (optimiser.kind, optimiser.learning_rate, optimiser.momentum) == ("sgd", 0.01, 0.9)
+    assert (optimiser.weight_decay, optimiser.bias_rate, optimiser.classifier_rate) == (1e-4, 2, 10)
+    assert (schedule.kind, schedule.epochs, schedule.step_epochs) == ("step", 80, 10)
+    assert [(stage.size_px, stage.batch_size) for stage in config.stages] == [(128, 128)]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_load(recipe: Path, tmp_path: Path) -> None:
+    config = load_config(recipe)
+    copy = load(tmp_path, dump_config(config))
+    assert copy == config
+
+
+def test_there_are_recipes() -> None:
+    assert {path.stem for path in RECIPES} >= {"lightcnn9", "lightcnn29v2", "people", "smoke"}
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    config = load(tmp_path, '[data]\nfolder = "crops"\ncache = "../cache"\nteachers = ["t.npy"]')
+    assert config.data.folder == tmp_path / "crops"
+    assert config.data.cache == tmp_path.parent / "cache"
+    assert config.data.teachers == (Path("t.npy"),)
+
+
+def test_the_folder_can_be_named_from_outside(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('[data]\nfolder = "crops"')
+    assert load_config(tmp_path / "recipe.toml", folder=tmp_path).data.folder == tmp_path
+
+
+def test_an_objective_takes_the_place_of_another(tmp_path: Path) -> None:
+    config = load(tmp_path, "[objectives.softmax]\n[objectives.cosine]\nweight = 2.0")
+    changed = replace_objective(config, "arcface").objectives
+    assert changed.softmax is None
+    assert changed.arcface == ArcFaceSettings()
+    assert changed.cosine == config.objectives.cosine
+    kept = load(tmp_path, "[objectives.arcface]\nscale = 32")
+    assert replace_objective(kept, "arcface") == kept
+    with pytest.raises(ConfigError, match="'triplet'; choose from softmax, cosface, arcface"):
+        replace_objective(config, "triplet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[optimiser]\nlr = 0.1", "unknown key 'lr'"),
+        ("[network]\narchitecture = 'resnet'", "architecture is 'resnet'; choose from lightcnn9"),
+        ("[network]\ndropout = 1.0", "dropout is 1.0"),
+        ("[network]\npooling = 'mean'", "choose from max, avg, max+avg, stochastic"),
+        ("stages = [{ share = 0.5 }]", "shares of the 1 stages do not add to 1"),
+        ("stages = [{ size_px = 100 }]", "size_px is 100; it must be a multiple of 16 up to 128"),
+        ("stages = [{ batch_size = 1 }]", "batch_size is 1; it must be 2 or more"),
+        ("ema_decay = 1.5", "ema_decay is 1.5"),
+        ("accumulate = 0", "accumulate is 0"),
+        ("[schedule]\nepochs = 0", "epochs is 0"),
+        ("[data]\nvalidation_share = 0.0", "validation_share is 0.0"),
+        ("[augmentation]\nflip = 2", "flip is 2.0; it must lie in 0..1"),
+        ("[augmentation]\nblur_sigma_px = [2, 1]", "blur_sigma_px is 2.0, 1.0; give the smaller first"),
+        ("[augmentation]\nshift = -1", "shift is -1.0; it must be 0 or more"),
+        ("[objectives.cosface]\nmargin = 1.0", "a CosFace margin must lie in 0..1"),
+        ("[objectives.arcface]\nmargin = 2.0", "an ArcFace margin must lie in 0..1.57"),
+        ("[objectives.softmax]\nlabel_smoothing = 1.0", "label_smoothing is 1.0"),
+        ("[objectives.cosface]\nlabel_smoothing = 1.0", "label_smoothing is 1.0"),
+        ("[objectives.arcface]\nlabel_smoothing = 1.0", "label_smoothing is 1.0"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert message in str(caught.value)

@@ -17,6 +17,9 @@ from lightface.errors import OutputError, TrainingError
 LAST = "last.pt"  # to go on from
 BEST = "best.pt"  # the network that did best in validation
 
+# What torch's reader raises on files that are cut off or no checkpoints at all.
+_LOAD_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, pickle.UnpicklingError)
+
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values; `path` is never half a file. OutputError when it cannot be written."""
@@ -40,6 +43,6 @@ def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:
         raise TrainingError(f"there is no {path}, so no run to resume; start one with --config")
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except _LOAD_ERRORS as error:
         raise TrainingError(f"{path} is damaged ({type(error).__name__}); start the run again") from error
     return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from lightface.errors import ConfigError, TrainingError
 from lightface.models.lightcnn import LightCNN, Structure, build_lightcnn
 from lightface.models.registry import find_weights, verify_weights
 from lightface.models.weights import load_strictly, read_state
+from lightface.training.checkpoint import load_checkpoint
 from lightface.training.config import NetworkSettings
 from lightface.training.objectives.combination import CombinedObjective
 from lightface.training.objectives.objective import Targets
@@ -72,10 +72,8 @@ def _read_start(start_from: str) -> tuple[dict[str, Tensor], Path]:
 
 
 def read_network(path: Path) -> dict[str, Tensor]:
-    """The network's weights in a file of a run folder, `best.pt` or `last.pt` (averaged there); TrainingError."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        state: dict[str, Tensor] = content["network"]
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"cannot read the weights of a run in {path}; name its best.pt or last.pt") from error
+    """The network in `best.pt`, or the averaged one in `last.pt`, of a run folder; TrainingError."""
+    state: dict[str, Tensor] | None = load_checkpoint(path, device=torch.device("cpu")).get("network")
+    if state is None:
+        raise TrainingError(f"{path} holds no network; name the best.pt or last.pt of a run")
     return state

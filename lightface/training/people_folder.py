@@ -15,6 +15,8 @@ from lightface.training.crop_index import CropEntry
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = "1"  # raise it when the same photographs would be aligned or refused differently
+
 # The network's frame with 8 more pixels on each side.
 TRAINING_FRAME = Frame(size_px=CROP_PX, eye_row_px=48.0, mouth_row_px=96.0)
 
@@ -31,7 +33,7 @@ def align_people(
     people = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not people:
         raise TrainingError(f"{folder} has neither an index nor a folder for each person, such as {folder.name}/Alice")
-    aligned = _AlignedCache(cache / "aligned", detector)
+    aligned = _AlignedCache(cache / f"aligned-{_FORMAT}", detector)
     entries, refused = [], []
     for person in people:
         for photo in find_photos([person]):
@@ -41,7 +43,8 @@ def align_people(
                 refused.append(f"{person.name}/{photo.name}: {error}")
         logger.info("aligned %s: %d crops so far, %d photographs refused", person.name, len(entries), len(refused))
     if not entries:
-        raise TrainingError(f"no photograph in {folder} shows a face that can be used; the first: {refused[0]}")
+        reason = f"the first of {len(refused)}: {refused[0]}" if refused else "there are none"
+        raise TrainingError(f"no photograph in {folder} shows a face that can be used; {reason}")
     return entries, refused
 
 

@@ -22,9 +22,7 @@ def crops() -> Tensor:
 
 
 def once(crops: Tensor, augmentation: Augmentation, size_px: int = 128, seed: int = 0) -> Tensor:
-    return augment(
-        crops, size_px=size_px, augmentation=augmentation, generator=torch.Generator().manual_seed(seed)
-    )
+    return augment(crops, size_px=size_px, augmentation=augmentation, generator=torch.Generator().manual_seed(seed))
 
 
 def test_without_strength_the_frame_comes_out(crops: Tensor) -> None:
@@ -108,7 +106,7 @@ def test_everything_at_once_stays_in_range_and_repeats(crops: Tensor) -> None:
     first, again, other = (once(crops, strong, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert 0 <= float(first.min()) and float(first.max()) <= 1
+    assert float(first.min()) >= 0 and float(first.max()) <= 1
 
 
 def test_colour_crops_are_taken_too() -> None:

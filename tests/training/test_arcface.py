@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lightface.training.objectives.arcface import ArcFace, ArcFaceSettings
+from lightface.training.objectives.objective import UNKNOWN, Targets
+
+
+def two_classes(settings: ArcFaceSettings) -> ArcFace:
+    objective = ArcFace(settings, embedding_size=2, classes=2)
+    with torch.no_grad():
+        objective.classifier.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))  # lengths do not count
+    return objective
+
+
+def test_the_own_angle_is_enlarged_by_the_margin() -> None:
+    objective = two_classes(ArcFaceSettings(scale=10, margin=0.3))
+    angle = 0.7
+    embedding = 3 * torch.tensor([[math.cos(angle), math.sin(angle)]])
+    loss = objective(embedding, Targets(torch.tensor([0]), None))
+    own, other = 10 * math.cos(angle + 0.3), 10 * math.cos(math.pi / 2 - angle)
+    assert float(loss.detach()) == pytest.approx(math.log1p(math.exp(other - own)), rel=1e-5)
+
+
+def test_the_loss_rises_with_the_angle_all_the_way() -> None:
+    objective = two_classes(ArcFaceSettings(scale=10, margin=0.5))
+    angles = torch.linspace(0.01, math.pi - 0.01, 200)
+    embeddings = torch.stack([torch.cos(angles), -torch.sin(angles)], dim=1)  # away from the other class
+    targets = [Targets(torch.tensor([0]), None)] * len(angles)
+    losses = [float(objective(row[None], target)) for row, target in zip(embeddings, targets, strict=True)]
+    own = [loss for loss, angle in zip(losses, angles, strict=True) if angle > math.pi / 2]
+    assert own == sorted(own)
+
+
+def test_gradients_are_finite_where_the_angle_is_none() -> None:
+    objective = two_classes(ArcFaceSettings())
+    embedding = torch.tensor([[2.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    objective(embedding, Targets(torch.tensor([0, 0]), None)).backward()
+    assert embedding.grad is not None and embedding.grad.isfinite().all()
+
+
+def test_unknown_people_do_not_count() -> None:
+    objective = two_classes(ArcFaceSettings())
+    embeddings = torch.tensor([[1.0, 1.0], [0.5, -1.0]])
+    alone = objective(embeddings[:1], Targets(torch.tensor([0]), None))
+    assert torch.equal(objective(embeddings, Targets(torch.tensor([0, UNKNOWN]), None)), alone)
+
+
+def test_the_first_loss() -> None:
+    torch.manual_seed(0)
+    settings = ArcFaceSettings(scale=16, margin=0.5)
+    objective = ArcFace(settings, embedding_size=4096, classes=100)
+    loss = objective(torch.randn(64, 4096), Targets(torch.arange(64), None))
+    assert float(loss) == pytest.approx(settings.expected_first_loss(100), rel=0.02)

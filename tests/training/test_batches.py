@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lightface.training.batches import BatchSource, DataPosition
+from lightface.training.distributed import Processes
+from lightface.training.preparation import TrainingData
+
+
+def source(data: TrainingData, *, rank: int = 0, count: int = 1, seed: int = 0) -> BatchSource:
+    processes = Processes(rank, rank, count)
+    return BatchSource(data.crops, data.split, device=torch.device("cpu"), seed=seed, processes=processes)
+
+
+def test_a_batch_is_what_the_index_says(tiny_data: TrainingData) -> None:
+    batch, after = source(tiny_data).take(DataPosition(), 8)
+    rows = batch.rows.numpy()
+    assert batch.crops.shape == (8, 1, 144, 144)
+    assert np.array_equal(batch.crops.numpy(), tiny_data.crops.decoded.pixels[rows])
+    places = [tiny_data.split.rows.tolist().index(row) for row in rows]
+    assert batch.targets.labels.tolist() == tiny_data.split.labels[places].tolist()
+    assert batch.targets.teacher is not None and tiny_data.crops.teacher is not None
+    assert np.array_equal(batch.targets.teacher.numpy(), tiny_data.crops.teacher[rows])
+    assert after == DataPosition(0, 8)
+
+
+def test_an_epoch_shows_every_crop_once_in_an_order_of_its_own(tiny_data: TrainingData) -> None:
+    batches, position, seen = source(tiny_data), DataPosition(), []
+    for _ in range(24):
+        batch, position = batches.take(position, 8)
+        seen.append(batch.rows)
+    first, second = (torch.cat(seen[i : i + 12]).tolist() for i in (0, 12))
+    assert sorted(first) == sorted(second) == sorted(tiny_data.split.rows.tolist())
+    assert first != second
+    assert position == DataPosition(2, 0)
+
+
+def test_what_fills_no_batch_is_passed_over(tiny_data: TrainingData) -> None:
+    batches = source(tiny_data)
+    assert batches.take(DataPosition(0, 0), 90)[1] == DataPosition(1, 0)
+    # A larger batch than the one before does not fit the rest: the next epoch gives it.
+    batch, after = batches.take(DataPosition(0, 90), 10)
+    assert after == DataPosition(1, 10)
+    assert batch.rows.tolist() == batches.take(DataPosition(1, 0), 10)[0].rows.tolist()
+
+
+def test_a_position_is_all_that_a_batch_depends_on(tiny_data: TrainingData) -> None:
+    position = DataPosition(3, 16)
+    one, other = (source(tiny_data).take(position, 8)[0].rows for _ in range(2))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, source(tiny_data, seed=1).take(position, 8)[0].rows)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_a_batch(tiny_data: TrainingData, count: int) -> None:
+    whole, after = source(tiny_data).take(DataPosition(), 8)
+    parts = [source(tiny_data, rank=rank, count=count).take(DataPosition(), 8) for rank in range(count)]
+    assert torch.equal(torch.cat([batch.rows for batch, _ in parts]), whole.rows)
+    assert {position for _, position in parts} == {after}

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lightface.training.objectives.cosface import CosFace, CosFaceSettings
+from lightface.training.objectives.objective import Targets
+
+
+def test_the_margin_is_taken_from_the_own_cosine() -> None:
+    objective = CosFace(CosFaceSettings(scale=10, margin=0.2), embedding_size=2, classes=2)
+    with torch.no_grad():
+        objective.classifier.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))  # lengths do not count
+    loss = objective(torch.tensor([[3.0, 4.0]]), Targets(torch.tensor([0]), None))
+    own, other = 10 * (0.6 - 0.2), 10 * 0.8
+    assert float(loss) == pytest.approx(math.log1p(math.exp(other - own)), rel=1e-5)
+
+
+def test_the_first_loss() -> None:
+    torch.manual_seed(0)
+    settings = CosFaceSettings(scale=16, margin=0.35)
+    objective = CosFace(settings, embedding_size=4096, classes=100)  # in so many dimensions all is at right angles
+    loss = objective(torch.randn(64, 4096), Targets(torch.arange(64), None))
+    assert float(loss) == pytest.approx(settings.expected_first_loss(100), rel=0.02)

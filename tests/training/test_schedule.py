@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from lightface.training.config import ScheduleSettings, Stage
+from lightface.training.schedule import find_stage, learning_rate_share
+
+
+def test_the_authors_steps() -> None:
+    settings = ScheduleSettings()  # 80 epochs, every ten
+    shares = [learning_rate_share(settings, progress=epoch / 80, step=0) for epoch in (0, 9.9, 10, 19, 20, 79)]
+    factor = 0.457305051927326
+    assert shares == pytest.approx([1, 1, factor, factor, factor**2, factor**7])
+
+
+def test_cosine_with_warm_up_and_an_end() -> None:
+    settings = ScheduleSettings(kind="cosine", warmup_steps=10, final_rate=0.1)
+    assert learning_rate_share(settings, progress=0, step=0) == pytest.approx(0.1)
+    assert learning_rate_share(settings, progress=0, step=4) == pytest.approx(0.5)
+    assert learning_rate_share(settings, progress=0, step=9) == pytest.approx(1)
+    assert learning_rate_share(settings, progress=0.5, step=100) == pytest.approx(0.55)
+    assert learning_rate_share(settings, progress=1, step=100) == pytest.approx(0.1)
+    assert learning_rate_share(settings, progress=1.2, step=100) == pytest.approx(0.1)
+
+
+def test_stages_follow_each_other() -> None:
+    stages = (Stage(0.4, 64, 8), Stage(0.3, 96, 8), Stage(0.3, 128, 8))
+    sizes = [find_stage(stages, progress=progress).size_px for progress in (0, 0.39, 0.4, 0.69, 0.7, 1, 1.5)]
+    assert sizes == [64, 64, 96, 96, 128, 128, 128]

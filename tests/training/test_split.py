@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightface.errors import TrainingError
+from lightface.training.config import DataSettings, TrainingConfig
+from lightface.training.crop_cache import CropPixels
+from lightface.training.crop_index import CropEntry
+from lightface.training.data import CropSet
+from lightface.training.objectives.combination import ObjectiveSettings
+from lightface.training.objectives.distillation import CosineSettings
+from lightface.training.objectives.softmax import SoftmaxSettings
+from lightface.training.split import split_crops
+
+SOFTMAX = TrainingConfig()
+DISTILLED = TrainingConfig(objectives=ObjectiveSettings(cosine=CosineSettings()))
+
+
+def crop_set(
+    rows: Sequence[tuple[str, str, str]], digests: Sequence[int] | None = None, unreadable: Sequence[int] = ()
+) -> CropSet:
+    """Crops of (identity, split, source)."""
+    entries = [CropEntry(Path("a.zip"), str(i), *row) for i, row in enumerate(rows)]
+    pixels = np.zeros((len(rows), 1, 1, 1), np.uint8)
+    decoded = CropPixels(
+        pixels, np.array(digests or range(len(rows)), np.uint64), {row: f"{row} is broken" for row in unreadable}
+    )
+    return CropSet(entries, decoded, None, [])
+
+
+INDEXED = [
+    ("a", "train", "web"),
+    ("a", "train", "film"),
+    ("b", "train", "web"),
+    ("b", "train", "web"),
+    ("c", "train", "web"),  # alone: no class
+    ("", "train", "web"),
+    ("x", "dev", "web"),
+    ("y", "dev", "web"),
+    ("x", "dev", "web"),
+    ("", "dev", "web"),  # nobody: measures nothing
+]
+
+
+def test_the_split_of_the_index_is_followed() -> None:
+    split = split_crops(crop_set(INDEXED), SOFTMAX)
+    assert split.rows.tolist() == [0, 1, 2, 3]
+    assert split.labels.tolist() == [0, 0, 1, 1]
+    assert split.classes == ("a", "b")
+    assert split.dev_rows.tolist() == [6, 7, 8]
+    assert split.dev_people.tolist() == [0, 1, 0]
+
+
+def test_distillation_takes_everybody() -> None:
+    split = split_crops(crop_set(INDEXED), DISTILLED)
+    assert split.rows.tolist() == [0, 1, 2, 3, 4, 5]
+    assert split.labels.tolist() == [-1] * 6
+    both = replace(DISTILLED, objectives=replace(DISTILLED.objectives, softmax=SoftmaxSettings()))
+    assert split_crops(crop_set(INDEXED), both).labels.tolist() == [0, 0, 1, 1, -1, -1]
+
+
+def test_sources_and_unreadable_crops_are_left_out() -> None:
+    config = replace(DISTILLED, data=DataSettings(leave_out=("film",)))
+    assert split_crops(crop_set(INDEXED, unreadable=[0, 6]), config).rows.tolist() == [2, 3, 4, 5]
+    assert split_crops(crop_set(INDEXED, unreadable=[0, 6]), config).dev_rows.tolist() == [7, 8]
+
+
+def test_a_training_crop_that_validation_has_too_is_left_out() -> None:
+    digests = list(range(len(INDEXED)))
+    digests[3] = digests[8]
+    split = split_crops(crop_set(INDEXED, digests), DISTILLED)
+    assert split.rows.tolist() == [0, 1, 2, 4, 5]
+    assert split.leaked == 1
+
+
+def test_people_are_drawn_where_the_index_has_no_split() -> None:
+    rows = [(person, "", "") for person in "abcdefghij" for _ in range(3)] + [("k", "", ""), ("", "", "")]
+    split = split_crops(crop_set(rows), SOFTMAX)
+    kept = {rows[row][0] for row in split.dev_rows}
+    assert len(kept) == 2 and len(split.dev_rows) == 6
+    assert set(split.classes) == set("abcdefghij") - kept
+    assert len(split.rows) == 24
+    assert np.array_equal(split.dev_rows, split_crops(crop_set(rows), SOFTMAX).dev_rows)
+    half = replace(SOFTMAX, data=DataSettings(validation_share=0.5))
+    assert len(split_crops(crop_set(rows), half).classes) == 5
+    others = [split_crops(crop_set(rows), replace(SOFTMAX, seed=seed)).classes for seed in range(5)]
+    assert len(set(others)) > 1
+
+
+def test_nobody_is_in_both_parts() -> None:
+    rows = [*INDEXED, ("a", "dev", "web")]
+    with pytest.raises(TrainingError, match=r"1 people are both .* such as 'a'"):
+        split_crops(crop_set(rows), SOFTMAX)

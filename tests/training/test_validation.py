@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightface.errors import TrainingError
+from lightface.training.preparation import TrainingData
+from lightface.training.validation import (
+    Figures,
+    Pairs,
+    all_pairs,
+    embed_crops,
+    measure,
+    read_pairs,
+    score_pairs,
+)
+
+
+class Mean(nn.Module):
+    """Images -> (mean, 1, image size)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean = images.mean((1, 2, 3))
+        return torch.stack([mean, torch.ones_like(mean), torch.full_like(mean, images.shape[-1])], dim=1)
+
+
+def test_all_pairs_of_three_people() -> None:
+    pairs = all_pairs(np.array([5, 5, 7, 9]))
+    found = {(int(a), int(b)): bool(same) for a, b, same in zip(pairs.a, pairs.b, pairs.same, strict=True)}
+    assert found == {(0, 1): True, (0, 2): False, (0, 3): False, (1, 2): False, (1, 3): False, (2, 3): False}
+
+
+def test_a_limit_takes_impostors_only() -> None:
+    people = np.repeat(np.arange(10), 4)
+    pairs = all_pairs(people, limit=100)
+    assert int(pairs.same.sum()) == 60 and int((~pairs.same).sum()) == 100
+    assert np.array_equal(pairs.same, people[pairs.a] == people[pairs.b])
+    assert int((~all_pairs(people, limit=None).same).sum()) == 720
+
+
+def test_many_crops_are_drawn_from() -> None:
+    pairs = all_pairs(np.arange(5000), limit=1000)
+    assert len(np.unique(np.concatenate([pairs.a, pairs.b]))) > 1000
+    assert pairs.a.max() > 4000  # not the first ones
+
+
+def test_scores_are_cosines_of_the_named_rows() -> None:
+    embeddings = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    pairs = Pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([False, True, True]))
+    assert score_pairs(embeddings, pairs).tolist() == pytest.approx([0, 0.6, 0.8])
+
+
+def test_the_network_sees_the_frame_of_recognition(cpu: torch.device) -> None:
+    pixels = np.zeros((3, 1, 144, 144), np.uint8)
+    pixels[1:, :, 8:136, 8:136] = 255  # the frame; the margin stays black
+    at_128 = embed_crops(Mean(), pixels, device=cpu, precision="fp32")
+    assert at_128 == pytest.approx(np.array([[0, 1, 128], [1, 1, 128], [1, 1, 128]]) / 128, abs=2e-3)
+    at_64 = embed_crops(Mean(), pixels, device=cpu, precision="fp32", size_px=64)
+    assert at_64[0] == pytest.approx([0, 1 / 64, 1], abs=2e-4)
+
+
+def test_a_network_that_knows_people_is_measured_so(cpu: torch.device) -> None:
+    pixels = np.zeros((8, 1, 144, 144), np.uint8)
+    people = np.repeat([0, 1], 4)
+    pixels[people == 1] = 255
+
+    class Two(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            mean = images.mean((1, 2, 3))
+            return torch.stack([mean, 1 - mean], dim=1)
+
+    figures = measure(Two(), pixels, all_pairs(people), device=cpu, precision="fp32")
+    assert figures == Figures(tar_at_1e2=1.0, tar_at_1e3=1.0, equal_error_rate=0.0)
+
+
+def test_better_is_by_tar_and_then_by_equal_error_rate() -> None:
+    good, same_tar, worse = Figures(0.9, 0.5, 0.1), Figures(0.9, 0.9, 0.2), Figures(0.8, 0.9, 0.01)
+    assert good.is_better_than(None)
+    assert good.is_better_than(same_tar) and not same_tar.is_better_than(good)
+    assert good.is_better_than(worse) and not worse.is_better_than(good)
+    assert not good.is_better_than(good)
+
+
+def test_pairs_of_a_file(tiny_data: TrainingData, tmp_path: Path) -> None:
+    first, second, third = tiny_data.split.dev_rows[[0, 3, 5]]
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"row_a,row_b,same\n{first},{second},1\n{third},{first},0\n")
+    pairs = read_pairs(path, tiny_data.split)
+    assert (pairs.a.tolist(), pairs.b.tolist(), pairs.same.tolist()) == ([0, 5], [3, 0], [True, False])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("row_a,row_b,same\n0,100,1\n", "row 100, which is no readable validation crop"),
+        ("row_a,row_b,same\nx,1,1\n", "expected columns row_a, row_b, same"),
+        ("a,b\n1,2\n", "expected columns row_a, row_b, same"),
+    ],
+)
+def test_pairs_that_are_refused(tiny_data: TrainingData, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        read_pairs(tmp_path / "pairs.csv", tiny_data.split)

@@ -1,0 +1,221 @@
+"""One folder embedded into one table, whichever engine does the work.
+
+    with open_job(output, pipeline, selection) as job:
+        plan = job.plan(paths)
+        for results in engine(plan.todo):
+            job.record(results)
+        summary = job.finish()
+
+What is recorded survives whatever comes after: the next run of the same job leaves it out of its plan. The output is
+written at the end, whole, and only where it would differ from what lies there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from lightface.batch.journal import Journal, JournalRow
+from lightface.errors import ImageError
+from lightface.faces import FaceSelection, Status
+from lightface.images import hash_file
+from lightface.pipeline import FacePipeline, PhotoFaces
+from lightface.reports import FaceRow, check_output, write_faces
+
+_log = logging.getLogger(__name__)
+
+_METHOD: Final = 1  # to be raised when detection, alignment or the record of a face changes what a run yields
+_NO_STAMP: Final = ""  # of a file that cannot be looked at
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedPlan:
+    """What a run has to do."""
+
+    todo: list[Path]  # absolute, sorted
+    unchanged: int  # photographs that an earlier run has dealt with
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedProgress:
+    """How far a run is, in photographs of its plan."""
+
+    done: int  # embedded or failed
+    total: int
+    failed: int
+    faces: int
+    unchanged: int  # dealt with by an earlier run
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedSummary:
+    """What a run did, and what its output holds."""
+
+    embedded: int  # photographs that gave faces in this run
+    faces: int  # those faces
+    failed: int  # photographs that were tried in this run and gave none
+    unchanged: int  # photographs that an earlier run has dealt with
+    removed: int  # photographs of earlier runs that are gone, with their rows
+    faces_in_output: int
+    failures_in_output: Mapping[str, int]  # photographs without a face, by reason
+    seconds: float
+
+
+class EmbedJob:
+    """A journal and an output, for as long as one run takes. Made by `open_job`."""
+
+    def __init__(self, output: Path, journal: Journal, *, made_by: str) -> None:
+        self._output = output
+        self._journal = journal
+        self._made_by = made_by
+        self._started_s = time.monotonic()
+        self._plan = EmbedPlan([], 0)
+        self._embedded = self._faces = self._failed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.close()
+
+    def plan(self, paths: Sequence[Path]) -> EmbedPlan:
+        """Leave out the photographs that are as an earlier run, of this model and these settings, has left them.
+
+        Size and time of change decide; where they differ, the SHA-256 of the contents. Photographs that could not be
+        read are tried again, for that may lie in permissions, or in a decoder that was missing.
+
+        Raises ImageError where there are no photographs: rather that than an output emptied, because a disk is not
+        mounted or a path is mistyped.
+        """
+        if not paths:
+            raise ImageError("there is no photograph in what was named; name pictures or folders with some")
+        places = map(_locate, paths)
+        known = self._journal.compare(((path, _stamp(path)) for path in places), made_by=self._made_by)
+        todo: list[Path] = []
+        touched: list[Path] = []
+        for photo in known:
+            if photo.sha256 is None:
+                todo.append(photo.path)
+            elif not photo.same_stamp:
+                (touched if _has_sha256(photo.path, photo.sha256) else todo).append(photo.path)
+        self._journal.keep(touched)
+        self._plan = EmbedPlan(todo, unchanged=len(known) - len(todo))
+        return self._plan
+
+    def record(self, photos: Sequence[PhotoFaces]) -> None:
+        """Keep what became of photographs of the plan."""
+        self._journal.record(photos, made_by=self._made_by)
+        for photo in photos:
+            self._embedded += photo.error is None
+            self._failed += photo.error is not None
+            self._faces += len(photo.faces)
+            if photo.error is not None:
+                _log.info("%s: %s", photo.path, photo.error)
+
+    def progress(self) -> EmbedProgress:
+        """How far this run is."""
+        return EmbedProgress(
+            done=self._embedded + self._failed,
+            total=len(self._plan.todo),
+            faces=self._faces,
+            failed=self._failed,
+            unchanged=self._plan.unchanged,
+        )
+
+    def finish(self) -> EmbedSummary:
+        """Drop the rows of photographs that are gone, and write the output. OutputError where that fails."""
+        removed = self._journal.forget_others()
+        if self._journal.output_stamp != _stamp(self._output):
+            write_faces(self._output, map(_to_row, self._journal.rows()))
+            self._journal.output_stamp = _stamp(self._output)
+        return EmbedSummary(
+            embedded=self._embedded,
+            faces=self._faces,
+            failed=self._failed,
+            unchanged=self._plan.unchanged,
+            removed=removed,
+            faces_in_output=self._journal.face_count(),
+            failures_in_output=self._journal.failure_counts(),
+            seconds=time.monotonic() - self._started_s,
+        )
+
+
+def open_job(output: Path, pipeline: FacePipeline, *, selection: FaceSelection) -> EmbedJob:
+    """The job that writes `output`, with its journal beside it; to be used in a `with`.
+
+    Raises OutputError for an unknown suffix, a place that cannot be written, or another run that is at it.
+    """
+    check_output(output)
+    return EmbedJob(output, Journal(journal_path(output)), made_by=_describe(pipeline, selection))
+
+
+def journal_path(output: Path) -> Path:
+    """Where the journal of an output lies. It holds faces too: who deletes the one should delete the other."""
+    return output.with_name(f"{output.name}.journal")
+
+
+def _describe(pipeline: FacePipeline, selection: FaceSelection) -> str:
+    """Everything that decides which rows a photograph yields.
+
+    Device and precision are left out: a folder may be begun on one machine and finished on another, and the
+    embeddings are comparable where the model is one.
+    """
+    settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
+    return json.dumps(
+        {
+            "method": _METHOD,
+            "model": pipeline.model_id,
+            "selection": selection.value,
+            "gates": dataclasses.asdict(pipeline.gates),
+            "detector": repr(settings),
+        },
+        sort_keys=True,
+    )
+
+
+def _locate(path: Path) -> Path:
+    """One path for a photograph, however the folder was named; links stay what the user calls them."""
+    path = path.absolute()
+    return path.parent.resolve() / path.name if ".." in path.parts else path
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return _NO_STAMP
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _has_sha256(path: Path, sha256: str) -> bool:
+    try:
+        return hash_file(path) == sha256
+    except ImageError:
+        return False
+
+
+def _to_row(row: JournalRow) -> FaceRow:
+    if row.face is None:
+        return FaceRow(image_path=row.path, status=Status.ERROR, error=row.reason)
+    detection = row.face.detection
+    return FaceRow(
+        image_path=row.path,
+        face_index=row.face_index,
+        bbox=detection.box_px if detection else None,
+        landmarks=detection.landmarks_px if detection else None,
+        det_score=detection.score if detection else None,
+        quality=row.face.quality,
+        embedding=row.face.vector,
+        model_id=row.face.model_id,
+        status=Status.EMBEDDED,
+    )

@@ -1,0 +1,283 @@
+"""What a folder job has finished, kept beside its output: photographs with their fingerprints, faces, failures.
+
+One SQLite file in WAL mode, for its owner's eyes only, since it holds faces. Whoever has it open holds it alone: the
+lock is the operating system's, so that it goes when its holder does, be it by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from lightface.errors import OutputError
+from lightface.faces import DetectedFace, FaceEmbedding
+from lightface.pipeline import PhotoFaces
+
+_APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = (
+    "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    """CREATE TABLE photo (
+        id INTEGER PRIMARY KEY,
+        path BLOB NOT NULL UNIQUE,  -- absolute; as bytes, for not every file name is text
+        stamp TEXT NOT NULL,  -- size and time of change, taken before the file was read
+        sha256 TEXT,  -- NULL where the file could not be read
+        made_by TEXT NOT NULL,  -- model and settings
+        reason TEXT  -- NULL where there are faces
+    ) STRICT""",
+    """CREATE TABLE face (
+        photo_id INTEGER NOT NULL REFERENCES photo (id) ON DELETE CASCADE,
+        face_index INTEGER NOT NULL,
+        x_min REAL, y_min REAL, x_max REAL, y_max REAL,
+        landmarks BLOB,  -- (5, 2) float32, little-endian
+        det_score REAL,
+        quality REAL,
+        embedding BLOB NOT NULL,  -- float32, little-endian
+        model_id TEXT NOT NULL,
+        PRIMARY KEY (photo_id, face_index)
+    ) STRICT""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPhoto:
+    """A photograph of this run, compared with what an earlier run has left of it."""
+
+    path: Path
+    sha256: str | None  # at the earlier run; None where that has left nothing that could still hold
+    same_stamp: bool  # size and time of change are as they were
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JournalRow:
+    """One row of the face table: a face, or a photograph that has none and why."""
+
+    path: Path
+    face_index: int | None = None
+    face: FaceEmbedding | None = None
+    reason: str | None = None
+
+
+class Journal:
+    """The finished part of one job. Every method does all of its work or none, and raises OutputError where it fails.
+
+    Raises OutputError too where another run has the journal open, or the file is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _translated_errors(path):
+            self._connection = _connect(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another run have it."""
+        with _translated_errors(self.path):
+            self._connection.close()
+
+    def compare(self, stamps: Iterable[tuple[Path, str]], *, made_by: str) -> list[KnownPhoto]:
+        """Remember the photographs of this run with their stamps, and compare each with what is known; by path.
+
+        What was made by something else, or could not be read, is as good as unknown: the next time the file may be
+        readable.
+        """
+        with self._changing():
+            self._run("DELETE FROM found")
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO found VALUES (?, ?)", ((os.fsencode(path), stamp) for path, stamp in stamps)
+            )
+        rows = self._read(
+            """SELECT found.path, photo.sha256, photo.stamp = found.stamp FROM found
+            LEFT JOIN photo ON photo.path = found.path AND photo.made_by = ? ORDER BY found.path""",
+            made_by,
+        )
+        return [KnownPhoto(Path(os.fsdecode(path)), sha256, same_stamp=bool(same)) for path, sha256, same in rows]
+
+    def keep(self, paths: Sequence[Path]) -> None:
+        """Give photographs whose contents turned out to be known their new stamps."""
+        with self._changing():
+            self._connection.executemany(
+                "UPDATE photo SET stamp = (SELECT stamp FROM found WHERE found.path = photo.path) WHERE path = ?",
+                [(os.fsencode(path),) for path in paths],
+            )
+
+    def record(self, photos: Sequence[PhotoFaces], *, made_by: str) -> None:
+        """Put what became of photographs in place of what was known of them."""
+        with self._changing():
+            for photo in photos:
+                self._record(photo, made_by)
+
+    def forget_others(self) -> int:
+        """Delete the photographs that are not of this run; how many those were."""
+        with self._changing():
+            count = self._run("DELETE FROM photo WHERE path NOT IN (SELECT path FROM found)").rowcount
+            if count:
+                self._forget_output()
+        return count
+
+    def rows(self) -> Iterator[JournalRow]:
+        """The whole table, by path and face, one row at a time."""
+        for path, reason, index, *face in self._read(
+            """SELECT path, reason, face_index, x_min, y_min, x_max, y_max, landmarks, det_score, quality,
+            embedding, model_id FROM photo LEFT JOIN face ON photo_id = photo.id ORDER BY path, face_index"""
+        ):
+            yield JournalRow(
+                path=Path(os.fsdecode(path)),
+                face_index=index,
+                face=None if index is None else _to_face(*face),
+                reason=reason,
+            )
+
+    def face_count(self) -> int:
+        """Faces in the whole table."""
+        ((count,),) = self._read("SELECT count(*) FROM face")
+        return int(count)
+
+    def failure_counts(self) -> dict[str, int]:
+        """Photographs without a face in the whole table, by reason."""
+        return dict(self._read("SELECT reason, count(*) FROM photo WHERE reason IS NOT NULL GROUP BY reason"))
+
+    @property
+    def output_stamp(self) -> str | None:
+        """The stamp of the output that holds exactly these rows; None where none was written since they changed."""
+        values = list(self._read("SELECT value FROM setting WHERE name = 'output'"))
+        return values[0][0] if values else None
+
+    @output_stamp.setter
+    def output_stamp(self, stamp: str) -> None:
+        with self._changing():
+            self._run("INSERT OR REPLACE INTO setting VALUES ('output', ?)", stamp)
+
+    def _record(self, photo: PhotoFaces, made_by: str) -> None:
+        path = os.fsencode(photo.path)
+        reason = None if photo.error is None else photo.error.reason
+        values = (photo.sha256, made_by, reason)
+        if reason and values in self._read("SELECT sha256, made_by, reason FROM photo WHERE path = ?", path):
+            return  # the same failure as last time
+        self._forget_output()
+        self._run("DELETE FROM photo WHERE path = ?", path)
+        photo_id = self._run(
+            """INSERT INTO photo (path, stamp, sha256, made_by, reason)
+            SELECT path, stamp, ?, ?, ? FROM found WHERE path = ?""",
+            *values,
+            path,
+        ).lastrowid
+        self._connection.executemany(
+            f"INSERT INTO face VALUES ({', '.join('?' * 11)})",
+            [(photo_id, index, *_to_columns(face)) for index, face in enumerate(photo.faces)],
+        )
+
+    def _forget_output(self) -> None:
+        self._run("DELETE FROM setting WHERE name = 'output'")
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with _translated_errors(self.path):
+            try:
+                self._run("BEGIN IMMEDIATE")
+                yield
+                self._run("COMMIT")
+            except BaseException:  # Ctrl-C included
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+                    self._run("ROLLBACK")
+                raise
+
+    def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
+        return self._connection.execute(statement, values)
+
+    def _read(self, statement: str, *values: object) -> Iterator[Any]:
+        with _translated_errors(self.path):
+            yield from self._connection.execute(statement, values)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise OutputError(f"cannot write beside {path.stem!r} ({error}); choose another place") from error
+    # mode=rw: SQLite itself would create a missing file with the permissions of the umask.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the first read on, until the connection closes
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # deleted faces are overwritten with zeros
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("BEGIN EXCLUSIVE")
+    (application_id,), (version,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    (table_count,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id == version == table_count == 0:
+        for statement in (
+            *_SCHEMA,
+            f"PRAGMA application_id = {_APPLICATION_ID}",
+            f"PRAGMA user_version = {_SCHEMA_VERSION}",
+        ):
+            connection.execute(statement)
+    elif (application_id, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
+        raise OutputError(f"{path} is not a journal of this version of lightface; delete it, or choose another output")
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last photographs, no more
+    connection.execute("CREATE TEMP TABLE found (path BLOB PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID")
+
+
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:  # without the extended part
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                remedy = "another run is writing this output; wait for it, or choose another output"
+            case sqlite3.SQLITE_FULL:
+                remedy = "no room left; free some space and run again, what was finished is kept"
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                remedy = "it is damaged; delete it, and all photographs are embedded again"
+            case _:
+                remedy = f"{error}; check the disk and the permissions of the folder"
+        raise OutputError(f"the journal {path} cannot be used: {remedy}") from error
+
+
+def _to_columns(face: FaceEmbedding) -> tuple[object, ...]:
+    box: tuple[float | None, ...] = (None,) * 4
+    landmarks = score = None
+    if face.detection is not None:
+        box, score = face.detection.box_px, face.detection.score
+        landmarks = face.detection.landmarks_px.astype("<f4").tobytes()
+    return (*box, landmarks, score, face.quality, face.vector.astype("<f4").tobytes(), face.model_id)
+
+
+def _to_face(*columns: Any) -> FaceEmbedding:
+    *box, landmarks, score, quality, embedding, model_id = columns
+    detection = None
+    if landmarks is not None:
+        x_min, y_min, x_max, y_max = box
+        points = np.frombuffer(landmarks, "<f4").reshape(5, 2)
+        detection = DetectedFace((x_min, y_min, x_max, y_max), points, score)
+    return FaceEmbedding(np.frombuffer(embedding, "<f4"), model_id, detection, quality)

@@ -1,0 +1,154 @@
+"""Write a table whole or not at all, for its owner's eyes only: Parquet, CSV, JSON Lines or NPZ, by suffix.
+
+Faces are biometric data, so files have mode 0600. What is null where:
+
+    .parquet   null
+    .csv       an empty cell; arrays are JSON within their cell
+    .jsonl     null; one object a line
+    .npz       NaN in numbers, -1 in integers, "" in texts; one array a column, read without pickle
+
+Parquet, CSV and JSON Lines are written as the rows come; NPZ is put together in memory, some 2 KB a face.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightface.errors import OutputError
+from lightface.reports.rows import FACE_COLUMNS, PAIR_COLUMNS, Column, FaceRow, PairRow
+
+_ROWS_AT_ONCE: Final = 4096  # some 5 MB of embeddings: a row group of Parquet
+
+Values = list[Any]  # of one row: None, text, number, or an array of float32
+
+
+def check_output(path: Path) -> None:
+    """Raise OutputError now for an output that could not be written later: suffix, folder, permissions."""
+    if path.suffix.lower() not in _WRITERS:
+        raise OutputError(f"cannot write a table as {path.name!r}; end its name in one of {', '.join(TABLE_SUFFIXES)}")
+    if path.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise OutputError(f"there is no folder {str(path.parent)!r}; make it, or choose another place")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"cannot write into {str(path.parent)!r}; make it writable, or choose another place")
+
+
+def write_faces(path: Path, rows: Iterable[FaceRow]) -> None:
+    """Write a face table; its columns are the fields of `FaceRow`. OutputError where that fails."""
+    _write(path, rows, FACE_COLUMNS)
+
+
+def write_pairs(path: Path, rows: Iterable[PairRow]) -> None:
+    """Write a table of pairs; its columns are the fields of `PairRow`. OutputError where that fails."""
+    _write(path, rows, PAIR_COLUMNS)
+
+
+def _write(path: Path, rows: Iterable[FaceRow | PairRow], columns: Sequence[Column]) -> None:
+    check_output(path)
+    plain = ([_plain(getattr(row, column.name)) for column in columns] for row in rows)
+    try:
+        # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lightface-", suffix=".partial")
+        try:
+            with open(descriptor, "wb") as file:
+                _WRITERS[path.suffix.lower()](file, plain, columns)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {str(path)!r} ({reason}); what lay there before is as it was") from error
+
+
+def _plain(value: object) -> Any:
+    """Paths as texts, arrays as (nested lists of) float32; the rest is what it was."""
+    if isinstance(value, Path):
+        # Not every file name is UTF-8; the tables are.
+        return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, tuple | np.ndarray):
+        return np.asarray(value, np.float32)
+    return value
+
+
+def _write_parquet(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+    import pyarrow as pa  # a third of a second that only those wait for who write Parquet
+    import pyarrow.parquet as pq
+
+    single = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
+
+    def to_type(column: Column) -> Any:
+        kind = pa.float32() if column.shape else single[column.kind]
+        for length in reversed(column.shape):
+            kind = pa.list_(kind, length)
+        return kind
+
+    schema = pa.schema([(column.name, to_type(column)) for column in columns])
+    texts = [column.name for column in columns if column.kind == "text"]
+    with pq.ParquetWriter(file, schema, use_dictionary=texts) as writer:
+        while group := list(islice(rows, _ROWS_AT_ONCE)):
+            values = [
+                pa.array([value.tolist() if np.ndim(value) > 1 else value for value in column], kind)
+                for column, kind in zip(zip(*group, strict=True), schema.types, strict=True)
+            ]
+            writer.write_table(pa.table(values, schema))
+
+
+def _write_csv(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+    writer = csv.writer(codecs.getwriter("utf-8")(file), lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    for row in rows:
+        writer.writerow([json.dumps(_shorten(value)) if np.ndim(value) else value for value in row])
+
+
+def _write_jsonl(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+    names = [column.name for column in columns]
+    for row in rows:
+        values = [_shorten(value) if np.ndim(value) else value for value in row]
+        line = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False, allow_nan=False)
+        file.write(f"{line}\n".encode())
+
+
+def _write_npz(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+    types = {"text": np.str_, "integer": np.int64, "number": np.float64}
+    nothing = {"text": "", "integer": -1, "number": np.nan}
+    gathered = list(zip(*rows, strict=True)) or [()] * len(columns)
+    arrays = {}
+    for column, values in zip(columns, gathered, strict=True):
+        null: Any = np.full(column.shape, np.nan, np.float32) if column.shape else nothing[column.kind]
+        kind = np.float32 if column.shape else types[column.kind]
+        filled: npt.NDArray[Any] = np.array([null if value is None else value for value in values], kind)
+        arrays[column.name] = filled.reshape(len(values), *column.shape)
+    np.savez(file, allow_pickle=False, **arrays)
+
+
+def _shorten(array: npt.NDArray[np.float32]) -> Any:
+    """Nested lists with no more digits than float32 needs to come back exactly."""
+    if array.ndim > 1:
+        return [_shorten(part) for part in array]
+    return [float(f"{value:.9g}") for value in array.tolist()]
+
+
+_WRITERS: Final[dict[str, Callable[[BinaryIO, Iterator[Values], Sequence[Column]], None]]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+    ".npz": _write_npz,
+}
+TABLE_SUFFIXES: Final = tuple(_WRITERS)

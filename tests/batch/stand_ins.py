@@ -1,0 +1,68 @@
+"""Pictures of one colour, and a detector and an embedder that need no network, so that what is tested is the job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lightface.embedding import Embedder
+from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
+from lightface.pipeline import FaceGates, FacePipeline
+
+LANDMARKS = np.array([[0.35, 0.35], [0.65, 0.35], [0.5, 0.5], [0.38, 0.7], [0.62, 0.7]], np.float32)
+
+
+class MiddleDetector:
+    """Finds one face in the middle of each picture, and a second one in a wide picture; none where all is black."""
+
+    def detect(self, image_rgb: ByteArray) -> list[DetectedFace]:
+        if not image_rgb.any():
+            return []
+        height, width = image_rgb.shape[:2]
+        side, count = min(height, width), 2 if width >= 2 * height else 1
+        return [
+            DetectedFace(
+                (index * side, 0.0, (index + 1) * side, side), LANDMARKS * side + np.float32((index * side, 0)), 0.99
+            )
+            for index in range(count)
+        ]
+
+    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+        return [self.detect(image) for image in images_rgb]
+
+
+class MeanEmbedder(Embedder):
+    """Embeds the mean colour of a crop, and counts what it embeds."""
+
+    def __init__(self, name: str = "stand-in") -> None:
+        self.name = name
+        self.count = 0
+
+    @property
+    def model_id(self) -> str:
+        return self.name
+
+    @property
+    def frame(self) -> Frame:
+        return Frame()
+
+    def embed(self, faces: Sequence[AlignedFace]) -> FloatArray:
+        self.count += len(faces)
+        rows = np.zeros((len(faces), 256), np.float32)
+        for row, face in zip(rows, faces, strict=True):
+            row[:3] = face.pixels.mean(axis=(0, 1)) + 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def make_pipeline(embedder: MeanEmbedder, **gates: float) -> FacePipeline:
+    return FacePipeline(MiddleDetector(), embedder, gates=FaceGates(**gates))
+
+
+def paint(path: Path, colour: tuple[int, int, int], *, width: int = 80) -> Path:
+    """A picture of 80 px height in one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, 80), colour).save(path)
+    return path

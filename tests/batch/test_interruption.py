@@ -36,7 +36,7 @@ RUN = """if True:
 
 def stop_after(folder: Path, output: Path, count: int, signal_number: signal.Signals) -> int:
     """Stop a run once it has done `count` photographs; how many it found done."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     with subprocess.Popen(
         [sys.executable, "-c", RUN, folder, output],
         stdin=subprocess.PIPE,

@@ -1,0 +1,140 @@
+"""What is fine is enrolled and stays, what is not is listed with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from colours import GREEN, RED, paint_two
+from stand_ins import MeanEmbedder, make_pipeline, paint
+
+from lightface.errors import ConfigError, FaceNotFoundError, GalleryError, ImageError, ModelMismatchError
+from lightface.faces import FaceSelection, Status
+from lightface.gallery import Gallery, open_gallery
+from lightface.pipeline import EnrolledPhoto, FacePipeline, enroll_people, enroll_photos, find_people
+
+
+def outline(results: list[EnrolledPhoto]) -> list[tuple[str, str | None]]:
+    return [(result.path.name, result.error.reason if result.error else None) for result in results]
+
+
+def test_each_photograph_is_enrolled_or_rejected_with_its_reason(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    enroll_photos(pipeline, gallery, "Bob", [paint(tmp_path / "bob.png", GREEN)])
+    red = paint(tmp_path / "red.png", RED)
+    paths = [
+        red,
+        paint(tmp_path / "black.png", (0, 0, 0)),
+        paint_two(tmp_path / "two.png", RED, GREEN),
+        Path(shutil.copy(red, tmp_path / "copy.png")),
+        tmp_path / "bob.png",
+        tmp_path / "missing.png",
+        paint(tmp_path / "red again.png", (201, 10, 10)),
+    ]
+    heard: list[EnrolledPhoto] = []
+    results = enroll_photos(pipeline, gallery, "Ada", paths, progress=heard.append)
+    assert outline(results) == [
+        ("red.png", None),
+        ("black.png", "face_not_found"),
+        ("two.png", "multiple_faces"),
+        ("copy.png", "duplicate"),
+        ("bob.png", "identity_conflict"),
+        ("missing.png", "invalid_image"),
+        ("red again.png", None),
+    ]
+    assert heard == results
+    assert {result.status for result in results if result.error is None} == {Status.ENROLLED}
+    assert {result.status for result in results if result.error is not None} == {Status.REJECTED}
+    assert len(gallery.samples("Ada")) == 2
+
+
+def test_a_sample_tells_where_it_came_from(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = paint(tmp_path / "red.png", RED)
+    monkeypatch.chdir(tmp_path)
+    (result,) = enroll_photos(pipeline, gallery, "Ada", [Path("red.png")], metadata={"team": "engines"})
+    (sample,) = gallery.samples("Ada")
+    assert sample.source_path == str(path)
+    assert sample.image_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sample.box_px == (0, 0, 80, 80)
+    assert (sample.det_score, sample.model_id) == (0.99, "stand-in")
+    assert result.face is not None
+    assert (sample.vector == result.face.vector).all()
+    assert gallery.find_person("Ada").metadata == {"team": "engines"}
+
+
+def test_the_selection_decides_which_of_several_faces(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:
+    path = paint_two(tmp_path / "two.png", RED, GREEN)
+    (result,) = enroll_photos(pipeline, gallery, "Ada", [path], selection=FaceSelection.LARGEST)
+    assert result.status is Status.ENROLLED
+    with pytest.raises(ConfigError, match="not all one person"):
+        enroll_photos(pipeline, gallery, "Ada", [path], selection=FaceSelection.ALL)
+
+
+def test_nobody_is_made_where_every_photograph_is_rejected(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    enroll_photos(pipeline, gallery, "Ada", [paint(tmp_path / "black.png", (0, 0, 0))])
+    assert gallery.people() == []
+    assert gallery.model_id is None
+
+
+def test_an_impossible_name_is_refused_before_any_work(
+    pipeline: FacePipeline, gallery: Gallery, embedder: MeanEmbedder, tmp_path: Path
+) -> None:
+    with pytest.raises(GalleryError):
+        enroll_photos(pipeline, gallery, "  ", [paint(tmp_path / "red.png", RED)])
+    assert embedder.count == 0
+
+
+def test_what_was_enrolled_before_an_interruption_stays(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    paths = [paint(tmp_path / f"{number}.png", (200, number, 10)) for number in range(5)]
+    heard = []
+
+    def interrupt(result: EnrolledPhoto) -> None:
+        heard.append(result)
+        if len(heard) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        enroll_photos(pipeline, gallery, "Ada", paths, progress=interrupt)
+    assert [Path(sample.source_path) for sample in gallery.samples("Ada")] == paths[:3]
+
+
+def test_another_models_gallery_is_refused(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:
+    enroll_photos(pipeline, gallery, "Ada", [paint(tmp_path / "red.png", RED)])
+    other = make_pipeline(MeanEmbedder("other"))
+    with open_gallery(Path(gallery.location)) as unpinned, pytest.raises(ModelMismatchError, match="gallery reembed"):
+        enroll_photos(other, unpinned, "Ada", [paint(tmp_path / "redder.png", (250, 10, 10))])
+
+
+def test_a_people_folder_is_a_folder_a_person(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    paint(folder / "Bob" / "1.png", GREEN)
+    paint(folder / "Ada" / "1.png", RED)
+    paint(folder / "Ada" / "older" / "2.png", (150, 20, 20))
+    paint(folder / "nobody.png", (9, 9, 9))
+    (folder / "Empty").mkdir()
+    assert {name: [path.name for path in paths] for name, paths in find_people(folder).items()} == {
+        "Ada": ["1.png", "2.png"],
+        "Bob": ["1.png"],
+    }
+    results = enroll_people(pipeline, gallery, folder)
+    assert [(result.person_name, result.status) for result in results] == [
+        *[("Ada", Status.ENROLLED), ("Ada", Status.ENROLLED), ("Bob", Status.ENROLLED)]
+    ]
+    assert [person.name for person in gallery.people()] == ["Ada", "Bob"]
+
+
+def test_a_folder_without_people(tmp_path: Path) -> None:
+    paint(tmp_path / "nobody.png", RED)
+    with pytest.raises(FaceNotFoundError, match="a folder a person"):
+        find_people(tmp_path)
+    with pytest.raises(ImageError, match="does not exist"):
+        find_people(tmp_path / "missing")

@@ -1,0 +1,200 @@
+"""Photographs become embedded faces, or a reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, make_pipeline, paint
+
+from lightface.errors import (
+    FaceNotFoundError,
+    FaceTooSmallError,
+    ImageError,
+    ImageTooLargeError,
+    LowDetectionScoreError,
+    LowQualityError,
+    MultipleFacesError,
+    PhotoError,
+)
+from lightface.faces import ByteArray, DetectedFace, FaceSelection
+from lightface.images import Photo
+from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
+
+
+def make_face(left: float, side: float, *, score: float = 0.99, upside_down: bool = False) -> DetectedFace:
+    landmarks = LANDMARKS * side + np.float32((left, 0))
+    if upside_down:
+        landmarks[:, 1] = side - landmarks[:, 1]
+    return DetectedFace((left, 0.0, left + side, side), landmarks, score)
+
+
+def make_photo(*, width: int = 400, height: int = 200, brightness: int = 255) -> Photo:
+    """Noise, which is sharp and well exposed."""
+    image = np.random.default_rng(0).integers(0, brightness, (height, width, 3), np.uint8)
+    return Photo(Path("photo.png"), "0" * 64, image)
+
+
+def make_scripted(*faces: DetectedFace, **gates: float) -> FacePipeline:
+    return FacePipeline(ScriptedDetector(*faces), MeanEmbedder(), gates=FaceGates(**gates))
+
+
+def test_a_face_carries_its_vector_and_where_it_was_found() -> None:
+    face = make_face(20, 100)
+    pipeline = make_scripted(face)
+    (embedded,) = pipeline.embed_photo(make_photo())
+    assert embedded.detection is face
+    assert embedded.model_id == pipeline.model_id == "stand-in"
+    assert embedded.quality is not None
+    assert 0 <= embedded.quality <= 1
+    assert np.isclose(np.linalg.norm(embedded.vector), 1)
+
+
+@pytest.mark.parametrize(
+    ("face", "gates", "error", "remedy"),
+    [
+        (make_face(0, 29), {}, FaceTooSmallError, "--min-face-size"),
+        (make_face(0, 100), {"min_face_size_px": 100.5}, FaceTooSmallError, "100 px small"),
+        (make_face(0, 100, score=0.89), {}, LowDetectionScoreError, "--det-threshold"),
+        (make_face(0, 100, score=0.95), {"det_threshold": 0.96}, LowDetectionScoreError, "0.95"),
+        (make_face(0, 100), {"min_quality": 1.0}, LowQualityError, "--min-quality"),
+        (make_face(0, 100, upside_down=True), {}, LowQualityError, "not below its eyes"),
+    ],
+)
+def test_a_face_that_does_not_satisfy_the_gates(
+    face: DetectedFace, gates: dict[str, float], error: type[PhotoError], remedy: str
+) -> None:
+    pipeline = make_scripted(face, **gates)
+    with pytest.raises(error, match=remedy):
+        pipeline.embed_photo(make_photo())
+    (result,) = pipeline.embed_photos([make_photo()])
+    assert result.faces == ()
+    assert [refused.detection for refused in result.refused] == [face]
+    assert result.error is not None
+    assert result.error.reason == result.refused[0].error.reason == error.reason
+
+
+def test_a_face_exactly_at_the_gates_passes() -> None:
+    pipeline = make_scripted(make_face(0, 100, score=0.9), min_face_size_px=100.0, det_threshold=0.9)
+    assert len(pipeline.embed_photo(make_photo())) == 1
+
+
+def test_quality_is_no_gate_unless_asked_for() -> None:
+    assert FaceGates().min_quality == 0
+    assert len(make_scripted(make_face(0, 100)).embed_photo(make_photo(brightness=2))) == 1
+
+
+def test_a_small_face_in_the_background_is_no_second_face() -> None:
+    near, far = make_face(0, 100), make_face(200, 20)
+    (result,) = make_scripted(near, far).embed_photos([make_photo()], selection=FaceSelection.REQUIRE_ONE)
+    assert result.error is None
+    assert [face.detection for face in result.faces] == [near]
+    assert [refused.detection for refused in result.refused] == [far]
+
+
+def test_the_selection_chooses_among_the_faces() -> None:
+    large, middle = make_face(0, 120), make_face(150, 100)
+    pipeline = make_scripted(large, middle)
+    chosen = {
+        selection: [face.detection for face in pipeline.embed_photo(make_photo(), selection=selection)]
+        for selection in (FaceSelection.ALL, FaceSelection.LARGEST, FaceSelection.CENTER)
+    }
+    assert chosen == {
+        FaceSelection.ALL: [large, middle],
+        FaceSelection.LARGEST: [large],
+        FaceSelection.CENTER: [middle],
+    }
+    with pytest.raises(MultipleFacesError, match="--face-selection"):
+        pipeline.embed_photo(make_photo(), selection=FaceSelection.REQUIRE_ONE)
+
+
+def test_one_usable_face_is_enough() -> None:
+    good, bad = make_face(0, 100), make_face(200, 100, upside_down=True)
+    (result,) = make_scripted(good, bad).embed_photos([make_photo()])
+    assert result.error is None
+    assert [face.detection for face in result.faces] == [good]
+    assert [refused.error.reason for refused in result.refused] == ["low_quality"]
+
+
+def test_no_face_is_an_error_of_its_kind() -> None:
+    with pytest.raises(FaceNotFoundError):
+        make_scripted().embed_photo(make_photo())
+
+
+def test_results_keep_the_order_of_the_photographs(tmp_path: Path) -> None:
+    paths = [
+        paint(tmp_path / "red.png", (200, 10, 10)),
+        tmp_path / "missing.png",
+        paint(tmp_path / "black.png", (0, 0, 0)),
+        paint(tmp_path / "pair.png", (10, 10, 200), width=160),
+        paint(tmp_path / "huge.png", (9, 9, 9), width=2000),
+        paint(tmp_path / "green.png", (10, 200, 10)),
+    ]
+    pipeline = make_pipeline(MeanEmbedder(), max_pixels=100_000)
+    for batch_size, workers in [(1, 1), (2, 3), (8, 2)]:
+        results = list(pipeline.embed_paths(iter(paths), batch_size=batch_size, workers=workers))
+        assert [result.path for result in results] == paths
+        assert [len(result.faces) for result in results] == [1, 0, 0, 2, 0, 1]
+        assert [type(result.error) for result in results if result.error] == [
+            *[ImageError, FaceNotFoundError, ImageTooLargeError]
+        ]
+        assert [int(np.argmax(result.faces[0].vector)) for result in results if result.faces] == [0, 2, 1]
+        assert [result.sha256 is None for result in results] == [False, True, False, False, True, False]
+
+
+def test_no_more_photographs_are_read_ahead_than_agreed(tmp_path: Path) -> None:
+    path = paint(tmp_path / "red.png", (200, 10, 10))
+    asked = 0
+
+    def ask() -> Iterator[Path]:
+        nonlocal asked
+        for _ in range(100):
+            asked += 1
+            yield path
+
+    results = make_pipeline(MeanEmbedder()).embed_paths(ask(), batch_size=4, workers=2)
+    next(results)
+    assert asked <= 2 * 4 + 2
+    results.close()  # type: ignore[attr-defined]  # it is a generator
+    assert asked <= 2 * 4 + 2
+
+
+def test_nothing_to_embed_is_nothing() -> None:
+    pipeline = make_pipeline(MeanEmbedder())
+    assert pipeline.embed_photos([]) == []
+    assert list(pipeline.embed_paths([])) == []
+
+
+def test_an_aligned_crop_needs_no_detector() -> None:
+    pipeline = FacePipeline(ScriptedDetector(), MeanEmbedder(), gates=FaceGates(already_aligned=True))
+    (face,) = pipeline.embed_photo(make_photo(width=144, height=144))
+    assert face.detection is None
+    assert face.quality is None
+    with pytest.raises(LowQualityError):
+        pipeline.embed_photo(make_photo(width=144, height=100))
+
+
+@pytest.fixture(scope="module")
+def real_pipeline() -> FacePipeline:
+    return load_pipeline(device="cpu")
+
+
+def test_a_real_face_in_a_batch_is_the_face_alone(
+    real_pipeline: FacePipeline, grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray
+) -> None:
+    photos = [Photo(Path("h"), "0" * 64, grace_hopper_rgb), Photo(Path("c"), "1" * 64, astronaut_rgb)]
+    together = [result.faces[0] for result in real_pipeline.embed_photos(photos, selection=FaceSelection.LARGEST)]
+    for photo, face in zip(photos, together, strict=True):
+        (alone,) = real_pipeline.embed_photo(photo, selection=FaceSelection.LARGEST)
+        assert float(alone.vector @ face.vector) > 0.99999
+    assert abs(float(together[0].vector @ together[1].vector)) < real_pipeline.record.thresholds["1e-3"]
+
+
+def test_a_doubtful_face_is_reported_as_doubtful(grace_hopper_rgb: ByteArray) -> None:
+    gates = FaceGates(det_threshold=1.0)
+    photo = Photo(Path("h"), "0" * 64, grace_hopper_rgb)
+    (result,) = load_pipeline(device="cpu", gates=gates).embed_photos([photo], selection=FaceSelection.LARGEST)
+    assert isinstance(result.error, LowDetectionScoreError)
+    assert result.refused[0].detection.score < 1

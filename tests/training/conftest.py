@@ -43,7 +43,7 @@ def tiny_config(drawn_folder: Path) -> TrainingConfig:
         ),
         optimiser=OptimiserSettings(kind="adamw", learning_rate=1e-3, clip_norm=2.0),
         schedule=ScheduleSettings(epochs=2, kind="cosine", warmup_steps=4),
-        stages=(Stage(share=0.5, size_px=16, batch_size=8), Stage(share=0.5, size_px=32, batch_size=8)),
+        stages=(Stage(size_px=16, batch_size=8),),
         accumulate=2,
         ema_decay=0.9,
         log_steps=5,

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lightface.training.config import OptimiserSettings, TrainingConfig
+from lightface.training.distributed import Processes
+from lightface.training.learner import Learner
+from lightface.training.objectives.objective import Targets
+
+IMAGES = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+TARGETS = Targets(torch.arange(8) % 3, None)
+
+
+def learner(config: TrainingConfig) -> Learner:
+    return Learner(config, classes=3, teacher_size=None, device=torch.device("cpu"), processes=Processes())
+
+
+def still(config: TrainingConfig) -> TrainingConfig:
+    """Without dropout, so that a step depends on nothing but its batch."""
+    return replace(config, network=replace(config.network, dropout=0.0))
+
+
+def weights(of: Learner) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in of.model.parameters()])
+
+
+def test_a_batch_is_learnt(simple_config: TrainingConfig) -> None:
+    optimiser = OptimiserSettings(kind="adamw", classifier_rate=1.0)
+    student = learner(replace(still(simple_config), optimiser=optimiser))
+    losses = [float(student.learn(IMAGES, TARGETS, learning_rate=1e-3, step=step)) for step in range(12)]
+    assert losses[0] == pytest.approx(1.0986, rel=0.05)  # ln 3
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_parts_add_up_to_the_whole_batch(simple_config: TrainingConfig) -> None:
+    whole, parts = (learner(replace(still(simple_config), accumulate=count)) for count in (1, 4))
+    first = whole.learn(IMAGES, TARGETS, learning_rate=0.01, step=0)
+    second = parts.learn(IMAGES, TARGETS, learning_rate=0.01, step=0)
+    torch.testing.assert_close(first, second)
+    torch.testing.assert_close(weights(whole), weights(parts), atol=1e-6, rtol=1e-5)
+
+
+def test_long_gradients_are_clipped(simple_config: TrainingConfig) -> None:
+    def moved(clip_norm: float | None) -> float:
+        optimiser = replace(
+            simple_config.optimiser, momentum=0.0, weight_decay=0.0, clip_norm=clip_norm, bias_rate=1.0,
+            classifier_rate=1.0,
+        )  # fmt: skip
+        student = learner(replace(still(simple_config), optimiser=optimiser))
+        before = weights(student)
+        student.learn(IMAGES, TARGETS, learning_rate=1.0, step=0)
+        return float((weights(student) - before).norm())
+
+    assert moved(None) > 0.01
+    assert moved(0.01) == pytest.approx(0.01, rel=0.01)
+
+
+def test_a_state_is_all_there_is(tiny_config: TrainingConfig) -> None:
+    config = replace(tiny_config, objectives=replace(tiny_config.objectives, cosine=None, relational=None))
+    first, second = learner(config), learner(replace(config, seed=1))
+    first.learn(IMAGES, TARGETS, learning_rate=0.01, step=0)
+    second.load_state(copy.deepcopy(first.state()))
+    for student in (first, second):
+        torch.manual_seed(5)
+        student.learn(IMAGES, TARGETS, learning_rate=0.01, step=1)
+    assert torch.equal(weights(first), weights(second))
+    averages = [student.average.network.state_dict() for student in (first, second)]
+    assert all(torch.equal(averages[0][key], averages[1][key]) for key in averages[0])
+
+
+def test_losses_have_names_and_a_sum(tiny_config: TrainingConfig) -> None:
+    config = replace(tiny_config, objectives=replace(tiny_config.objectives, cosine=None))
+    student = Learner(config, classes=3, teacher_size=4, device=torch.device("cpu"), processes=Processes())
+    assert student.name_losses(torch.tensor([2.0, 0.5])) == {"loss": 4.0, "softmax": 2.0, "relational": 0.5}

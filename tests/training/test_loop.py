@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lightface.errors import ConfigError, OutputError, TrainingError
+from lightface.training.augmentation import Augmentation
+from lightface.training.checkpoint import BEST, LAST
+from lightface.training.config import ScheduleSettings, Stage, TrainingConfig
+from lightface.training.distributed import Processes
+from lightface.training.logbook import read_history
+from lightface.training.loop import TrainingRun
+from lightface.training.preparation import TrainingData
+from lightface.training.progress import Progress, TrainingReport
+from lightface.training.stopping import StopRequest
+
+
+def run(
+    config: TrainingConfig,
+    data: TrainingData,
+    output: Path,
+    *,
+    resume: bool = False,
+    stop_at: int | None = None,
+    max_minutes: float | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> TrainingReport:
+    """Train; ask to stop once `stop_at` steps are done."""
+    stop = StopRequest()
+
+    def look(progress: Progress) -> None:
+        on_progress(progress)
+        if progress.at.step == stop_at:
+            stop.request()
+
+    training = TrainingRun(
+        config, data, output, device=torch.device("cpu"), processes=Processes(), max_minutes=max_minutes
+    )
+    training.open(resume=resume)
+    return training.work(stop, look)
+
+
+def load(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """All tensors of nested tables and lists, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [tensor for item in items for tensor in tensors(item)]
+
+
+def test_twice_fifty_steps_are_a_hundred(tiny_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
+    # 100 steps of 8 crops, in two stages, with everything that draws at random: augmentation, dropout, pooling.
+    stages = (Stage(share=0.8, size_px=16, batch_size=8), Stage(share=0.2, size_px=32, batch_size=8))
+    config = replace(tiny_config, stages=stages, schedule=replace(tiny_config.schedule, epochs=100 * 8 / 96))
+    whole = run(config, tiny_data, tmp_path / "whole")
+    half = run(config, tiny_data, tmp_path / "halves", stop_at=50)
+    assert (whole.at.step, whole.finished, half.at.step, half.finished) == (100, True, 50, False)
+    rest = run(config, tiny_data, tmp_path / "halves", resume=True)
+    assert (rest.at.step, rest.at.samples, rest.at.data) == (whole.at.step, whole.at.samples, whole.at.data)
+    assert rest.best == whole.best
+    one, other = load(tmp_path / "whole" / LAST), load(tmp_path / "halves" / LAST)
+    for part in ("model", "network", "optimiser"):
+        mine, theirs = tensors(one[part]), tensors(other[part])
+        assert len(mine) == len(theirs) > 20
+        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True)), part
+    histories = [
+        [(row["kind"], row["step"], row.get("loss"), row.get("equal_error_rate")) for row in read_history(folder)]
+        for folder in (tmp_path / "whole", tmp_path / "halves")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_what_a_run_leaves_behind(simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    report = run(simple_config, tiny_data, tmp_path, on_progress=reports.append)
+    assert report.finished and report.at.step == 24 and report.at.samples == 192
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"config.toml", "history.jsonl", "tensorboard", "curves.png", LAST, BEST}
+    assert [progress.at.step for progress in reports] == [5, 10, 12, 15, 20, 24]  # every 5, and after each epoch
+    assert reports[0].figures == {} and set(reports[-1].figures) == {16, 128}
+    assert [progress.share for progress in reports] == pytest.approx([step / 24 for step in (5, 10, 12, 15, 20, 24)])
+    assert all(progress.images_per_second > 0 and progress.seconds_left >= 0 for progress in reports)
+    validations = [row for row in read_history(tmp_path) if row["kind"] == "validation at 128 px"]
+    assert [row["step"] for row in validations] == [12, 24]
+    assert report.best is not None
+    assert report.best.tar_at_1e2 == max(row["tar_at_1e2"] for row in validations)
+
+
+def test_the_first_loss_is_the_expected_one(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    first: list[float] = []
+    config = replace(simple_config, log_steps=1)
+    run(config, tiny_data, tmp_path, stop_at=1, on_progress=lambda progress: first.append(progress.losses["softmax"]))
+    expected = config.objectives.expected_first_losses(24)["softmax"]
+    assert first == [pytest.approx(expected, rel=0.02)]
+
+
+def test_a_loss_without_a_number_stops_the_run_and_leaves_its_batch(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    training = TrainingRun(simple_config, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes())
+    training.open(resume=False)
+    learn, seen = training.learner.learn, []
+
+    def break_the_eighth(images: torch.Tensor, targets: Any, *, learning_rate: float, step: int) -> torch.Tensor:
+        seen.append(images)
+        losses = learn(images, targets, learning_rate=learning_rate, step=step)
+        return losses * float("nan") if step == 7 else losses
+
+    training.learner.learn = break_the_eighth  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match="the loss of step 7 is not finite; its batch is in"):
+        training.work(StopRequest())
+    saved = np.load(tmp_path / "bad-batch-7-0.npz")
+    assert np.array_equal(saved["images"], seen[7].numpy())
+    assert saved["rows"].shape == saved["labels"].shape == (8,)
+    assert np.isnan(saved["losses"]).all()
+    assert not (tmp_path / LAST).exists()
+
+
+def test_minutes_shorten_the_whole_schedule(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def tick() -> float:
+        clock[0] += 1
+        return clock[0]
+
+    monkeypatch.setattr("time.monotonic", tick)
+    config = replace(
+        simple_config,
+        schedule=ScheduleSettings(epochs=1000, kind="cosine"),
+        stages=(Stage(0.5, 16, 8), Stage(0.5, 32, 8)),
+        log_steps=1,
+    )
+    reports: list[Progress] = []
+    report = run(config, tiny_data, tmp_path, max_minutes=0.5, on_progress=reports.append)
+    assert report.finished and 8 < report.at.step < 30
+    assert {progress.size_px for progress in reports} == {16, 32}
+    rates = [row["learning_rate"] for row in read_history(tmp_path) if row["kind"] == "train"]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.02 * rates[0]
+    assert reports[-1].share == 1
+
+
+def test_a_stop_is_heard_between_two_looks(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    stop = StopRequest()
+    stop.request()
+    training = TrainingRun(simple_config, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes())
+    training.open(resume=False)
+    report = training.work(stop)
+    assert (report.at.step, report.finished) == (1, False)
+    assert load(tmp_path / LAST)["at"]["step"] == 1
+
+
+def test_runs_do_not_overwrite_each_other(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="so no run to resume"):
+        run(simple_config, tiny_data, tmp_path, resume=True)
+    (tmp_path / LAST).touch()
+    with pytest.raises(TrainingError, match="holds a run already; resume it"):
+        run(simple_config, tiny_data, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="choose another --output"):
+        run(simple_config, tiny_data, tmp_path / "file" / "run")
+
+
+def test_a_run_goes_on_with_its_own_data_and_recipe(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    run(replace(simple_config, log_steps=1), tiny_data, tmp_path, stop_at=1)
+    other = replace(tiny_data, split=replace(tiny_data.split, labels=tiny_data.split.labels[::-1].copy()))
+    with pytest.raises(TrainingError, match=r"the data is not what the run .* began with"):
+        run(simple_config, other, tmp_path, resume=True)
+    norm = replace(simple_config, network=replace(simple_config.network, norm=True))
+    with pytest.raises(TrainingError, match=r"is of another recipe; put its config.toml back"):
+        run(norm, tiny_data, tmp_path, resume=True)
+
+
+def test_batches_must_divide(simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch_size 8 does not divide into 3 parts"):
+        run(replace(simple_config, accumulate=3), tiny_data, tmp_path)
+    with pytest.raises(ConfigError, match="batch_size 8 does not divide into 8 parts of two or more"):
+        run(replace(simple_config, accumulate=8), tiny_data, tmp_path)
+
+
+def test_what_is_drawn_depends_on_seed_step_and_process(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    config = replace(simple_config, augmentation=Augmentation())
+
+    def images(*, seed: int = 0, rank: int = 0) -> torch.Tensor:
+        changed = replace(config, seed=seed)
+        training = TrainingRun(
+            changed, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes(rank, rank, 1)
+        )
+        return training._make_batch(training.at, config.stages[0])[0]
+
+    assert torch.equal(images(), images())
+    assert not torch.equal(images(), images(seed=1))

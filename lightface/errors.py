@@ -118,6 +118,13 @@ class PersonNotFoundError(GalleryError):
     """A person who is not in the gallery."""
 
 
+# --- evaluation -------------------------------------------------------------------------------------
+
+
+class EvaluationError(LightfaceError):
+    """A list that cannot be read, or pairs that are too few for the figure asked for."""
+
+
 # --- training ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,120 @@
+"""Embeddings that earlier evaluations made: each picture is embedded once for a model and a way of framing it.
+
+One SQLite file for its owner's eyes only, since it holds faces. A picture is known by the SHA-256 of its bytes, so it
+may be moved or renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import platformdirs
+
+from lightface.errors import OutputError
+from lightface.faces import FloatArray
+
+_SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_1 (
+    sha256 TEXT NOT NULL,
+    made_by TEXT NOT NULL,  -- model, framing, gates
+    vector BLOB,  -- float32, little-endian; NULL where no face could be used
+    reason TEXT,  -- then this says why, as in PhotoError.reason
+    message TEXT,
+    PRIMARY KEY (sha256, made_by)
+) STRICT, WITHOUT ROWID"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedFace:
+    """What became of a picture: a unit vector, or why there is none."""
+
+    vector: FloatArray | None = None  # (256,) float32
+    reason: str = ""
+    message: str = ""
+
+
+def default_cache_path() -> Path:
+    """Where the cache lies: in the user's cache folder."""
+    return platformdirs.user_cache_path("lightface", appauthor=False) / "evaluation.sqlite"
+
+
+class EmbeddingCache:
+    """A cache in one file, made if missing. OutputError where it cannot be read or written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _translated_errors(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            try:
+                self._connection.execute("PRAGMA trusted_schema = OFF")
+                self._connection.execute("PRAGMA secure_delete = ON")
+                self._connection.execute(_SCHEMA)
+            except sqlite3.Error:
+                self._connection.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def find(self, hashes: Iterable[str], *, made_by: str) -> dict[str, CachedFace]:
+        """What is known of pictures, by their SHA-256."""
+        found: dict[str, CachedFace] = {}
+        with _translated_errors(self.path):
+            for sha256 in hashes:
+                row = self._connection.execute(
+                    "SELECT vector, reason, message FROM picture_1 WHERE sha256 = ? AND made_by = ?", (sha256, made_by)
+                ).fetchone()
+                if row is not None:
+                    vector, reason, message = row
+                    found[sha256] = CachedFace(
+                        None if vector is None else np.frombuffer(vector, "<f4").astype(np.float32),
+                        reason or "",
+                        message or "",
+                    )
+        return found
+
+    def add(self, faces: Mapping[str, CachedFace], *, made_by: str) -> None:
+        """Remember pictures by their SHA-256, all or none."""
+        rows = [
+            (
+                sha256,
+                made_by,
+                None if face.vector is None else face.vector.astype("<f4").tobytes(),
+                face.reason or None,
+                face.message or None,
+            )
+            for sha256, face in faces.items()
+        ]
+        with _translated_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany("INSERT OR REPLACE INTO picture_1 VALUES (?, ?, ?, ?, ?)", rows)
+                self._connection.execute("COMMIT")
+            except BaseException:  # Ctrl-C included
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot use the cache {path} ({reason}); delete it, or go without by --no-cache") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ def show_messages(*, quiet: bool, verbose: bool) -> None:
     """Choose what is shown: everything that the library logs, notes and warnings, or errors alone."""
     _library.addHandler(_handler)
     _library.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
-    _notes.setLevel(logging.ERROR if quiet else logging.INFO)
+    _notes.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO)
 
 
 def note(message: str) -> None:
@@ -33,9 +34,14 @@ def complain(message: str) -> None:
     _console.print(f"lightface: {' '.join(message.split())}")
 
 
+def debug(message: str) -> None:
+    """Say something that only --verbose is curious about."""
+    _notes.debug("%s", message)
+
+
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left while the block runs; call what it yields with the number of finished items.
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and time left while the block runs; call what it yields with the items finished, and of how many.
 
     Shown only at a terminal, and not where it is to be quiet.
     """
@@ -48,8 +54,17 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     )
     shown = _console.is_terminal and _notes.isEnabledFor(logging.INFO)
     with Progress(*columns, console=_console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counting_bar(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """The same, for work that says of each of `total` items that it is finished."""
+    with progress_bar(label) as advance:
+        advance(0, total)
+        numbers = itertools.count(1)
+        yield lambda: advance(next(numbers), total)
 
 
 class _ConsoleHandler(logging.Handler):

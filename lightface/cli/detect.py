@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import complain, note, progress_bar
-from lightface.cli.inputs import expand_stdin
+from lightface.cli.console import complain, counting_bar, note
+from lightface.cli.inputs import find_photos_of
 from lightface.cli.options import DETECTION, Json, Photos, Recursive, with_settings
 from lightface.cli.pictures import make_folder, name_below, plan_pictures
 from lightface.cli.results import print_json, print_table
@@ -53,16 +53,13 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Find the faces in photographs: boxes, scores, quality, and how they lie in LightCNN's frame."""
-    from lightface.images import find_photos
-
-    paths = find_photos(expand_stdin(photos), recursive=recursive)
-    if not paths:
-        raise FaceNotFoundError("there is no photograph in what was named; name pictures or folders with some")
+    paths = find_photos_of(photos, recursive=recursive)
     pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
     search = _Search(settings)
     found: list[_Found] = []
-    with progress_bar("detecting", len(paths)) as advance:
-        for number, (path, name) in enumerate(name_below(paths).items(), start=1):
+    with counting_bar("detecting", len(paths)) as count:
+        for path, name in name_below(paths).items():
+            count()
             try:
                 photo = search.load(path)
             except PhotoError as error:  # the others are looked at all the same
@@ -74,7 +71,6 @@ def detect(
             if crops is not None:
                 _write_crops(faces, crops / name)
             found += faces
-            advance(number)
     if not found:
         where = str(paths[0]) if len(paths) == 1 else f"any of {len(paths)} photographs"
         raise FaceNotFoundError(f"no face found in {where}; use a larger or clearer one, or lower --min-face-size")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lightface.errors import ConfigError
+from lightface.errors import ConfigError, FaceNotFoundError
 
 STANDARD_STREAM = Path("-")
 
@@ -26,6 +27,42 @@ def expand_stdin(paths: Sequence[Path]) -> list[Path]:
     if STANDARD_STREAM in expanded:
         raise ConfigError("stdin can be read only once; give - once")
     return expanded
+
+
+def read_pairs(path: Path) -> list[tuple[Path, Path]]:
+    """The pairs of a CSV file, two paths a line, or the columns path_a and path_b; `-` is stdin.
+
+    ConfigError for a file that cannot be read or a line without two paths.
+    """
+    try:
+        text = sys.stdin.buffer.read() if path == STANDARD_STREAM else path.read_bytes()
+        rows = list(csv.reader(text.decode("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(
+            f"cannot read the pairs in {path} ({error}); give a CSV file with two paths a line"
+        ) from error
+    column_a, column_b, first = 0, 1, 0
+    if rows and {"path_a", "path_b"} <= set(rows[0]):
+        column_a, column_b, first = rows[0].index("path_a"), rows[0].index("path_b"), 1
+    pairs = []
+    for number, row in enumerate(rows[first:], start=first + 1):
+        if row:
+            if len(row) <= max(column_a, column_b) or not row[column_a] or not row[column_b]:
+                raise ConfigError(f"{path}, line {number}: there are no two paths; write them as a.jpg,b.jpg")
+            pairs.append((Path(row[column_a]), Path(row[column_b])))
+    if not pairs:
+        raise ConfigError(f"there are no pairs in {path}; write a line for each, as in a.jpg,b.jpg")
+    return pairs
+
+
+def find_photos_of(named: Sequence[Path], *, recursive: bool) -> list[Path]:
+    """The photographs that were named, folders searched; FaceNotFoundError where there are none."""
+    from lightface.images import find_photos
+
+    photos = find_photos(expand_stdin(named), recursive=recursive)
+    if not photos:
+        raise FaceNotFoundError("there is no photograph in what was named; name pictures or folders with some")
+    return photos
 
 
 @contextmanager

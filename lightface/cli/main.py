@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lightface import __version__
-from lightface.cli import detect, doctor, gallery, models
+from lightface.cli import detect, doctor, embed, enroll, gallery, identify, models, train, verify
 from lightface.cli.console import complain
 from lightface.errors import LightfaceError
 
@@ -96,12 +96,17 @@ def _describe_usage(error: typer.TyperException) -> str:
     return f"{message[:1].lower()}{message[1:]} (see '{command} --help')"
 
 
+_JOBS = "The jobs"
 _GALLERIES = "Galleries and models"
-app.command(rich_help_panel="Photographs")(detect.detect)
+_MORE = "More"
+app.command(rich_help_panel=_JOBS)(enroll.enroll)
+app.command(rich_help_panel=_JOBS)(verify.verify)
+app.command(rich_help_panel=_JOBS)(embed.embed)
+app.command(rich_help_panel=_JOBS)(identify.identify)
 app.add_typer(gallery.app, name="gallery", rich_help_panel=_GALLERIES)
 app.add_typer(models.app, name="models", rich_help_panel=_GALLERIES)
-
-app.command(rich_help_panel="Help")(doctor.doctor)
+for command in (detect.detect, train.train, doctor.doctor):
+    app.command(rich_help_panel=_MORE)(command)
 
 if __name__ == "__main__":
     run()

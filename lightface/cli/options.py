@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,11 +16,9 @@ from lightface.cli.settings import Settings, load_settings, option_name, setting
 
 GALLERY = ("gallery",)
 MODEL = ("model", "device", "precision", "flip")
-THRESHOLD = ("threshold",)
-BANDS = ("threshold", "review_threshold")
 DETECTION = ("det_threshold", "min_face_size", "max_pixels")
-FACES = (*DETECTION, "min_quality")
-BATCH = ("batch_size",)
+EMBEDDING = (*MODEL, *DETECTION, "min_quality")
+BATCH = ("batch_size", "workers")
 
 _SETTINGS_PANEL = "Settings (also in the configuration file)"
 
@@ -30,6 +28,15 @@ Photos = Annotated[
 Recursive = Annotated[
     bool, typer.Option("--recursive/--no-recursive", help="Search the folders in the folders that are named.")
 ]
+Selection = Literal["largest", "center", "all", "require-one"]  # the words of FaceSelection, which needs numpy
+TableFormat = Annotated[
+    Literal["parquet", "csv", "jsonl", "npz"] | None,
+    typer.Option("--format", help="What is written to stdout (default: csv); files say it by their suffix."),
+]
+AlreadyAligned = Annotated[
+    bool, typer.Option("--already-aligned", help="The photographs are crops in the network's frame: detect nothing.")
+]
+FaceChoice = Annotated[Selection, typer.Option("--face-selection", help="Which of a photograph's faces to take.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what goes on inside.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.table import Table
+
+from lightface.cli.inputs import STANDARD_STREAM
+from lightface.errors import ConfigError
 
 _UNBOUNDED = 10_000  # columns: what goes into a pipe or a file is never folded
 
@@ -29,6 +36,46 @@ def print_json(value: object) -> None:
     """One JSON document: records by their fields, paths and dates as texts."""
     json.dump(_plain(value), sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def explain(path: Path, error: Exception) -> str:
+    """What is wrong with a photograph, in a line that names it."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
+class TableOutput:
+    """Where a table is written: the named file, or a private one that `finish` copies to stdout.
+
+    ConfigError where a format is named that contradicts the file's suffix.
+    """
+
+    def __init__(self, output: Path, format: str | None) -> None:
+        if output != STANDARD_STREAM and format not in (None, output.suffix.lower().removeprefix(".")):
+            raise ConfigError(f"--format {format} does not fit {output}; files say their format by their suffix")
+        self._is_stdout = output == STANDARD_STREAM
+        self._output = output
+        self._suffix = f".{format or 'csv'}"
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._is_stdout:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lightface-"))
+            self._output = Path(folder, f"stdout{self._suffix}")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def path(self) -> Path:
+        """The file to write."""
+        return self._output
+
+    def finish(self) -> None:
+        """Hand over what was written, where that is to stdout."""
+        if self._is_stdout:
+            with self._output.open("rb") as written:
+                shutil.copyfileobj(written, sys.stdout.buffer)
 
 
 def _plain(value: object) -> object:

@@ -81,9 +81,7 @@ def find_people(folder: Path) -> dict[str, list[Path]]:
     return people
 
 
-def _enroll(
-    gallery: Gallery, name: str, photo: PhotoFaces, metadata: Mapping[str, str] | None
-) -> EnrolledPhoto:
+def _enroll(gallery: Gallery, name: str, photo: PhotoFaces, metadata: Mapping[str, str] | None) -> EnrolledPhoto:
     if photo.error is not None:
         return EnrolledPhoto(photo.path, name, Status.REJECTED, error=photo.error)
     (face,) = photo.faces

@@ -1,0 +1,116 @@
+"""`lightface enroll`: make people known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightface.cli.console import complain, counting_bar, note
+from lightface.cli.inputs import find_photos_of
+from lightface.cli.loading import load_face_pipeline, open_gallery_of
+from lightface.cli.options import (
+    EMBEDDING,
+    GALLERY,
+    AlreadyAligned,
+    FaceChoice,
+    Json,
+    Recursive,
+    with_settings,
+)
+from lightface.cli.results import print_json
+from lightface.cli.settings import Settings
+from lightface.errors import ConfigError, DuplicateFaceError
+
+if TYPE_CHECKING:
+    from lightface.pipeline import EnrolledPhoto
+
+
+@with_settings(*GALLERY, *EMBEDDING)
+def enroll(
+    settings: Settings,
+    *,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Who is on the photographs.")] = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PHOTO", help="Photographs and folders; - stands for a list of paths on stdin."),
+    ] = None,
+    people: Annotated[
+        Path | None, typer.Option("--people", metavar="DIR", help="Enroll a folder a person, as in DIR/Alice/1.jpg.")
+    ] = None,
+    face_selection: FaceChoice = "require-one",
+    already_aligned: AlreadyAligned = False,
+    recursive: Recursive = True,
+    as_json: Json = False,
+) -> None:
+    """Enroll a person from photographs, or many from a folder of folders.
+
+    Each photograph that is refused is named with its reason; the others are enrolled all the same.
+    """
+    from lightface.faces import FaceSelection
+    from lightface.pipeline import enroll_photos
+
+    planned = _plan(name, photos, people, recursive=recursive)
+    total = sum(len(paths) for _, paths in planned)
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+
+    results: list[EnrolledPhoto] = []
+    with (
+        open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,
+        counting_bar("enrolling", total) as count,
+    ):
+
+        def follow(result: EnrolledPhoto) -> None:
+            results.append(result)
+            if result.error is not None:
+                complain(f"{result.path} is {result.status} ({result.error.reason}): {result.error}")
+            count()
+
+        for person, paths in planned:
+            enroll_photos(pipeline, gallery, person, paths, selection=FaceSelection(face_selection), progress=follow)
+    if as_json:
+        print_json([_to_row(result) for result in results])
+    _conclude(results)
+
+
+def _plan(
+    name: str | None, photos: list[Path] | None, people: Path | None, *, recursive: bool
+) -> list[tuple[str, list[Path]]]:
+    if people is not None:
+        if name is not None:
+            raise ConfigError("give either a name with photographs, or --people with a folder a person")
+        from lightface.pipeline import find_people
+
+        return list(find_people(people).items())
+    if name is None or not photos:
+        raise ConfigError("nobody to enroll; give a name and photographs, or --people with a folder a person")
+    return [(name, find_photos_of(photos, recursive=recursive))]
+
+
+def _conclude(results: list[EnrolledPhoto]) -> None:
+    """Say what was done; exit code 2 where nothing was, unless it had been done before."""
+    from lightface.faces import Status
+
+    enrolled = sum(result.status is Status.ENROLLED for result in results)
+    known = sum(isinstance(result.error, DuplicateFaceError) for result in results)
+    people = len({result.person_name for result in results if result.status is Status.ENROLLED})
+    note(
+        f"enrolled {enrolled} of {len(results)} photographs for {people} people"
+        + (f"; {known} were enrolled already" if known else "")
+    )
+    if not enrolled and not known:
+        raise typer.Exit(2)
+
+
+def _to_row(result: EnrolledPhoto) -> dict[str, object]:
+    detection = result.face.detection if result.face is not None else None
+    return {
+        "image_path": result.path,
+        "person_name": result.person_name,
+        "status": result.status,
+        "bbox": None if detection is None else detection.box_px,
+        "det_score": None if detection is None else detection.score,
+        "quality": None if result.face is None else result.face.quality,
+        "error": None if result.error is None else result.error.reason,
+    }

@@ -1,0 +1,161 @@
+"""`lightface identify`: who is on these photographs?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightface.cli.console import complain, counting_bar, note
+from lightface.cli.inputs import expand_stdin
+from lightface.cli.loading import load_face_pipeline, open_gallery_of
+from lightface.cli.options import (
+    EMBEDDING,
+    GALLERY,
+    AlreadyAligned,
+    Json,
+    Photos,
+    Recursive,
+    Selection,
+    with_settings,
+)
+from lightface.cli.pictures import make_folder, plan_pictures
+from lightface.cli.results import explain, print_json, print_table
+from lightface.cli.settings import Settings
+from lightface.errors import FaceNotFoundError, LightfaceError
+
+if TYPE_CHECKING:
+    from lightface.faces import Status
+    from lightface.pipeline import IdentifiedFace, IdentifiedPhoto
+    from lightface.reports import FaceRow
+
+
+@with_settings("threshold", "review_threshold", *GALLERY, *EMBEDDING)
+def identify(
+    settings: Settings,
+    *,
+    photos: Photos,
+    limit: Annotated[int, typer.Option("--limit", "-k", min=1, help="How many of the nearest people to show.")] = 3,
+    draw: Annotated[
+        Path | None,
+        typer.Option("--draw", metavar="PATH", help="Draw boxes and names: a picture, or a folder for many."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the face table: .parquet, .csv, .jsonl or .npz."),
+    ] = None,
+    recursive: Recursive = True,
+    face_selection: Annotated[Selection, typer.Option(help="Which faces of a photograph.")] = "all",
+    already_aligned: AlreadyAligned = False,
+    as_json: Json = False,
+) -> None:
+    """Say who is on photographs; nobody is named twice in one.
+
+    For one photograph, exit code 0: somebody was matched, 1: nobody, 2: trouble. For several, 2 if none had a face.
+    """
+    from lightface.faces import FaceSelection
+    from lightface.images import find_photos
+    from lightface.pipeline import identify_photos, resolve_bands
+    from lightface.reports import check_output, write_faces
+
+    paths = find_photos(expand_stdin(photos), recursive=recursive)
+    if not paths:
+        raise FaceNotFoundError("there is no photograph in what was named; name pictures or folders with some")
+    pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
+    if output is not None:
+        check_output(output)
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    with open_gallery_of(settings, model_id=pipeline.model_id) as gallery:
+        bands = resolve_bands(pipeline.record, gallery=gallery, **settings.given("threshold", "review_threshold"))
+        with counting_bar("identifying", len(paths)) as count:
+            results = identify_photos(
+                pipeline,
+                gallery,
+                paths,
+                bands=bands,
+                selection=FaceSelection(face_selection),
+                limit=limit,
+                progress=lambda _: count(),
+            )
+    for result in results:
+        if result.path in pictures and result.faces:
+            _draw(result, pictures[result.path], max_pixels=pipeline.gates.max_pixels)
+    if output is not None:
+        write_faces(output, [row for result in results for row, _ in _to_rows(result, bands.threshold)])
+        note(f"wrote {output}")
+    _report(results, bands.threshold, as_json=as_json)
+
+
+def _report(results: Sequence[IdentifiedPhoto], threshold: float, *, as_json: bool) -> None:
+    failed = [result for result in results if result.error is not None]
+    if len(failed) == len(results) == 1:
+        assert failed[0].error is not None
+        raise LightfaceError(explain(failed[0].path, failed[0].error))
+    if as_json:
+        print_json([_to_json(row, face) for result in results for row, face in _to_rows(result, threshold)])
+    else:
+        columns = ("photograph", "face", "status", "person", "similarity", "nearest")
+        print_table(
+            columns, [_to_line(result, index, face) for result in results for index, face in enumerate(result.faces)]
+        )
+    for result in failed:
+        assert result.error is not None
+        complain(explain(result.path, result.error))
+    if len(failed) == len(results):
+        raise FaceNotFoundError(f"nobody to identify in any of {len(results)} photographs")
+    counts = Counter(str(_status(face)) for result in results for face in result.faces)
+    if len(results) == 1:
+        raise typer.Exit(0 if counts["matched"] else 1)
+    words = ", ".join(f"{counts[status]} {status}" for status in sorted(counts))
+    note(f"{counts.total()} faces in {len(results)} photographs: {words}; {len(failed)} photographs without")
+
+
+def _status(face: IdentifiedFace) -> Status:
+    from lightface.faces import Status
+
+    return Status.UNKNOWN if face.match is None else face.match.status
+
+
+def _to_line(result: IdentifiedPhoto, index: int, found: IdentifiedFace) -> tuple[object, ...]:
+    similarity = None if found.match is None else f"{found.match.similarity:.3f}"
+    nearest = ", ".join(f"{other.person_name} {other.similarity:.3f}" for other in found.candidates)
+    name = None if found.match is None else found.match.person_name
+    return result.path, index, _status(found), name, similarity, nearest
+
+
+def _to_rows(result: IdentifiedPhoto, threshold: float) -> Iterator[tuple[FaceRow, IdentifiedFace | None]]:
+    """The rows of the face table: one a face, and one for a photograph without."""
+    from lightface.faces import Status
+    from lightface.reports import FaceRow, describe_face
+
+    if result.error is not None:
+        yield FaceRow(image_path=result.path, status=Status.ERROR, error=result.error.reason), None
+    for index, found in enumerate(result.faces):
+        row = describe_face(
+            result.path, index, found.face, status=_status(found), match=found.match, threshold=threshold
+        )
+        yield row, found
+
+
+def _to_json(row: FaceRow, found: IdentifiedFace | None) -> dict[str, object]:
+    """The columns of the face table without the embedding, and the nearest people."""
+    columns = {name: getattr(row, name) for name in row.__dataclass_fields__ if name != "embedding"}
+    return {**columns, "candidates": [] if found is None else found.candidates}
+
+
+def _draw(result: IdentifiedPhoto, picture: Path, *, max_pixels: int) -> None:
+    from lightface.drawing import draw_faces
+    from lightface.images import load_photo, save_image
+
+    drawn = [found for found in result.faces if found.face.detection is not None]
+    labels = [
+        "unknown" if found.match is None else f"{found.match.person_name} {found.match.similarity:.2f}"
+        for found in drawn
+    ]
+    boxes = [found.face.detection for found in drawn if found.face.detection is not None]
+    make_folder(picture.parent)
+    save_image(draw_faces(load_photo(result.path, max_pixels=max_pixels).image_rgb, boxes, labels), picture)
+    note(f"drew {picture}")

@@ -1,0 +1,60 @@
+"""From settings to the objects that the jobs take: a pipeline, a gallery, thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightface.cli.console import debug
+from lightface.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from lightface.gallery import Gallery
+    from lightface.matching import DecisionBands
+    from lightface.pipeline import FacePipeline
+
+
+def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> FacePipeline:
+    """The detector and the weights that the settings name."""
+    from lightface.pipeline import FaceGates, load_pipeline
+
+    gates = settings.given("det_threshold", "min_quality", "max_pixels")
+    if settings.min_face_size is not None:
+        gates["min_face_size_px"] = settings.min_face_size
+    pipeline = load_pipeline(
+        **settings.given("model", "device", "precision", "flip"),
+        gates=FaceGates(**gates, already_aligned=already_aligned),
+    )
+    debug(f"using {describe_pipeline(pipeline)}")
+    return pipeline
+
+
+def describe_pipeline(pipeline: FacePipeline) -> str:
+    """The weights, and where they really run."""
+    embedder = pipeline.embedder
+    return f"{embedder.model_id} on {embedder.device} in {embedder.precision}"
+
+
+def open_gallery_of(settings: Settings, *, model_id: str | None = None, create: bool = False) -> Gallery:
+    """The gallery that the settings name, or the default one."""
+    from lightface.gallery import open_gallery
+
+    return open_gallery(gallery_path(settings), model_id=model_id, create=create)
+
+
+def gallery_path(settings: Settings) -> Path:
+    """Where that gallery lies."""
+    from lightface.gallery import default_gallery_path
+
+    return settings.gallery or default_gallery_path()
+
+
+def resolve_bands_of(settings: Settings, pipeline: FacePipeline) -> DecisionBands:
+    """The thresholds for work that needs no gallery, but keeps to the gallery's threshold where it has one."""
+    from lightface.pipeline import resolve_bands
+
+    if settings.threshold is not None or not gallery_path(settings).exists():
+        return resolve_bands(pipeline.record, threshold=settings.threshold)
+    with open_gallery_of(settings) as gallery:
+        fitting = gallery if gallery.model_id == pipeline.model_id else None
+        return resolve_bands(pipeline.record, gallery=fitting)

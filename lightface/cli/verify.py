@@ -1,0 +1,194 @@
+"""`lightface verify`: are two photographs of one person?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightface.cli.console import counting_bar, note
+from lightface.cli.inputs import STANDARD_STREAM, read_pairs, stdin_as_file
+from lightface.cli.loading import load_face_pipeline, resolve_bands_of
+from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, Json, Selection, TableFormat, with_settings
+from lightface.cli.results import TableOutput, explain, print_json
+from lightface.cli.settings import Settings
+from lightface.errors import ConfigError, LightfaceError
+
+if TYPE_CHECKING:
+    from lightface.faces import FaceEmbedding, Verification
+    from lightface.pipeline import FacePipeline, VerifiedPair
+    from lightface.reports import PairRow
+
+
+@with_settings("threshold", *GALLERY, *EMBEDDING)
+def verify(
+    settings: Settings,
+    *,
+    photo_a: Annotated[Path | None, typer.Argument(metavar="A", help="A photograph; - reads it from stdin.")] = None,
+    photo_b: Annotated[Path | None, typer.Argument(metavar="B", help="Another; - reads it from stdin.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option("--pairs", metavar="CSV", help="Compare many: two paths a line; - is stdin.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="With --pairs: the results (default: stdout).")
+    ] = None,
+    format: TableFormat = None,
+    face_selection: Annotated[Selection, typer.Option(help="Which face, where a photograph has several.")] = "largest",
+    already_aligned: AlreadyAligned = False,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="PICTURE", help="Draw the two side by side, with the answer.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether two photographs show the same person. Exit code 0: same, 1: different, 2: trouble.
+
+    The similarity is a cosine, -1 to 1, not a probability. From the threshold upwards, the answer is same.
+    """
+    if pairs is not None:
+        if photo_a is not None or sheet is not None or as_json:
+            raise ConfigError("with --pairs, the photographs are in the list and the results in --output")
+        with TableOutput(output or STANDARD_STREAM, format) as table:
+            _verify_list(pairs, table, settings, face_selection, already_aligned=already_aligned)
+        return
+    if photo_a is None or photo_b is None:
+        raise ConfigError("two photographs are needed; name them, or a list of them with --pairs")
+    if output is not None or format is not None:
+        raise ConfigError("--output and --format belong to --pairs; use --json for one pair")
+    verification = _verify(photo_a, photo_b, settings, face_selection, already_aligned=already_aligned, sheet=sheet)
+    _report(photo_a, photo_b, verification, as_json=as_json)
+    raise typer.Exit(0 if verification.status == "same" else 1)
+
+
+def _verify(
+    photo_a: Path,
+    photo_b: Path,
+    settings: Settings,
+    face_selection: Selection,
+    *,
+    already_aligned: bool,
+    sheet: Path | None,
+) -> Verification:
+    from lightface.faces import FaceSelection
+    from lightface.pipeline import verify_pairs
+
+    if photo_a == photo_b == STANDARD_STREAM:
+        raise ConfigError("stdin has one photograph; give - once")
+    with stdin_as_file() if STANDARD_STREAM in (photo_a, photo_b) else nullcontext(STANDARD_STREAM) as received:
+        pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+        (pair,) = verify_pairs(
+            pipeline,
+            [
+                (
+                    received if photo_a == STANDARD_STREAM else photo_a,
+                    received if photo_b == STANDARD_STREAM else photo_b,
+                )
+            ],
+            threshold=resolve_bands_of(settings, pipeline).threshold,
+            selection=FaceSelection(face_selection),
+        )
+        if pair.verification is None:
+            assert pair.error is not None and pair.failed_path is not None
+            raise LightfaceError(explain(pair.failed_path, pair.error).replace(str(received), "stdin"))
+        if sheet is not None:
+            _draw_sheet(pair, pair.verification, pipeline, sheet)
+        return pair.verification
+
+
+def _verify_list(
+    pairs: Path, table: TableOutput, settings: Settings, face_selection: Selection, *, already_aligned: bool
+) -> None:
+    from lightface.faces import FaceSelection
+    from lightface.pipeline import verify_pairs
+    from lightface.reports import check_output, write_pairs
+
+    check_output(table.path)
+    listed = read_pairs(pairs)
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    threshold = resolve_bands_of(settings, pipeline).threshold
+    with counting_bar("comparing", len({path for pair in listed for path in pair})) as count:
+        results = verify_pairs(
+            pipeline,
+            listed,
+            threshold=threshold,
+            selection=FaceSelection(face_selection),
+            progress=lambda _: count(),
+        )
+    write_pairs(table.path, map(_to_row, results))
+    table.finish()
+    counts = Counter(str(result.status) for result in results)
+    if counts["error"] == len(results):
+        raise LightfaceError(f"none of {len(results)} pairs could be compared; the results say why")
+    note(f"compared {len(results)} pairs: {', '.join(f'{counts[status]} {status}' for status in sorted(counts))}")
+
+
+def _to_row(pair: VerifiedPair) -> PairRow:
+    from lightface.reports import PairRow
+
+    found = pair.verification
+    return PairRow(
+        path_a=pair.path_a,
+        path_b=pair.path_b,
+        similarity=None if found is None else found.similarity,
+        threshold=None if found is None else found.threshold,
+        status=pair.status,
+        error=None if pair.error is None else pair.error.reason,
+        error_path=pair.failed_path,
+    )
+
+
+def _draw_sheet(pair: VerifiedPair, verification: Verification, pipeline: FacePipeline, sheet: Path) -> None:
+    from lightface.alignment import accept_aligned, align_face
+    from lightface.drawing import side_by_side
+    from lightface.images import load_photo, save_image
+
+    frame = pipeline.embedder.frame
+    images = [load_photo(path, max_pixels=pipeline.gates.max_pixels).image_rgb for path in (pair.path_a, pair.path_b)]
+    crops = [
+        accept_aligned(image, frame) if face.detection is None else align_face(image, face.detection, frame)
+        for image, face in zip(images, (verification.face_a, verification.face_b), strict=True)
+    ]
+    picture = side_by_side(
+        (images[0], images[1]),
+        (crops[0], crops[1]),
+        (pair.path_a.name, pair.path_b.name),
+        headline=_describe(verification),
+    )
+    save_image(picture, sheet)
+    note(f"drew {sheet}")
+
+
+def _report(photo_a: Path, photo_b: Path, verification: Verification, *, as_json: bool) -> None:
+    named = ((photo_a, verification.face_a), (photo_b, verification.face_b))
+    if as_json:
+        print_json(
+            {
+                "status": verification.status,
+                "similarity": verification.similarity,
+                "threshold": verification.threshold,
+                "model_id": verification.face_a.model_id,
+                "faces": [{"image_path": photo, **_describe_face(face)} for photo, face in named],
+            }
+        )
+        return
+    typer.echo(_describe(verification))
+    for photo, face in named:
+        found = face.detection
+        box = "already aligned" if found is None else " ".join(f"{edge:.0f}" for edge in found.box_px)
+        typer.echo(f"  {photo}: {box if found is None else f'face at {box}, detection score {found.score:.3f}'}")
+
+
+def _describe(verification: Verification) -> str:
+    return f"{verification.status}: similarity {verification.similarity:.3f}, threshold {verification.threshold:.3f}"
+
+
+def _describe_face(face: FaceEmbedding) -> dict[str, object]:
+    found = face.detection
+    return {
+        "bbox": None if found is None else found.box_px,
+        "landmarks": None if found is None else found.landmarks_px,
+        "det_score": None if found is None else found.score,
+        "quality": face.quality,
+    }

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lightface.cli.console import note, progress_bar
-from lightface.cli.inputs import expand_stdin
-from lightface.cli.loading import load_face_pipeline
-from lightface.cli.options import BATCH, EMBEDDING, AlreadyAligned, FaceChoice, Json, Photos, Recursive, with_settings
-from lightface.cli.results import print_json
+from lightface.cli.inputs import STANDARD_STREAM, expand_stdin
+from lightface.cli.loading import describe_pipeline, load_face_pipeline
+from lightface.cli.options import (
+    BATCH,
+    EMBEDDING,
+    AlreadyAligned,
+    FaceChoice,
+    Json,
+    Photos,
+    Recursive,
+    TableFormat,
+    with_settings,
+)
+from lightface.cli.results import TableOutput, print_json
 from lightface.cli.settings import Settings
+from lightface.errors import FaceNotFoundError
 
 if TYPE_CHECKING:
     from lightface.batch import EmbedProgress, EmbedSummary
@@ -24,8 +36,9 @@ def embed(
     *,
     photos: Photos,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="TABLE", help="Where to: .parquet, .csv, .jsonl or .npz.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="A .parquet, .csv, .jsonl or .npz file; - is stdout.")
     ],
+    format: TableFormat = None,
     face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
     recursive: Recursive = True,
@@ -40,9 +53,11 @@ def embed(
     from lightface.faces import FaceSelection
     from lightface.reports import check_output
 
-    check_output(output)
-    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
-    with progress_bar("embedding") as advance:
+    with ExitStack() as stack:
+        table = stack.enter_context(TableOutput(output, format))
+        check_output(table.path)
+        pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+        advance = stack.enter_context(progress_bar("embedding"))
 
         def follow(progress: EmbedProgress) -> None:
             advance(progress.done, progress.total)
@@ -50,26 +65,28 @@ def embed(
         summary = embed_folder(
             pipeline,
             expand_stdin(photos),
-            output,
+            table.path,
             selection=FaceSelection(face_selection),
             recursive=recursive,
             progress=follow,
             **settings.given("batch_size", "workers"),
         )
-    if as_json:
+        table.finish()
+    if as_json and output != STANDARD_STREAM:
         print_json(summary)
-    _conclude(summary, output)
+    _conclude(summary, output, describe_pipeline(pipeline))
 
 
-def _conclude(summary: EmbedSummary, output: Path) -> None:
+def _conclude(summary: EmbedSummary, output: Path, used: str) -> None:
+    failures = ", ".join(f"{count} {reason}" for reason, count in summary.failures_in_output.items())
+    if not summary.faces_in_output:
+        raise FaceNotFoundError(f"no photograph gave a face ({failures}); {output} says which and why")
     tried = summary.embedded + summary.failed
     note(
-        f"embedded {summary.faces} faces of {summary.embedded} photographs in {summary.seconds:.1f} s"
-        + (f" ({tried / summary.seconds:.1f} photographs/s)" if tried and summary.seconds else "")
-        + (f"; {summary.unchanged} photographs unchanged" if summary.unchanged else "")
+        f"embedded {summary.embedded} photographs with {summary.faces} faces; {summary.unchanged} unchanged"
         + (f"; {summary.removed} gone" if summary.removed else "")
+        + (f"; in {summary.seconds:.1f} s ({tried / summary.seconds:.1f}/s), {used}" if tried else "")
     )
-    failures = ", ".join(f"{reason} {count}" for reason, count in summary.failures_in_output.items())
-    note(f"{output} holds {summary.faces_in_output} faces" + (f"; photographs without: {failures}" if failures else ""))
-    if not summary.faces_in_output:
-        raise typer.Exit(2)
+    if output != STANDARD_STREAM:
+        without = f"; photographs without: {failures}" if failures else ""
+        note(f"{output} holds {summary.faces_in_output} faces{without}")

@@ -19,7 +19,7 @@ from lightface.cli.options import (
     Recursive,
     with_settings,
 )
-from lightface.cli.results import print_json
+from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, DuplicateFaceError
 
@@ -63,14 +63,17 @@ def enroll(
 
         def follow(result: EnrolledPhoto) -> None:
             results.append(result)
-            if result.error is not None:
-                complain(f"{result.path} is {result.status} ({result.error.reason}): {result.error}")
+            if result.error is not None and not isinstance(result.error, DuplicateFaceError):
+                complain(explain(result.path, result.error))
             count()
 
         for person, paths in planned:
             enroll_photos(pipeline, gallery, person, paths, selection=FaceSelection(face_selection), progress=follow)
     if as_json:
         print_json([_to_row(result) for result in results])
+    else:
+        columns = ("status", "person", "photograph", "reason")
+        print_table(columns, [(one.status, one.person_name, one.path, _reason(one) or "") for one in results])
     _conclude(results)
 
 
@@ -94,13 +97,12 @@ def _conclude(results: list[EnrolledPhoto]) -> None:
 
     enrolled = sum(result.status is Status.ENROLLED for result in results)
     known = sum(isinstance(result.error, DuplicateFaceError) for result in results)
-    people = len({result.person_name for result in results if result.status is Status.ENROLLED})
-    note(
-        f"enrolled {enrolled} of {len(results)} photographs for {people} people"
-        + (f"; {known} were enrolled already" if known else "")
-    )
     if not enrolled and not known:
-        raise typer.Exit(2)
+        raise typer.Exit(2)  # each refusal has been told
+    note(
+        f"enrolled {enrolled} of {len(results)} photographs; {known} were enrolled already, "
+        f"{len(results) - enrolled - known} refused"
+    )
 
 
 def _to_row(result: EnrolledPhoto) -> dict[str, object]:
@@ -112,5 +114,9 @@ def _to_row(result: EnrolledPhoto) -> dict[str, object]:
         "bbox": None if detection is None else detection.box_px,
         "det_score": None if detection is None else detection.score,
         "quality": None if result.face is None else result.face.quality,
-        "error": None if result.error is None else result.error.reason,
+        "error": _reason(result),
     }
+
+
+def _reason(result: EnrolledPhoto) -> str | None:
+    return None if result.error is None else result.error.reason

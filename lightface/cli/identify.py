@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightface.cli.console import complain, counting_bar, note
-from lightface.cli.inputs import expand_stdin
+from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import (
     EMBEDDING,
     GALLERY,
     AlreadyAligned,
+    FaceChoice,
     Json,
     Photos,
     Recursive,
-    Selection,
     with_settings,
 )
 from lightface.cli.pictures import make_folder, plan_pictures
@@ -48,7 +48,7 @@ def identify(
         typer.Option("--output", "-o", metavar="FILE", help="Write the face table: .parquet, .csv, .jsonl or .npz."),
     ] = None,
     recursive: Recursive = True,
-    face_selection: Annotated[Selection, typer.Option(help="Which faces of a photograph.")] = "all",
+    face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
     as_json: Json = False,
 ) -> None:
@@ -57,13 +57,10 @@ def identify(
     For one photograph, exit code 0: somebody was matched, 1: nobody, 2: trouble. For several, 2 if none had a face.
     """
     from lightface.faces import FaceSelection
-    from lightface.images import find_photos
     from lightface.pipeline import identify_photos, resolve_bands
     from lightface.reports import check_output, write_faces
 
-    paths = find_photos(expand_stdin(photos), recursive=recursive)
-    if not paths:
-        raise FaceNotFoundError("there is no photograph in what was named; name pictures or folders with some")
+    paths = find_photos_of(photos, recursive=recursive)
     pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
     if output is not None:
         check_output(output)

@@ -12,7 +12,25 @@ import typer
 from lightface.cli.console import counting_bar, note
 from lightface.cli.inputs import STANDARD_STREAM, read_pairs, stdin_as_file
 from lightface.cli.loading import load_face_pipeline, resolve_bands_of
-from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, Json, Selection, TableFormat, with_settings
+from lightface.cli.options import (
+    EMBEDDING,
+    GALLERY,
+    AlreadyAligned,
+    FaceChoice,
+    Json,
+    Selection,
+    TableFormat,
+    with_settings,
+)
+    EMBEDDING,
+    GALLERY,
+    AlreadyAligned,
+    FaceChoice,
+    Json,
+    Selection,
+    TableFormat,
+    with_settings,
+)
 from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
@@ -36,7 +54,7 @@ def verify(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="With --pairs: the results (default: stdout).")
     ] = None,
     format: TableFormat = None,
-    face_selection: Annotated[Selection, typer.Option(help="Which face, where a photograph has several.")] = "largest",
+    face_selection: FaceChoice = "largest",
     already_aligned: AlreadyAligned = False,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="PICTURE", help="Draw the two side by side, with the answer.")

@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightface.errors import ConfigError, FaceNotFoundError, PhotoError
+from lightface.errors import (
+    ConfigError,
+    DuplicateFaceError,
+    FaceNotFoundError,
+    ImageError,
+    PersonNotFoundError,
+    PhotoError,
+)
 from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
-from lightface.images import find_photos
+from lightface.images import find_photos, hash_file
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 
 
@@ -36,15 +43,18 @@ def enroll_photos(
 ) -> list[EnrolledPhoto]:
     """Add one face of each photograph to the person of that name, who is made if new and at least one is fine.
 
-    Each photograph is enrolled by itself and stays so if the rest is interrupted; `progress` hears of each. Raises
+    Each photograph is enrolled by itself and stays so if the rest is interrupted; `progress` hears of each. One that
+    this person was enrolled from before is not embedded again. Raises
     GalleryError for an impossible name or another model's gallery, ConfigError for the selection ALL.
     """
     if selection is FaceSelection.ALL:
         raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
     name = normalize_name(name)
+    known = {path for path in paths if _is_enrolled(gallery, name, path)}
+    photos = pipeline.embed_paths([path for path in paths if path not in known], selection=selection)
     results = []
-    for photo in pipeline.embed_paths(paths, selection=selection):
-        result = _enroll(gallery, name, photo, metadata)
+    for path in paths:
+        result = _refuse_known(name, path) if path in known else _enroll(gallery, name, next(photos), metadata)
         results.append(result)
         if progress is not None:
             progress(result)
@@ -79,6 +89,19 @@ def find_people(folder: Path) -> dict[str, list[Path]]:
     if not people:
         raise FaceNotFoundError(f"no folder in {folder} has photographs; expected a folder a person, as in Alice/1.jpg")
     return people
+
+
+def _is_enrolled(gallery: Gallery, name: str, path: Path) -> bool:
+    try:
+        sample = gallery.find_enrolled(hash_file(path))
+        return sample is not None and sample.person_id == gallery.find_person(name).id
+    except (ImageError, PersonNotFoundError):  # to be told when it is its turn
+        return False
+
+
+def _refuse_known(name: str, path: Path) -> EnrolledPhoto:
+    error = DuplicateFaceError(f"{path} is enrolled for {name!r} already; leave it out")
+    return EnrolledPhoto(path, name, Status.REJECTED, error=error)
 
 
 def _enroll(gallery: Gallery, name: str, photo: PhotoFaces, metadata: Mapping[str, str] | None) -> EnrolledPhoto:

@@ -51,6 +51,19 @@ def test_each_photograph_is_enrolled_or_rejected_with_its_reason(
     assert len(gallery.samples("Ada")) == 2
 
 
+def test_what_is_enrolled_already_is_not_embedded_again(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red = paint(tmp_path / "red.png", RED)
+    enroll_photos(pipeline, gallery, "Ada", [red])
+    embedded: list[int] = []
+    embed = pipeline.embedder.embed
+    monkeypatch.setattr(pipeline.embedder, "embed", lambda faces: embedded.append(len(faces)) or embed(faces))
+    results = enroll_photos(pipeline, gallery, "ada", [red, paint(tmp_path / "green.png", GREEN), red])
+    assert outline(results) == [("red.png", "duplicate"), ("green.png", None), ("red.png", "duplicate")]
+    assert sum(embedded) == 1
+
+
 def test_a_sample_tells_where_it_came_from(
     pipeline: FacePipeline, gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

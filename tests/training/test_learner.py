@@ -33,7 +33,7 @@ def test_a_batch_is_learnt(simple_config: TrainingConfig) -> None:
     student = learner(replace(still(simple_config), optimiser=optimiser))
     losses = [float(student.learn(IMAGES, TARGETS, learning_rate=1e-3, step=step)) for step in range(12)]
     assert losses[0] == pytest.approx(1.0986, rel=0.05)  # ln 3
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_parts_add_up_to_the_whole_batch(simple_config: TrainingConfig) -> None:

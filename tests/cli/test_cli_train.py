@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from command_line import Cli, assert_one_line
+
+from lightface.errors import TrainingError
+from lightface.training.synthetic import write_synthetic_set
+
+RECIPE = """
+stages = [{ size_px = 16, batch_size = 8 }]
+log_steps = 2
+[schedule]
+epochs = 2
+[data]
+folder = "data"
+cache = "cache"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe of eight steps, beside its data."""
+    write_synthetic_set(tmp_path / "data", people=10, dev_people=2, crops_per_person=4)
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_from_a_recipe_to_weights_that_can_be_used(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "my-run"
+    result = cli("train", "--config", recipe, "--output", run, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert f"weights: {run / 'my-run.safetensors'}" in result.stdout
+    assert "development pairs, EER: 0." in result.stdout
+    assert "training: 32 crops, 0 of them without a class" in result.stderr
+    assert "classes: 8 people with 4 to 4 crops each (median 4)" in result.stderr
+    assert "validation: 8 crops of 2 other people, 12 genuine and 16 impostor pairs" in result.stderr
+    assert "expected first loss of softmax: 2.08" in result.stderr
+    assert "validation at 128 px: TAR" in result.stderr
+    imported = cli("models", "import", run / "my-run.safetensors", "--name", "mine")
+    assert imported.exit_code == 0, imported.output
+    assert "mine" in cli("models", "list").stdout
+    again = cli("train", "--config", recipe, "--output", run)
+    assert_one_line(again, "holds a run already")
+
+
+def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightface.training.learner import Learner
+
+    learn = Learner.learn
+
+    def interrupt(self: Learner, *batch: object, step: int, **rate: object) -> object:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, *batch, step=step, **rate)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Learner, "learn", interrupt)
+    run = tmp_path / "run"
+    stopped = cli("train", "--config", recipe, "--objective", "arcface", "--output", run, "--max-minutes", "9")
+    assert stopped.exit_code == 2
+    assert f"stopped after 16 crops; go on with: lightface train --resume {run} --max-minutes 9" in stopped.stderr
+    assert stopped.stdout == ""
+    monkeypatch.undo()
+    resumed = cli("train", "--resume", run, "--name", "resumed", "--quiet")
+    assert resumed.exit_code == 0, resumed.output
+    assert f"weights: {run / 'resumed.safetensors'}" in resumed.stdout
+    assert resumed.stderr == ""
+    assert "[objectives.arcface]" in (run / "resumed.md").read_text()
+
+
+def test_smoke_draws_its_own_faces(cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The recipe that is shipped takes a minute.
+    monkeypatch.setattr("lightface.cli.train._shipped_recipe", lambda name: recipe if name == "smoke" else Path(name))
+    result = cli("train", "--smoke", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "smoke.safetensors" in result.stdout
+
+
+def test_people_are_trained_on_by_the_shipped_recipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def refuse(config: object, run: Path, **options: object) -> None:
+        taken.append((config, run))
+        raise TrainingError("enough seen")
+
+    monkeypatch.setattr("lightface.training.train.train", refuse)
+    result = cli("train", "--data", tmp_path, "--objective", "cosface")
+    assert_one_line(result, "enough seen")
+    ((config, run),) = taken
+    assert config.data.folder == tmp_path
+    assert (config.network.start_from, config.objectives.softmax) == ("lightcnn9", None)
+    assert config.objectives.cosface is not None
+    assert run == Path("runs/people")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to train on; give --data"),
+        (["--config", "gone.toml"], "there is no configuration file 'gone.toml'"),
+        (["--resume", "gone"], "there is no configuration file 'gone/config.toml'"),
+        (["--resume", "gone", "--config", "a.toml"], "leave out --config"),
+        (["--data", "gone"], "there is no data folder"),
+        (["--data", ".", "--objective", "triplet"], "choose from softmax, cosface, arcface"),
+    ],
+)
+def test_what_is_refused(
+    cli: Cli, arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(cli("train", *arguments), words)

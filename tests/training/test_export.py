@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from lightface.embedding import to_network_input
+from lightface.errors import CheckpointError, TrainingError
+from lightface.faces import AlignedFace, Frame
+from lightface.metrics import threshold_at_far
+from lightface.models.checkpoints import import_checkpoint
+from lightface.models.weights import load_model
+from lightface.training.checkpoint import BEST, load_checkpoint
+from lightface.training.config import CardSettings, NetworkSettings, TrainingConfig
+from lightface.training.export import Exported, export_run, find_thresholds, finish_network
+from lightface.training.model import build_network
+from lightface.training.preparation import TrainingData
+from lightface.training.train import train
+from lightface.training.validation import Pairs, all_pairs, embed_crops
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a network with normalisation and dropout inside."""
+    folder = tmp_path_factory.mktemp("run")
+    train(replace(tiny_config, schedule=replace(tiny_config.schedule, epochs=1)), folder, device="cpu")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tiny_config: TrainingConfig) -> Exported:
+    card = CardSettings(training_data="Drawn faces.", licence="public domain", limits="It knows nothing.")
+    return export_run(replace(tiny_config, card=card), run, run, name="drawn")
+
+
+def test_the_file_is_a_plain_network_in_half_precision(exported: Exported) -> None:
+    with safe_open(exported.record.file, "pt") as file:
+        keys = set(file.keys())
+        assert {file.get_tensor(key).dtype for key in keys} == {torch.float16}
+        assert "lightface" in file.metadata()
+    assert keys == set(build_network(NetworkSettings()).state_dict())
+    assert exported.record.file.stat().st_size < 12e6
+
+
+def test_recognition_embeds_as_training_did(
+    exported: Exported, run: Path, tiny_config: TrainingConfig, tiny_data: TrainingData, cpu: torch.device
+) -> None:
+    imported = import_checkpoint(exported.record.file, name="drawn-copy")
+    assert (imported.pooling, imported.thresholds) == ("stochastic", exported.record.thresholds)
+    model = load_model("drawn-copy")
+    trained = build_network(tiny_config.network)
+    trained.load_state_dict(load_checkpoint(run / BEST, device=cpu)["network"])
+    pixels = tiny_data.crops.decoded.pixels[tiny_data.split.dev_rows]
+    expected = embed_crops(trained.eval(), pixels, device=cpu, precision="fp32")
+    faces = [
+        AlignedFace(np.repeat(crop[0, 8:136, 8:136, None], 3, axis=-1), Frame(), detection=None) for crop in pixels
+    ]
+    with torch.inference_mode():
+        rows = model.network(torch.from_numpy(to_network_input(faces, model.record.contract))).numpy()
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert (rows * expected).sum(axis=1).min() > 0.9995
+
+
+def test_the_record_and_the_card(exported: Exported, run: Path) -> None:
+    record = exported.record
+    assert set(record.accuracy) == {
+        "development pairs, TAR at FAR 1e-2",
+        "development pairs, TAR at FAR 1e-3",
+        "development pairs, EER",
+    }
+    assert record.thresholds == {}  # 16 impostor pairs: not ten false accepts at any FAR
+    assert 'sha256 = "' + record.sha256 in (run / "registry.toml").read_text()
+    card = exported.card.read_text()
+    assert "Drawn faces." in card and "**Licence:** public domain" in card and "It knows nothing." in card
+    assert "| teacher |" in card and "96 crops seen in 12 steps" in card
+    assert str(run.parent) not in card
+
+
+def test_thresholds_are_of_all_impostor_pairs() -> None:
+    generator = np.random.default_rng(0)
+    people = np.repeat(np.arange(20), 4)
+    pairs = all_pairs(people, limit=None)
+    scores = generator.normal(size=len(pairs.same)).astype(np.float32)
+    found = find_thresholds(scores, pairs, people)
+    assert list(found) == ["1e-2"]  # 3,040 impostors: 30 false accepts at 1e-2, 3 at 1e-3
+    threshold = found["1e-2"]
+    assert threshold.estimate == threshold_at_far(scores[~pairs.same], 1e-2)
+    assert threshold.low < threshold.estimate < threshold.high
+    assert np.mean(scores[~pairs.same] >= threshold.estimate) == pytest.approx(0.01, abs=3e-4)
+
+
+def test_ten_false_accepts_are_needed() -> None:
+    people = np.arange(46)  # 1,035 impostor pairs
+    pairs = all_pairs(people, limit=None)
+    same = Pairs(np.array([0]), np.array([0]), np.array([True]))
+    joined = Pairs(*(np.append(getattr(pairs, side), getattr(same, side)) for side in ("a", "b", "same")))
+    scores = np.linspace(0, 1, len(joined.same), dtype=np.float32)
+    assert set(find_thresholds(scores, joined, people)) == {"1e-2"}
+    fewer = Pairs(joined.a[-900:], joined.b[-900:], joined.same[-900:])
+    assert find_thresholds(scores[-900:], fewer, people) == {}
+
+
+def test_weights_that_half_precision_changes_are_refused() -> None:
+    network = build_network(NetworkSettings())
+    with torch.no_grad():
+        network.get_parameter("fc1.filter.weight").mul_(1e-9)  # half precision ends at 6e-8
+        network.get_parameter("fc1.filter.bias").normal_(std=1e-10)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 144, 144), dtype=np.uint8)
+    with pytest.raises(TrainingError, match="half precision changes the network's embeddings"):
+        finish_network(network, pixels)
+
+
+def test_a_run_without_a_network(tiny_config: TrainingConfig, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="so no run to resume"):
+        export_run(tiny_config, tmp_path, tmp_path, name="none")
+    other = replace(tiny_config, network=replace(tiny_config.network, norm=False))
+    with pytest.raises(CheckpointError, match="is unexpected"):
+        partial(export_run, other, run, run, name="none")()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lightface.metrics import Interval
+from lightface.models.registry import WeightsRecord
+from lightface.training.config import TrainingConfig
+from lightface.training.config_file import build_record
+from lightface.training.model_card import Measured, write_card
+from lightface.training.preparation import TrainingData
+
+RECORD = WeightsRecord(
+    name="mine",
+    architecture="lightcnn9",
+    pooling="max",
+    padding="same",
+    file=Path("mine.safetensors"),
+    sha256="0" * 64,
+    licence="MIT",
+    training_data="My photographs.",
+)
+
+
+def measured(data: TrainingData, teacher: dict[str, Interval] | None) -> Measured:
+    return Measured(
+        pairs=33_000,
+        figures={"EER": Interval(0.05, 0.04, 0.0625)},
+        teacher=teacher,
+        thresholds={"1e-3": Interval(0.45, 0.4, 0.5)},
+        data=data.preflight,
+        at={"samples": 3_000_000, "step": 20_000, "elapsed_s": 5400.0},
+        device="NVIDIA H100",
+    )
+
+
+def test_what_a_card_says(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
+    card = write_card(RECORD, tiny_config, measured(tiny_data, {"EER": Interval(0.01, 0.005, 0.02)}))
+    assert card.startswith("# mine\n")
+    assert "| figure | these weights | teacher |" in card
+    assert "| EER | 5.0 % (4.0 to 6.2) | 1.0 % (0.5 to 2.0) |" in card
+    assert "| 1e-3 | 0.450 (0.400 to 0.500) |" in card
+    assert "On 33,000 pairs" in card
+    assert "3,000,000 crops seen in 20,000 steps, 1.5 hours on NVIDIA H100" in card
+    assert "**Licence:** MIT" in card and "My photographs." in card
+
+
+def test_without_a_teacher_there_is_no_column(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
+    card = write_card(RECORD, tiny_config, measured(tiny_data, None))
+    assert "| figure | these weights |\n|---|---|\n| EER | 5.0 % (4.0 to 6.2) |\n" in card
+
+
+def test_the_recipe_in_a_card_reads_back_and_names_no_place(
+    tiny_data: TrainingData, tiny_config: TrainingConfig
+) -> None:
+    import tomllib
+
+    card = write_card(RECORD, tiny_config, measured(tiny_data, None))
+    recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
+    folder = tiny_config.data.folder
+    assert folder is not None and str(folder) not in card
+    expected = replace(tiny_config, data=replace(tiny_config.data, folder=Path(folder.name), cache=None))
+    assert recipe == expected

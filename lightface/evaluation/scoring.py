@@ -1,0 +1,73 @@
+"""Scores of pairs, and what was lost because a picture failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightface.errors import EvaluationError
+from lightface.evaluation.embed import EmbeddedPictures
+from lightface.evaluation.pair_list import PairList
+from lightface.faces import FloatArray
+from lightface.metrics import BoolArray, IntArray
+
+_PAIRS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredPairs:
+    """The pairs (N,) of which both pictures have an embedding."""
+
+    scores: FloatArray  # cosines
+    same: BoolArray
+    a: IntArray  # positions in the list's pictures
+    b: IntArray
+    folds: IntArray
+    people: tuple[IntArray, IntArray] | None  # who is on either side; None where the list contradicts itself
+    genuine_lost: int  # pairs of one person with a failed picture
+    impostors_lost: int
+
+    def pick(self, chosen: BoolArray, *, genuine_lost: int = 0, impostors_lost: int = 0) -> ScoredPairs:
+        """Those of the pairs that are chosen (N,), and of the lost ones as many as are given."""
+        return ScoredPairs(
+            self.scores[chosen],
+            self.same[chosen],
+            self.a[chosen],
+            self.b[chosen],
+            self.folds[chosen],
+            None if self.people is None else (self.people[0][chosen], self.people[1][chosen]),
+            genuine_lost,
+            impostors_lost,
+        )
+
+
+def score_pairs(pairs: PairList, embedded: EmbeddedPictures) -> ScoredPairs:
+    """Compare the pairs of a list. EvaluationError where failures leave no pair of one kind, naming the first."""
+    scored = embedded.usable[pairs.a] & embedded.usable[pairs.b]
+    a, b, same = pairs.a[scored], pairs.b[scored], pairs.same[scored]
+    if same.all() or not same.any():
+        first = embedded.failures[0]
+        raise EvaluationError(
+            f"{len(embedded.failures)} of {len(pairs.pictures)} pictures failed, the first {first.name!r} "
+            f"({first.message}), and no pairs of both kinds are left to be measured"
+        )
+    return ScoredPairs(
+        scores=cosines_of_pairs(embedded.vectors, a, b),
+        same=same,
+        a=a,
+        b=b,
+        folds=pairs.folds[scored],
+        people=(pairs.people[a], pairs.people[b]) if pairs.is_consistent else None,
+        genuine_lost=int((pairs.same & ~scored).sum()),
+        impostors_lost=int((~pairs.same & ~scored).sum()),
+    )
+
+
+def cosines_of_pairs(vectors: FloatArray, a: IntArray, b: IntArray) -> FloatArray:
+    """(P,) cosines of the unit rows at `a` and `b` (P,)."""
+    scores = np.empty(a.size, np.float32)
+    for start in range(0, a.size, _PAIRS_AT_ONCE):  # the gathered rows of all pairs would take gigabytes
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        scores[part] = np.einsum("pd,pd->p", vectors[a[part]], vectors[b[part]])
+    return np.clip(scores, -1, 1, out=scores)

@@ -22,15 +22,6 @@ from lightface.cli.options import (
     TableFormat,
     with_settings,
 )
-    EMBEDDING,
-    GALLERY,
-    AlreadyAligned,
-    FaceChoice,
-    Json,
-    Selection,
-    TableFormat,
-    with_settings,
-)
 from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError

@@ -78,12 +78,9 @@ class TrainingRun:
         return self._share_at(self.at)
 
     def open(self, *, resume: bool) -> None:
-        """Go on from the last checkpoint of the folder, or begin one there. TrainingError when it is in use."""
-        last = self.output / LAST
+        """Go on from the last checkpoint of the folder, or begin a run there."""
         if resume:
-            self._restore(load_checkpoint(last, device=self.device))
-        elif last.exists():
-            raise TrainingError(f"{self.output} holds a run already; resume it, or choose another --output")
+            self._restore(load_checkpoint(self.output / LAST, device=self.device))
         if self.processes.leads:
             try:
                 self.output.mkdir(parents=True, exist_ok=True)

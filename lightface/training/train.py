@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightface.allocator import keep_freed_memory
+from lightface.errors import TrainingError
+from lightface.training.checkpoint import LAST
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import join_processes
 from lightface.training.loop import TrainingRun
@@ -34,6 +36,8 @@ def train(
     Raises TrainingError when the data cannot train, when a loss is no longer finite (its batch is saved), or when there
     is no run to resume; ConfigError, DeviceError, WeightsError and OutputError as their names say.
     """
+    if not resume and (output / LAST).exists():  # before the data is prepared, which can take long
+        raise TrainingError(f"{output} holds a run already; resume it, or choose another --output")
     keep_freed_memory()
     stop = stop or StopRequest()
     with join_processes(device) as (processes, chosen):

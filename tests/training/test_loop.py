@@ -167,14 +167,9 @@ def test_a_stop_is_heard_between_two_looks(
     assert load(tmp_path / LAST)["at"]["step"] == 1
 
 
-def test_runs_do_not_overwrite_each_other(
-    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
-) -> None:
+def test_folders_that_will_not_do(simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="so no run to resume"):
         run(simple_config, tiny_data, tmp_path, resume=True)
-    (tmp_path / LAST).touch()
-    with pytest.raises(TrainingError, match="holds a run already; resume it"):
-        run(simple_config, tiny_data, tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another --output"):
         run(simple_config, tiny_data, tmp_path / "file" / "run")

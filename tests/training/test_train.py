@@ -28,6 +28,8 @@ def test_a_signal_saves_the_run_and_it_goes_on(
     assert [preflight.crops for preflight in found] == [96]
     config = load_config(tmp_path / "config.toml")
     assert config == simple_config
+    with pytest.raises(TrainingError, match="holds a run already; resume it, or choose another --output"):
+        train(simple_config, tmp_path, device="cpu")
     resumed = train(config, tmp_path, device="cpu", resume=True)
     assert (resumed.finished, resumed.at.step) == (True, 24)
 

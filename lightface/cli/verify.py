@@ -100,7 +100,9 @@ def _verify(
         )
         if pair.verification is None:
             assert pair.error is not None and pair.failed_path is not None
-            raise LightfaceError(explain(pair.failed_path, pair.error).replace(str(received), "stdin"))
+            message = explain(pair.failed_path, pair.error)
+            # What came by stdin has no name that would mean anything to the user.
+            raise LightfaceError(message.replace(str(received), "stdin") if pair.failed_path == received else message)
         if sheet is not None:
             _draw_sheet(pair, pair.verification, pipeline, sheet)
         return pair.verification

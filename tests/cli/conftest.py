@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,42 @@ def made_up_gallery(tmp_path: Path) -> Path:
         gallery.enroll("Ada", [sample(1), sample(2)], metadata={"team": "engines"})
         gallery.enroll("Émile", [sample(3)])
     return path
+
+
+@pytest.fixture(scope="session")
+def hopper_mirrored_path(grace_hopper_rgb: ByteArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another photograph of Grace Hopper."""
+    path = tmp_path_factory.mktemp("mirrored") / "hopper-mirrored.png"
+    Image.fromarray(grace_hopper_rgb[:, ::-1].copy()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def both_path(
+    grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Grace Hopper, the larger face, left of Eileen Collins."""
+    path = tmp_path_factory.mktemp("both") / "both.png"
+    Image.fromarray(np.hstack([grace_hopper_rgb[:512], astronaut_rgb])).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _portrait_gallery(
+    grace_hopper_path: Path, collins_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    from lightface.gallery import open_gallery
+    from lightface.pipeline import enroll_photos, load_pipeline
+
+    path = tmp_path_factory.mktemp("gallery") / "portraits.sqlite"
+    pipeline = load_pipeline(device="cpu")
+    with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
+        enroll_photos(pipeline, gallery, "Grace Hopper", [grace_hopper_path])
+        enroll_photos(pipeline, gallery, "Eileen Collins", [collins_path])
+    return path
+
+
+@pytest.fixture
+def portrait_gallery(_portrait_gallery: Path, tmp_path: Path) -> Path:
+    """A gallery of Grace Hopper and Eileen Collins, a copy for each test."""
+    return Path(shutil.copy(_portrait_gallery, tmp_path / "portraits.sqlite"))

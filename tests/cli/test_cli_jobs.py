@@ -1,0 +1,328 @@
+"""The jobs as a user meets them: real portraits, the real networks, what is printed and how it exits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from command_line import Cli, assert_one_line
+from PIL import Image
+
+from lightface.gallery import StoredThreshold, open_gallery
+
+
+def people_of(path: Path) -> dict[str, int]:
+    with open_gallery(path) as gallery:
+        return {person.name: len(gallery.samples(person.id)) for person in gallery.people()}
+
+
+# --- enroll -----------------------------------------------------------------------------------------
+
+
+def test_enroll_lists_what_became_of_each_photograph(
+    cli: Cli, tmp_path: Path, grace_hopper_path: Path, hopper_mirrored_path: Path, landscape_path: Path, both_path: Path
+) -> None:
+    gallery = tmp_path / "g.sqlite"
+    arguments = ["enroll", "Grace Hopper", grace_hopper_path, hopper_mirrored_path, landscape_path, both_path]
+    result = cli(*arguments, "--gallery", gallery)
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("enrolled", str(grace_hopper_path)),
+        ("enrolled", str(hopper_mirrored_path)),
+        ("rejected", "face_not_found"),
+        ("rejected", "multiple_faces"),
+    ]
+    assert f"lightface: {landscape_path}: no face found" in result.stderr
+    assert f"lightface: {both_path}: 2 faces found where one is required" in result.stderr
+    assert result.stderr.endswith("enrolled 2 of 4 photographs; 0 were enrolled already, 2 refused\n")
+    assert people_of(gallery) == {"Grace Hopper": 2}
+    again = cli(*arguments[:3], "--gallery", gallery)
+    assert again.exit_code == 0
+    assert again.stderr == "enrolled 0 of 1 photographs; 1 were enrolled already, 0 refused\n"
+
+
+def test_enroll_a_folder_of_people(cli: Cli, tmp_path: Path, grace_hopper_path: Path, collins_path: Path) -> None:
+    for name, photo in (("Grace Hopper", grace_hopper_path), ("Eileen Collins", collins_path)):
+        (tmp_path / "people" / name).mkdir(parents=True)
+        shutil.copy(photo, tmp_path / "people" / name)
+    gallery = tmp_path / "g.sqlite"
+    result = cli("enroll", "--people", tmp_path / "people", "--gallery", gallery, "--json")
+    assert result.exit_code == 0
+    assert [(row["person_name"], row["status"], row["error"]) for row in json.loads(result.stdout)] == [
+        ("Eileen Collins", "enrolled", None),
+        ("Grace Hopper", "enrolled", None),
+    ]
+    assert people_of(gallery) == {"Eileen Collins": 1, "Grace Hopper": 1}
+
+
+def test_enroll_takes_the_face_that_is_chosen(cli: Cli, tmp_path: Path, both_path: Path) -> None:
+    gallery = tmp_path / "g.sqlite"
+    assert cli("enroll", "Hopper", both_path, "--gallery", gallery).exit_code == 2
+    assert people_of(gallery) == {}
+    assert cli("enroll", "Hopper", both_path, "--gallery", gallery, "--face-selection", "largest").exit_code == 0
+    with open_gallery(gallery) as opened:
+        (sample,) = opened.samples("Hopper")
+    assert sample.box_px is not None and sample.box_px[2] < 512  # hers is the left half
+
+
+def test_enroll_of_nobody_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
+    gallery = tmp_path / "g.sqlite"
+    wrong = [
+        ([], "nobody to enroll"),
+        (["Ada"], "nobody to enroll"),
+        (["Ada", grace_hopper_path, "--people", tmp_path], "give either a name"),
+        (["Ada", tmp_path / "none.jpg"], "none.jpg' does not exist"),
+        (["Ada", tmp_path], "there is no photograph"),
+        (["--people", tmp_path], "has photographs; expected a folder a person"),
+        (["Ada", grace_hopper_path, "--face-selection", "all"], "not all one person"),
+        ([" ", grace_hopper_path], "a person's name is empty"),
+    ]
+    for arguments, words in wrong:
+        assert_one_line(cli("enroll", *arguments, "--gallery", gallery), words)
+
+
+def test_a_photograph_of_somebody_else_is_refused(cli: Cli, portrait_gallery: Path, collins_path: Path) -> None:
+    result = cli("enroll", "Grace Hopper", collins_path, "--gallery", portrait_gallery)
+    assert result.exit_code == 2
+    assert "identity_conflict" in result.stdout
+    assert "is enrolled for 'Eileen Collins'" in result.stderr and result.stderr.count("\n") == 1
+    assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1}
+
+
+def test_another_models_gallery_names_the_way_out(cli: Cli, made_up_gallery: Path, grace_hopper_path: Path) -> None:
+    for command in (["enroll", "Ada", grace_hopper_path], ["identify", grace_hopper_path]):
+        assert_one_line(cli(*command, "--gallery", made_up_gallery), "lightcnn9-000000000000", "gallery reembed")
+
+
+# --- verify -----------------------------------------------------------------------------------------
+
+
+def test_verify_says_same(cli: Cli, grace_hopper_path: Path, hopper_mirrored_path: Path, tmp_path: Path) -> None:
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0
+    first, *faces = result.stdout.splitlines()
+    assert first.startswith("same: similarity 0.") and ", threshold 0." in first
+    assert [line.split(":")[0].strip() for line in faces] == [str(grace_hopper_path), str(hopper_mirrored_path)]
+    assert Image.open(tmp_path / "sheet.png").size[0] > 2 * 384
+
+
+def test_verify_says_different(cli: Cli, grace_hopper_path: Path, collins_path: Path) -> None:
+    result = cli("verify", grace_hopper_path, collins_path, "--json")
+    assert result.exit_code == 1
+    answer = json.loads(result.stdout)
+    assert answer["status"] == "different"
+    assert answer["similarity"] < answer["threshold"]
+    assert [face["image_path"] for face in answer["faces"]] == [str(grace_hopper_path), str(collins_path)]
+    assert all(len(face["bbox"]) == 4 for face in answer["faces"])
+    forced = cli("verify", grace_hopper_path, collins_path, "--threshold", "-1")
+    assert (forced.exit_code, forced.stdout[:5]) == (0, "same:")
+
+
+def test_verify_reads_a_photograph_from_stdin(cli: Cli, grace_hopper_path: Path) -> None:
+    result = cli("verify", grace_hopper_path, "-", "--json", input=grace_hopper_path.read_bytes())
+    answer = json.loads(result.stdout)
+    assert answer["similarity"] == pytest.approx(1, abs=1e-5)
+    assert answer["faces"][1]["image_path"] == "-"
+    broken = cli("verify", "-", grace_hopper_path, input=b"hello")
+    assert_one_line(broken, "stdin' is not a picture that can be read")
+    assert "/tmp" not in broken.stderr
+    assert_one_line(cli("verify", "-", "-"), "give - once")
+
+
+def test_verify_tells_trouble_in_one_line(
+    cli: Cli, grace_hopper_path: Path, landscape_path: Path, both_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    wrong = [
+        ([grace_hopper_path, landscape_path], [f"{landscape_path}: no face found"]),
+        ([grace_hopper_path, tmp_path / "none.jpg"], ["none.jpg"]),
+        ([grace_hopper_path, tmp_path], ["is a folder, not a picture"]),
+        ([grace_hopper_path, tmp_path / "empty.jpg"], ["is empty"]),
+        ([grace_hopper_path, both_path, "--face-selection", "require-one"], [f"{both_path}: 2 faces found"]),
+        ([grace_hopper_path], ["two photographs are needed"]),
+        ([grace_hopper_path, landscape_path, "-o", "x.csv"], ["belong to --pairs"]),
+        ([grace_hopper_path, grace_hopper_path, "--model", "facenet"], ["unknown weights 'facenet'"]),
+        ([grace_hopper_path, grace_hopper_path, "--device", "cuda:9"], ["cuda:9"]),
+        ([grace_hopper_path, grace_hopper_path, "--precision", "fp8"], ["unknown precision 'fp8'"]),
+    ]
+    for arguments, words in wrong:
+        assert_one_line(cli("verify", *arguments), *words)
+
+
+def test_verify_keeps_to_the_gallerys_threshold(
+    cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, hopper_mirrored_path: Path
+) -> None:
+    with open_gallery(portrait_gallery) as gallery:
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.999, source="a test"))
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--json", "--gallery", portrait_gallery)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["threshold"] == 0.999
+
+
+def test_verify_a_list_of_pairs(
+    cli: Cli, tmp_path: Path, grace_hopper_path: Path, hopper_mirrored_path: Path, collins_path: Path
+) -> None:
+    lines = [
+        "path_a,path_b",
+        f"{grace_hopper_path},{hopper_mirrored_path}",
+        f"{grace_hopper_path},{collins_path}",
+        f"{grace_hopper_path},{tmp_path / 'none.jpg'}",
+    ]
+    pairs, output = tmp_path / "pairs.csv", tmp_path / "result.csv"
+    pairs.write_text("\n".join(lines), encoding="utf-8")
+    result = cli("verify", "--pairs", pairs, "-o", output)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "compared 3 pairs: 1 different, 1 error, 1 same\n"
+    rows = list(csv.DictReader(output.open(encoding="utf-8")))
+    assert [(row["status"], row["error"]) for row in rows] == [
+        ("same", ""),
+        ("different", ""),
+        ("error", "invalid_image"),
+    ]
+    assert rows[2]["error_path"] == str(tmp_path / "none.jpg")
+    piped = cli("verify", "--pairs", "-", "--format", "jsonl", input="\n".join(lines[1:2]))
+    assert [json.loads(line)["status"] for line in piped.stdout.splitlines()] == ["same"]
+
+
+def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
+    pairs = tmp_path / "pairs.csv"
+    for text, words in (("", "there are no pairs"), ("a.jpg,b.jpg\na.jpg\n", "line 2"), ("\0", "pairs")):
+        pairs.write_text(text)
+        assert_one_line(cli("verify", "--pairs", pairs), words)
+    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "cannot read the pairs")
+    assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")
+    pairs.write_text("a.jpg,b.jpg\n")
+    assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.txt"), "cannot write a table")
+    assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv", "--format", "npz"), "does not fit")
+    failed = cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv")
+    assert_one_line(failed, "none of 1 pairs could be compared")
+
+
+# --- identify ---------------------------------------------------------------------------------------
+
+
+def test_identify_names_everybody_in_a_photograph(
+    cli: Cli, portrait_gallery: Path, both_path: Path, tmp_path: Path
+) -> None:
+    drawn, table = tmp_path / "drawn.png", tmp_path / "faces.csv"
+    result = cli("identify", both_path, "--gallery", portrait_gallery, "--draw", drawn, "-o", table, "-k", "1")
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert [" ".join(row[1:5]) for row in rows] == ["0 matched Grace Hopper", "1 matched Eileen Collins"]
+    assert Image.open(drawn).size == Image.open(both_path).size
+    written = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert [row["person_name"] for row in written] == ["Grace Hopper", "Eileen Collins"]
+    assert len(json.loads(written[0]["embedding"])) == 256
+
+
+def test_identify_as_json_has_the_face_table_and_the_nearest(
+    cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path
+) -> None:
+    (row,) = json.loads(cli("identify", hopper_mirrored_path, "--gallery", portrait_gallery, "--json").stdout)
+    assert (row["status"], row["person_name"]) == ("matched", "Grace Hopper")
+    assert [one["person_name"] for one in row["candidates"]] == ["Grace Hopper", "Eileen Collins"]
+    assert row["candidates"][0]["similarity"] == row["similarity"] >= row["threshold"]
+    assert "embedding" not in row
+
+
+def test_identify_of_a_stranger_exits_with_1(cli: Cli, portrait_gallery: Path, collins_path: Path) -> None:
+    assert cli("gallery", "remove", "Eileen Collins", "-y", "--gallery", portrait_gallery).exit_code == 0
+    result = cli("identify", collins_path, "--gallery", portrait_gallery)
+    assert result.exit_code == 1
+    assert "unknown" in result.stdout
+    review = cli("identify", collins_path, "--gallery", portrait_gallery, "--review-threshold", "-1")
+    assert review.exit_code == 1
+    assert "review" in review.stdout and "Grace Hopper" in review.stdout
+
+
+def test_identify_of_many_counts_its_failures(
+    cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, landscape_path: Path
+) -> None:
+    result = cli("identify", grace_hopper_path, landscape_path, "--gallery", portrait_gallery, "--json")
+    assert result.exit_code == 0
+    assert [row["error"] for row in json.loads(result.stdout)] == [None, "face_not_found"]
+    assert result.stderr.endswith("1 faces in 2 photographs: 1 matched; 1 photographs without\n")
+    assert_one_line(cli("identify", landscape_path, "--gallery", portrait_gallery), f"{landscape_path}: no face found")
+    nothing = cli("identify", landscape_path, landscape_path.parent, "--gallery", portrait_gallery)
+    assert nothing.exit_code == 2
+
+
+def test_identify_without_anybody_enrolled_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
+    assert_one_line(cli("identify", grace_hopper_path, "--gallery", tmp_path / "none"), "there is no gallery at")
+
+
+# --- embed ------------------------------------------------------------------------------------------
+
+
+def test_embed_writes_a_row_a_face_and_embeds_nothing_twice(
+    cli: Cli, tmp_path: Path, both_path: Path, landscape_path: Path, grace_hopper_path: Path
+) -> None:
+    photos, output = tmp_path / "photos", tmp_path / "faces.parquet"
+    photos.mkdir()
+    for path in (both_path, landscape_path):
+        shutil.copy(path, photos)
+    result = cli("embed", photos, "-o", output)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("embedded 1 photographs with 2 faces; 0 unchanged; in ")
+    assert "lightcnn9-" in result.stderr and "on cpu in fp32" in result.stderr
+    assert result.stderr.endswith("holds 2 faces; photographs without: 1 face_not_found\n")
+    table = pq.read_table(output).to_pylist()
+    assert [(Path(row["image_path"]).name, row["face_index"], row["status"]) for row in table] == [
+        ("both.png", 0, "embedded"),
+        ("both.png", 1, "embedded"),
+        ("landscape.png", None, "error"),
+    ]
+    again = cli("embed", photos, "-o", output)
+    assert again.stderr.startswith("embedded 0 photographs with 0 faces; 2 unchanged\n")
+    shutil.copy(grace_hopper_path, photos)
+    summary = json.loads(cli("embed", photos, "-o", output, "--json").stdout)
+    assert (summary["embedded"], summary["unchanged"], summary["faces_in_output"]) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(("arguments", "parse"), [
+    (["--format", "jsonl"], lambda text: [json.loads(line) for line in text.splitlines()]),
+    ([], lambda text: list(csv.DictReader(io.StringIO(text)))),
+])  # fmt: skip
+def test_embed_to_stdout(cli: Cli, grace_hopper_path: Path, arguments: list[str], parse) -> None:  # type: ignore[no-untyped-def]
+    result = cli("embed", "-", "-o", "-", *arguments, "--quiet", input=f"{grace_hopper_path}\n")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (row,) = parse(result.stdout)
+    assert row["image_path"] == str(grace_hopper_path)
+
+
+def test_embed_of_crops_that_are_aligned_already(cli: Cli, grace_hopper_path: Path, tmp_path: Path) -> None:
+    assert cli("detect", grace_hopper_path, "--crops", tmp_path / "crops").exit_code == 0
+    whole = cli("embed", grace_hopper_path, "-o", "-", "--format", "jsonl")
+    crop = cli("embed", tmp_path / "crops", "-o", "-", "--format", "jsonl", "--already-aligned")
+    vector_a, vector_b = (json.loads(result.stdout)["embedding"] for result in (whole, crop))
+    assert sum(a * b for a, b in zip(vector_a, vector_b, strict=True)) == pytest.approx(1, abs=1e-5)
+    assert json.loads(crop.stdout)["bbox"] is None
+
+
+def test_embed_tells_trouble_in_one_line(cli: Cli, landscape_path: Path, tmp_path: Path) -> None:
+    assert_one_line(cli("embed", landscape_path, "-o", tmp_path / "x.txt"), "cannot write a table")
+    assert_one_line(cli("embed", landscape_path, "-o", tmp_path / "none" / "x.csv"), "none")
+    assert_one_line(cli("embed", tmp_path / "none.jpg", "-o", tmp_path / "x.csv"), "does not exist")
+    assert_one_line(cli("embed", landscape_path, "-o", tmp_path / "y.csv"), "no photograph gave a face", "1 face_not_found")
+    assert_one_line(cli("embed", landscape_path, "-o", tmp_path / "z.csv", "--batch-size", "0"), "--batch-size is 0")
+
+
+# --- gallery reembed --------------------------------------------------------------------------------
+
+
+def test_reembed_moves_the_gallery_to_other_weights(
+    cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, collins_path: Path
+) -> None:
+    arguments = ["gallery", "reembed", "--flip", "--gallery", portrait_gallery]
+    assert cli(*arguments, "--dry-run").exit_code == 0
+    assert_one_line(cli("identify", hopper_mirrored_path, "--flip", "--gallery", portrait_gallery), "gallery reembed")
+    assert cli(*arguments).exit_code == 0
+    result = cli("identify", hopper_mirrored_path, "--flip", "--gallery", portrait_gallery)
+    assert result.exit_code == 0
+    assert "Grace Hopper" in result.stdout

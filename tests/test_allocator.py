@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lightface.allocator import keep_freed_memory
+from lightface.allocator import keep_freed_memory, return_unused_memory
 
 PROBE = """
 import ctypes
@@ -24,6 +24,15 @@ block = libc.malloc(64 << 20)
 held = libc.mallinfo2()
 libc.free(block)
 after = libc.mallinfo2()
+from lightface.allocator import return_unused_memory
+def resident_kb():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+blocks = [ctypes.create_string_buffer(b"x" * (32 << 20)) for _ in range(4)]
+full = resident_kb()
+last = ctypes.create_string_buffer(1 << 20)
+del blocks
+return_unused_memory()
+assert resident_kb() < full - 100_000, (full, resident_kb())
 print(held.hblks - before.hblks, held.arena - before.arena >= 60 << 20, after.arena == held.arena)
 """
 
@@ -38,3 +47,4 @@ def test_large_blocks_are_not_mapped_and_are_kept() -> None:
 def test_nothing_happens_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False
+    return_unused_memory()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightface.allocator import return_unused_memory
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.training.augmentation import FRAME_PX, augment
 from lightface.training.batches import Batch, BatchSource, DataPosition
@@ -100,6 +101,7 @@ class TrainingRun:
             epoch_ended = self.at.data.epoch > epoch
             if epoch_ended or self.at.step % self.config.log_steps == 0 or (alone and stop.requested):
                 self._look(on_progress)
+                return_unused_memory()
                 stopped = self.processes.any(stop.requested)
                 if epoch_ended:
                     self._validate()

@@ -95,7 +95,7 @@ def test_an_unknown_variable_is_refused(cli: Cli) -> None:
 
 
 def test_a_variable_that_is_no_number_is_refused(cli: Cli) -> None:
-    assert_one_line(cli("detect", "x.jpg", env={"LIGHTFACE_MAX_PIXELS": "many"}), "many")
+    assert_one_line(cli("detect", "x.jpg", env={"LIGHTFACE_MAX_PIXELS": "many"}), "LIGHTFACE_MAX_PIXELS")
 
 
 def test_a_number_out_of_range_is_refused_as_an_option(cli: Cli) -> None:

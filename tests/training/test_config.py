@@ -39,7 +39,7 @@ def test_shipped_recipes_load(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"lightcnn9", "lightcnn29v2", "people", "smoke"}
+    assert {path.stem for path in RECIPES} >= {"lightcnn9", "lightcnn9-gpu", "lightcnn29v2", "people", "smoke", "study"}
 
 
 def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:

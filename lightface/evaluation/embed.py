@@ -66,9 +66,9 @@ def embed_pictures(
     framing: Framing = Framing.DETECT,
     selection: FaceSelection = FaceSelection.LARGEST,
     cache: EmbeddingCache | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EmbeddedPictures:
-    """One face of each picture, embedded or taken from the cache; `progress` hears how many are done.
+    """One face of each picture, embedded or taken from the cache; `progress` hears how many are done, of how many.
 
     What cannot be read or has no usable face is among the failures. OutputError where the cache cannot be used.
     """
@@ -78,7 +78,7 @@ def embed_pictures(
     for start in range(0, len(pictures), _BATCH_SIZE):
         faces += _embed_batch(pipeline, pictures[start : start + _BATCH_SIZE], selection, cache, made_by)
         if progress is not None:
-            progress(len(faces))
+            progress(len(faces), len(pictures))
     vectors = np.zeros((len(faces), pipeline.record.embedding_size), np.float32)
     usable = np.array([face.vector is not None for face in faces], np.bool_)
     for row, face in zip(vectors, faces, strict=True):

@@ -55,7 +55,7 @@ def evaluate_pairs(
     groups: GroupTable | None = None,
     worst: int = 12,
     cache: EmbeddingCache | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Embed, score and measure a list of pairs; people are enrolled and looked for where the list knows them.
 

@@ -68,6 +68,12 @@ def impostors_needed(far: float) -> int:
     return math.ceil(round(MIN_FALSE_ACCEPTS / far, 6))  # 10 / 1e-3 is not quite 10,000
 
 
+def rate_text(rate: float) -> str:
+    """`0.001` -> `1e-3`, `0.025` -> `0.025`."""
+    mantissa, exponent = f"{rate:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if float(f"{rate:.0e}") == rate else f"{rate:g}"
+
+
 def measure_pairs(
     pairs: ScoredPairs, *, thresholds: Sequence[NamedThreshold] = (), fars: Sequence[float] = FARS
 ) -> VerificationFigures:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lightface.errors import EvaluationError
-from lightface.evaluation.figures import FARS, NamedThreshold, VerificationFigures, measure_pairs
+from lightface.evaluation.figures import FARS, NamedThreshold, VerificationFigures, measure_pairs, rate_text
+from lightface.evaluation.intervals import Figure
 from lightface.evaluation.pair_list import PairList, read_lines, refuse_line
 from lightface.evaluation.scoring import ScoredPairs
 from lightface.metrics import BoolArray
@@ -146,18 +147,19 @@ def _measure_spreads(groups: Sequence[GroupFigures]) -> tuple[Spread, ...]:
     """The spread of each figure that two groups or more have."""
     values: dict[str, list[tuple[float, str]]] = {}
     for group in groups:
-        for name, value in list_figures(group.figures).items() if group.figures else ():
-            values.setdefault(name, []).append((value, group.group))
+        for name, figure in list_figures(group.figures).items() if group.figures else ():
+            values.setdefault(name, []).append((figure.estimate, group.group))
     return tuple(Spread(name, *min(found), *max(found)) for name, found in values.items() if len(found) > 1)
 
 
-def list_figures(figures: VerificationFigures) -> dict[str, float]:
+def list_figures(figures: VerificationFigures) -> dict[str, Figure]:
     """Each figure that there is, by its name."""
-    named: dict[str, float] = {"EER": figures.equal_error_rate.estimate, "AUC": figures.area.estimate}
+    named = {"EER": figures.equal_error_rate, "AUC": figures.area}
     if figures.accuracy is not None:
-        named["10-fold accuracy"] = figures.accuracy.mean
-    named |= {f"TAR at FAR {one.far:g}": one.tar.estimate for one in figures.tar_at_far if one.tar is not None}
+        mean, reach = figures.accuracy.mean, figures.accuracy.standard_deviation
+        named["10-fold accuracy"] = Figure(mean, mean - reach, mean + reach, "standard deviation between folds")
+    named |= {f"TAR at FAR {rate_text(one.far)}": one.tar for one in figures.tar_at_far if one.tar is not None}
     for at in figures.at_thresholds:
-        named[f"FAR at {at.used.threshold:.3f}"] = at.far.estimate
-        named[f"FRR at {at.used.threshold:.3f}"] = 1 - at.tar.estimate
+        refused = Figure(1 - at.tar.estimate, 1 - at.tar.high, 1 - at.tar.low, at.tar.method)
+        named |= {f"FAR at {at.used.threshold:.3f}": at.far, f"FRR at {at.used.threshold:.3f}": refused}
     return named

@@ -15,16 +15,15 @@ import numpy as np
 
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.figures import MIN_FALSE_ACCEPTS
-from lightface.evaluation.intervals import Figure, percentiles, wilson
+from lightface.evaluation.intervals import Figure, share_over_people
 from lightface.evaluation.pair_list import PairList
 from lightface.faces import FloatArray
 from lightface.matching import DEFAULT_PERSON_SCORING, person_scores
-from lightface.metrics import BoolArray, FloatRow, IntArray, threshold_at_far
+from lightface.metrics import BoolArray, IntArray, threshold_at_far
 
 FPIRS = (1e-1, 1e-2)
 _RANKS = 20
 _PARTS = 3
-_ROUNDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def measure_identification(
         people_enrolled=people.size,
         probes=split.probes.size,
         probes_failed=int((~embedded.usable[split.probes]).sum()),
-        rank_1=_share_over_people(hits, probe_people),
+        rank_1=share_over_people(hits, probe_people),
         cmc=tuple(float(np.mean(ranks <= rank)) for rank in range(min(_RANKS, people.size))),
         stranger_probes=rounds.strangers.size,
         open_set=tuple(_tpir(rounds, fpir) for fpir in fpirs),
@@ -146,19 +145,4 @@ def _tpir(rounds: _OpenSet, fpir: float) -> TpirAtFpir:
         return TpirAtFpir(fpir, needed - rounds.strangers.size)
     threshold = threshold_at_far(rounds.strangers, fpir)
     named_rightly = (rounds.best >= np.float64(threshold)) & rounds.right
-    return TpirAtFpir(fpir, 0, threshold, _share_over_people(named_rightly, rounds.people, repeats=_PARTS - 1))
-
-
-def _share_over_people(hits: BoolArray, people: IntArray, *, repeats: int = 1) -> Figure:
-    """The share of `hits` (N,) with its bootstrap interval over people; Wilson where all or none are.
-
-    Each probe is among them `repeats` times.
-    """
-    if hits.all() or not hits.any():
-        return wilson(int(hits.sum()) // repeats, hits.size // repeats)
-    _, places = np.unique(people, return_inverse=True)
-    per_person = np.bincount(places).astype(np.float64)
-    hits_per_person = np.bincount(places, weights=hits)
-    draws = np.random.default_rng(0).integers(per_person.size, size=(_ROUNDS, per_person.size))
-    shares: FloatRow = hits_per_person[draws].sum(axis=1) / per_person[draws].sum(axis=1)
-    return percentiles(float(hits.mean()), shares, f"bootstrap over people, {_ROUNDS} rounds")
+    return TpirAtFpir(fpir, 0, threshold, share_over_people(named_rightly, rounds.people, repeats=_PARTS - 1))

@@ -65,6 +65,21 @@ def share_figure(passed: BoolArray, resampled: FloatRow, method: str) -> Figure:
     return percentiles(count / passed.size, resampled, method)
 
 
+def share_over_people(hits: BoolArray, people: IntArray, *, repeats: int = 1) -> Figure:
+    """The share of `hits` (N,) with its bootstrap interval over `people` (N,); Wilson where all or none are.
+
+    Each trial is among them `repeats` times.
+    """
+    if hits.all() or not hits.any():
+        return wilson(int(hits.sum()) // repeats, hits.size // repeats)
+    _, places = np.unique(people, return_inverse=True)
+    per_person = np.bincount(places).astype(np.float64)
+    hits_per_person = np.bincount(places, weights=hits)
+    draws = np.random.default_rng(0).integers(per_person.size, size=(_MAX_ROUNDS, per_person.size))
+    shares: FloatRow = hits_per_person[draws].sum(axis=1) / per_person[draws].sum(axis=1)
+    return percentiles(float(hits.mean()), shares, f"bootstrap over people, {_MAX_ROUNDS} rounds")
+
+
 def resample(
     scores: Scores,
     same: BoolArray,
@@ -79,14 +94,14 @@ def resample(
 
     With the same seed each figure comes out as it does there, but all at once and without repeating or sorting pairs:
     a draw is a weight. Where `people` (of either side) is None, pairs are drawn instead. 1000 rounds, fewer for very
-    many pairs.
+    many pairs. Without any genuine pair, TAR is 0.
     """
     order = np.argsort(-scores, kind="stable")
     falling, genuine = scores[order], same[order]
     ends = np.append(np.flatnonzero(np.diff(falling)), falling.size - 1)  # the last of each run of equal scores
     cuts = [int(np.searchsorted(-falling[ends], -np.float64(threshold), side="right")) for threshold in thresholds]
     draw = _PeopleDraws(people, order, genuine) if people is not None else _PairDraws(order.size)
-    generator = np.random.default_rng(seed)
+    generator, has_genuine = np.random.default_rng(seed), bool(genuine.any())
     if rounds is None:
         rounds = int(min(_MAX_ROUNDS, max(_MIN_ROUNDS, _WORK // max(1, scores.size))))
     rows: list[tuple[float, float, list[float], list[float], list[float], list[float]]] = []
@@ -94,9 +109,9 @@ def resample(
         weights = draw(generator)
         impostors = np.concatenate([[0], np.cumsum(np.where(genuine, 0, weights))[ends]])
         accepted = np.concatenate([[0], np.cumsum(np.where(genuine, weights, 0))[ends]])
-        if not (impostors[-1] and accepted[-1]):
+        if not impostors[-1] or (has_genuine and not accepted[-1]):
             continue  # nothing to measure; draw again, as the reference does
-        far, tar = impostors / impostors[-1], accepted / accepted[-1]
+        far, tar = impostors / impostors[-1], accepted / max(1, accepted[-1])
         places = [int(np.searchsorted(far, limit, side="right")) - 1 for limit in fars]
         rows.append(
             (

@@ -8,7 +8,7 @@ import numpy as np
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
-from lightface.evaluation.pair_list import PairList
+from lightface.evaluation.pair_list import PairList, stratified_folds
 from lightface.faces import FloatArray
 from lightface.metrics import BoolArray, IntArray
 
@@ -29,16 +29,17 @@ class ScoredPairs:
     impostors_lost: int
 
     def pick(self, chosen: BoolArray, *, genuine_lost: int = 0, impostors_lost: int = 0) -> ScoredPairs:
-        """Those of the pairs that are chosen (N,), and of the lost ones as many as are given."""
+        """Those of the pairs that are chosen (N,), in folds of their own, and as many lost ones as are given."""
+        same = self.same[chosen]
         return ScoredPairs(
-            self.scores[chosen],
-            self.same[chosen],
-            self.a[chosen],
-            self.b[chosen],
-            self.folds[chosen],
-            None if self.people is None else (self.people[0][chosen], self.people[1][chosen]),
-            genuine_lost,
-            impostors_lost,
+            scores=self.scores[chosen],
+            same=same,
+            a=self.a[chosen],
+            b=self.b[chosen],
+            folds=stratified_folds(same),  # the list's folds may hold a part of its pairs very unevenly
+            people=None if self.people is None else (self.people[0][chosen], self.people[1][chosen]),
+            genuine_lost=genuine_lost,
+            impostors_lost=impostors_lost,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightface.errors import ThresholdError
-from lightface.gallery import Gallery
+from lightface.gallery import Gallery, StoredThreshold
 from lightface.matching import DecisionBands
 from lightface.models.registry import WeightsRecord
 
@@ -19,12 +19,17 @@ def resolve_bands(
 ) -> DecisionBands:
     """The explicit threshold, else the gallery's latest, else the weights record's at FAR 1e-3.
 
+    Of the thresholds that one calibration stored in the gallery, the strictest decides and the loosest is the review
+    threshold, unless another is given.
+
     Raises ThresholdError where none of the three is known, or the two thresholds do not fit each other.
     """
     if threshold is None and gallery is not None:
-        stored = gallery.thresholds()
+        stored = _latest_thresholds(gallery)
         if stored:
-            threshold = max(stored, key=lambda one: one.created_at).threshold
+            threshold = stored[-1].threshold
+        if len(stored) > 1 and review_threshold is None:
+            review_threshold = stored[0].threshold
     if threshold is None:
         threshold = record.thresholds.get(DEFAULT_FAR)
     if threshold is None:
@@ -33,3 +38,10 @@ def resolve_bands(
             "measure one with 'lightface calibrate', or give one with --threshold"
         )
     return DecisionBands(threshold, review_threshold)
+
+
+def _latest_thresholds(gallery: Gallery) -> list[StoredThreshold]:
+    """Those of the latest calibration, which share their date, by falling false-accept rate."""
+    stored = gallery.thresholds()
+    latest = max((one.created_at for one in stored), default=None)
+    return [one for one in stored if one.created_at == latest]

@@ -1,0 +1,183 @@
+"""Thresholds for one's own gallery or pairs: measured, with intervals, or refused where the pairs are too few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from lightface.errors import EvaluationError
+from lightface.evaluation.all_pairs import pair_up
+from lightface.evaluation.figures import impostors_needed, rate_text
+from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
+from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs
+from lightface.faces import FloatArray
+from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
+from lightface.matching import cosine_scores
+from lightface.metrics import BoolArray, IntArray, threshold_at_far
+
+MIN_PEOPLE = 10  # pairs share people: thousands of pairs of three people say little of a fourth
+REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched
+_PROBES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredThreshold:
+    """A threshold for a false-accept rate, and what it does to the pairs that it was measured on."""
+
+    far: float  # asked for
+    threshold: Figure  # cosine
+    measured_far: Figure  # at most `far`, with an interval that may reach beyond
+    tar: Figure | None  # None where there are no pairs of one person
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Thresholds, and what they were measured on."""
+
+    source: str
+    people: int | None  # None where the pairs contradict each other as to who is who
+    genuine: int  # pairs of one person
+    impostors: int  # pairs of two
+    match: MeasuredThreshold
+    review: MeasuredThreshold | None
+    strangers_named: Figure | None  # share of people's pictures that match somebody else of the gallery
+    made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def calibrate_gallery(gallery: Gallery, *, far: float, review_far: float | None = None) -> Calibration:
+    """Measure thresholds on all pairs of the gallery's own samples; nothing is embedded and nothing is stored.
+
+    `review_far` is ten times `far` unless given. EvaluationError where the pairs are too few, and how many more are
+    needed.
+    """
+    matrix = gallery.matrix()
+    a, b, same = pair_up(matrix.person_index)
+    scored = ScoredPairs(
+        scores=cosines_of_pairs(matrix.vectors, a, b),
+        same=same,
+        a=a,
+        b=b,
+        folds=np.zeros(a.size, np.int64),
+        people=(matrix.person_index[a], matrix.person_index[b]),
+        genuine_lost=0,
+        impostors_lost=0,
+    )
+    source = f"the gallery itself, {len(matrix.people):,} people and {len(matrix.vectors):,} samples"
+    try:
+        calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
+    except _TooFewPairsError as error:
+        more = _photographs_needed(len(matrix.vectors), error.missing)
+        raise EvaluationError(f"{error}: enroll about {more:,} more people, or take a higher --far") from error
+    return _with_strangers(calibration, matrix)
+
+
+def calibrate_pairs(pairs: ScoredPairs, *, source: str, far: float, review_far: float | None = None) -> Calibration:
+    """Measure thresholds on scored pairs, which may be all of different people.
+
+    EvaluationError for rates that make no sense, for fewer than ten people, and where pairs of different people are
+    too few for `far`, with the number missing.
+    """
+    if review_far is None and far * REVIEW_FACTOR < 1:
+        review_far = far * REVIEW_FACTOR
+    fars = [far] if review_far is None else [far, review_far]
+    _check_rates(fars)
+    people = None if pairs.people is None else np.unique(np.concatenate(pairs.people)).size
+    impostors = int((~pairs.same).sum())
+    if people is not None and people < MIN_PEOPLE:
+        raise EvaluationError(
+            f"{people} people are too few to measure a threshold on; it takes {MIN_PEOPLE}, better many more"
+        )
+    if impostors < impostors_needed(far):
+        raise _TooFewPairsError(far, impostors, impostors_needed(far) - impostors)
+    match, *review = _measure(pairs, fars)
+    return Calibration(
+        source=source,
+        people=people,
+        genuine=pairs.scores.size - impostors,
+        impostors=impostors,
+        match=match,
+        review=review[0] if review else None,
+        strangers_named=None,
+    )
+
+
+def store_calibration(gallery: Gallery, calibration: Calibration) -> None:
+    """Keep the thresholds in the gallery, where they decide from now on. EvaluationError where nobody is enrolled."""
+    if gallery.model_id is None:
+        raise EvaluationError(f"nobody is enrolled in {gallery.location}, so it has no model yet; enroll people first")
+    # The match threshold first: it alone is safe, should the second never be written.
+    for one in (calibration.match, calibration.review):
+        if one is not None:
+            source = (
+                f"{calibration.source}; {calibration.impostors:,} pairs of different people; "
+                f"95 % interval {one.threshold.low:.3f} to {one.threshold.high:.3f}"
+            )
+            gallery.set_threshold(StoredThreshold(one.far, one.threshold.estimate, source, calibration.made_at))
+
+
+class _TooFewPairsError(EvaluationError):
+    """Too few pairs of different people; `missing` more are needed."""
+
+    def __init__(self, far: float, impostors: int, missing: int) -> None:
+        self.missing = missing
+        super().__init__(
+            f"{impostors:,} pairs of different people are too few for a false-accept rate of {rate_text(far)}: "
+            f"it takes {impostors + missing:,}, so add {missing:,} more"
+        )
+
+
+def _check_rates(fars: Sequence[float]) -> None:
+    for far in fars:
+        if not 0 < far < 1:
+            raise EvaluationError(f"a false-accept rate lies between 0 and 1, {far:g} does not; 1e-3 is usual")
+    if fars != sorted(set(fars)):
+        raise EvaluationError(
+            f"the false-accept rate for review, {fars[1]:g}, must be above that for a match, {fars[0]:g}"
+        )
+
+
+def _measure(pairs: ScoredPairs, fars: Sequence[float]) -> list[MeasuredThreshold]:
+    scores, same = pairs.scores, pairs.same
+    thresholds = [threshold_at_far(scores[~same], far) for far in fars]
+    drawn = resample(scores, same, pairs.people, fars=fars, thresholds=thresholds)
+    measured = []
+    for place, (far, threshold) in enumerate(zip(fars, thresholds, strict=True)):
+        passed = scores >= np.float64(threshold)
+        tar = share_figure(passed[same], drawn.tar_at[:, place], drawn.method) if same.any() else None
+        measured.append(
+            MeasuredThreshold(
+                far,
+                percentiles(threshold, drawn.threshold[:, place], drawn.method),
+                share_figure(passed[~same], drawn.far_at[:, place], drawn.method),
+                tar,
+            )
+        )
+    return measured
+
+
+def _with_strangers(calibration: Calibration, matrix: GalleryMatrix) -> Calibration:
+    """Add how often a person who is not enrolled would be named: each sample against everybody else's."""
+    best = _best_of_others(matrix.vectors, matrix.person_index)
+    named: BoolArray = best >= np.float64(calibration.match.threshold.estimate)
+    return replace(calibration, strangers_named=share_over_people(named, matrix.person_index))
+
+
+def _best_of_others(vectors: FloatArray, people: IntArray) -> FloatArray:
+    """(S,) the highest cosine of each sample to a sample of somebody else."""
+    best = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), _PROBES_AT_ONCE):
+        part = slice(start, start + _PROBES_AT_ONCE)
+        scores = cosine_scores(vectors[part], vectors)
+        scores[people[part][:, None] == people] = -np.inf
+        best[part] = scores.max(axis=1)
+    return best
+
+
+def _photographs_needed(samples: int, missing: int) -> int:
+    """People with one photograph each that give so many more pairs: the positive root of m * s + m (m - 1) / 2."""
+    half = samples - 0.5
+    return math.ceil(-half + math.sqrt(half * half + 2 * missing))

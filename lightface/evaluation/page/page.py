@@ -1,0 +1,268 @@
+"""The evaluation as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+
+from lightface import __version__
+from lightface.evaluation.evaluate import Evaluation, WorstPair
+from lightface.evaluation.figures import MIN_FALSE_ACCEPTS, NamedThreshold, rate_text
+from lightface.evaluation.groups import Grouping, list_figures
+from lightface.evaluation.identification import IdentificationFigures
+from lightface.evaluation.intervals import Figure
+from lightface.evaluation.page.charts import draw_cmc, draw_det, draw_histogram, draw_roc
+from lightface.evaluation.page.crops import to_data_uri
+from lightface.evaluation.page.markup import card, chart_figure, data_block, facts, table
+from lightface.evaluation.summary import (
+    SummaryRow,
+    describe_loss,
+    interval_of,
+    percent,
+    summarise,
+    to_json,
+)
+from lightface.faces import ByteArray
+
+# Nothing is loaded and nothing is run, whatever a name in the list may hold.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_KEY = '<span class="key"><i class="impostors"></i>different people &ensp; <i class="genuine"></i>same person</span>'
+
+
+def render_page(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
+    """The page. `crops` holds the pictures of the worst pairs by position, see `cut_crops`."""
+    title = f"{evaluation.pairs.name} — {evaluation.model_id}"
+    style = files("lightface.evaluation.page").joinpath("style.css").read_text(encoding="utf-8")
+    sections = [
+        _head(evaluation),
+        _figures(evaluation),
+        _curves(evaluation),
+        _identification(evaluation.identification),
+        *(_grouping(grouping) for grouping in evaluation.groupings),
+        _worst(evaluation, crops),
+        _failures(evaluation),
+        _notes(evaluation),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
+        f"{''.join(sections)}</main>{data_block('evaluation', to_json(evaluation))}</body></html>\n"
+    )
+
+
+def _head(evaluation: Evaluation) -> str:
+    pairs, figures = evaluation.pairs, evaluation.figures
+    people = f", {len(set(pairs.people.tolist())):,} people" if pairs.knows_people else ""
+    loss = f'<p class="{"warn" if evaluation.failures else "faint"}">{escape(describe_loss(evaluation))}</p>'
+    return (
+        f"<h1>{escape(pairs.name)}</h1>"
+        + facts(
+            [
+                ("Model", f"{evaluation.model_id}, on {evaluation.device} in {evaluation.precision}"),
+                ("Source", str(pairs.source)),
+                ("Pictures", f"{len(pairs.pictures):,}{people}; faces: {_describe_framing(evaluation)}"),
+                ("Pairs", f"{figures.genuine:,} of one person, {figures.impostors:,} of two different people"),
+                ("Made", f"{evaluation.made_at:%Y-%m-%d %H:%M} UTC by lightface {__version__}"),
+            ]
+        )
+        + loss
+    )
+
+
+def _describe_framing(evaluation: Evaluation) -> str:
+    match evaluation.pairs.framing.value:
+        case "detect":
+            return f"found by the detector, {evaluation.pairs.selection.value} of a picture"
+        case "arcface":
+            return "crops aligned to ArcFace's template"
+        case _:
+            return "crops in LightCNN's frame"
+
+
+def _figures(evaluation: Evaluation) -> str:
+    rows = summarise(evaluation.figures)
+    shown = [
+        row for row in rows if row.name in ("10-fold accuracy", "EER", "AUC", "TAR at FAR 1e-2", "TAR at FAR 1e-3")
+    ]
+    cards = "".join(card(row.name, row.value, row.interval) for row in shown)
+    always = percent(evaluation.figures.guessing)
+    guessing = f"For comparison: always giving the more frequent answer has an accuracy of {always}."
+    return (
+        f'<div class="cards">{cards}</div><h2>Figures</h2>'
+        + table(("figure", "value", "95 % interval", "cosine"), [_row(row) for row in rows], name="figures")
+        + f'<p class="note">{escape(guessing)}</p>'
+    )
+
+
+def _row(row: SummaryRow) -> tuple[str, str, str, str]:
+    return row.name, row.value, row.interval, row.threshold
+
+
+def _curves(evaluation: Evaluation) -> str:
+    figures = evaluation.figures
+    charts = [
+        chart_figure(
+            draw_histogram(evaluation.scored, thresholds_of(evaluation)),
+            "Scores.",
+            "Where the two hills overlap, every threshold errs.",
+            key=_KEY,
+        ),
+        chart_figure(
+            draw_roc(evaluation.roc, figures),
+            "ROC.",
+            "At a false-accept rate, how many of the same person are accepted.",
+        ),
+        chart_figure(
+            draw_det(evaluation.roc, figures), "DET.", "The two errors against each other; lower left is better."
+        ),
+    ]
+    if evaluation.identification is not None:
+        charts.append(
+            chart_figure(
+                draw_cmc(evaluation.identification.cmc),
+                "CMC.",
+                "How often the right person is among the first so many.",
+            )
+        )
+    return f'<h2>Curves</h2><div class="charts">{"".join(charts)}</div>'
+
+
+def _identification(figures: IdentificationFigures | None) -> str:
+    if figures is None:
+        return ""
+    rows = [("rank-1", percent(figures.rank_1.estimate), interval_of(figures.rank_1), "")]
+    for one in figures.open_set:
+        name = f"TPIR at FPIR {rate_text(one.fpir)}"
+        if one.tpir is None or one.threshold is None:
+            rows.append((name, f"too few strangers' pictures ({one.strangers_missing:,} more needed)", "", ""))
+        else:
+            rows.append((name, percent(one.tpir.estimate), interval_of(one.tpir), f"{one.threshold:.3f}"))
+    text = (
+        f"{figures.people_enrolled:,} people were enrolled with half of their pictures; {figures.probes:,} others were "
+        f"looked for, of which {figures.probes_failed:,} had failed and count as not found. For the open set each "
+        f"person was a stranger once, {figures.stranger_probes:,} pictures in all: FPIR is the share of them that got "
+        "a name, TPIR the share of enrolled people's pictures that got the right one."
+    )
+    return (
+        "<h2>Who is it?</h2>"
+        + table(("figure", "value", "95 % interval", "cosine"), rows, name="identification")
+        + f'<p class="note">{escape(text)}</p>'
+    )
+
+
+def _grouping(grouping: Grouping) -> str:
+    measured = [{} if group.figures is None else list_figures(group.figures) for group in grouping.groups]
+    names = list(dict.fromkeys(name for figures in measured for name in figures))
+    rows = [
+        (
+            group.group,
+            f"{group.pictures:,}",
+            f"{group.genuine:,}",
+            f"{group.impostors:,}",
+            *(_describe(name, figures[name]) if name in figures else "too few pairs" for name in names),
+        )
+        for group, figures in zip(grouping.groups, measured, strict=True)
+    ]
+    spreads = [
+        (
+            one.figure,
+            f"{_value(one.figure, one.lowest)} ({one.lowest_group})",
+            f"{_value(one.figure, one.highest)} ({one.highest_group})",
+            _value(one.figure, one.difference).replace("%", "points"),
+        )
+        for one in grouping.spreads
+    ]
+    text = (
+        "Both pictures of a pair are of the group. TAR at a FAR is at the group's own threshold; FAR and FRR at a "
+        "threshold show what one threshold for all does to each. Under each figure its 95 % interval: where those of "
+        f"two groups overlap, the spread may be chance. {grouping.without_group:,} pictures are in no group."
+    )
+    return (
+        f"<h2>By {escape(grouping.column)}</h2>"
+        + table(("group", "pictures", "same", "different", *names), rows, name=f"groups {grouping.column}")
+        + "<h3>Spread</h3>"
+        + table(("figure", "lowest", "highest", "difference"), spreads, name=f"spread {grouping.column}")
+        + f'<p class="note">{escape(text)}</p>'
+    )
+
+
+def _describe(name: str, figure: Figure) -> str:
+    return f"{_value(name, figure.estimate)}\n{_value(name, figure.low)} to {_value(name, figure.high)}"
+
+
+def _value(name: str, value: float) -> str:
+    return f"{value:.4f}" if name == "AUC" else percent(value)
+
+
+def _worst(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
+    limit = next(iter(thresholds_of(evaluation)), None)
+    beyond = "" if limit is None else f" Framed: wrong at {limit.threshold:.3f}, {limit.source}."
+    parts = []
+    for name, title, pairs, upwards in (
+        ("false-matches", "Worst false matches", evaluation.false_matches, True),
+        ("false-non-matches", "Worst false non-matches", evaluation.false_non_matches, False),
+    ):
+        kind = "Different people, most similar first." if upwards else "One person, least similar first."
+        cells = "".join(
+            _pair(evaluation, pair, crops, wrong=limit is not None and (pair.similarity >= limit.threshold) == upwards)
+            for pair in pairs
+        )
+        parts.append(
+            f'<h3>{title}</h3><p class="note">{escape(kind + beyond)}</p>'
+            f'<div class="sheet" data-sheet="{name}">{cells}</div>'
+        )
+    return f"<h2>Where it errs most</h2>{''.join(parts)}"
+
+
+def _pair(evaluation: Evaluation, pair: WorstPair, crops: Mapping[int, ByteArray], *, wrong: bool) -> str:
+    names = [evaluation.pairs.pictures[position].name for position in (pair.a, pair.b)]
+    faces = "".join(
+        f'<img alt="{escape(name)}" src="{to_data_uri(crops[position])}">'
+        if position in crops
+        else '<span class="gone">gone</span>'
+        for position, name in zip((pair.a, pair.b), names, strict=True)
+    )
+    return (
+        f'<figure class="pair{" wrong" if wrong else ""}"><div class="faces">{faces}</div>'
+        f"<figcaption><b>{pair.similarity:.3f}</b> {escape(names[0])} · {escape(names[1])}</figcaption></figure>"
+    )
+
+
+def _failures(evaluation: Evaluation) -> str:
+    if not evaluation.failures:
+        return ""
+    rows = [(failure.name, failure.reason, failure.message) for failure in evaluation.failures]
+    return (
+        f"<h2>Failed pictures</h2><p>{escape(describe_loss(evaluation))} In the figures above these pairs are left "
+        f"out; counted as not accepted, they would give {escape(_with_failures(evaluation))}.</p>"
+        f"<details{' open' if len(rows) <= 20 else ''}><summary>{len(rows):,} pictures</summary>"
+        + table(("picture", "reason", "what happened"), rows, name="failures")
+        + "</details>"
+    )
+
+
+def _with_failures(evaluation: Evaluation) -> str:
+    known = [one for one in evaluation.figures.tar_at_far if one.tar_with_failures is not None]
+    return (
+        ", ".join(f"TAR {percent(one.tar_with_failures or 0)} at FAR {rate_text(one.far)}" for one in known)
+        or "no figure"
+    )
+
+
+def _notes(evaluation: Evaluation) -> str:
+    intervals = f"Intervals: {evaluation.figures.equal_error_rate.method}; Wilson where all or none of the pairs pass."
+    return (
+        "<footer><p>FAR: share of pairs of different people that are accepted. TAR: share of pairs of one person that "
+        "are accepted; FRR is the rest. EER: where FAR and FRR are equal. A cosine is a similarity, not a probability. "
+        f"A rate is given only where the pairs suffice for {MIN_FALSE_ACCEPTS} false accepts: with fewer it would be a "
+        f"guess. {escape(intervals)}</p>"
+        "<p>This file shows faces and names: keep it as you keep the photographs.</p></footer>"
+    )
+
+
+def thresholds_of(evaluation: Evaluation) -> Sequence[NamedThreshold]:
+    """The thresholds that were measured, the first of which is the one in use."""
+    return [at.used for at in evaluation.figures.at_thresholds]

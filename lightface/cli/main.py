@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lightface import __version__
-from lightface.cli import detect, doctor, embed, enroll, gallery, identify, models, train, verify
+from lightface.cli import calibrate, detect, doctor, embed, enroll, evaluate, gallery, identify, models, train, verify
 from lightface.cli.console import complain
 from lightface.errors import LightfaceError
 
@@ -97,12 +97,15 @@ def _describe_usage(error: typer.TyperException) -> str:
 
 
 _JOBS = "The jobs"
+_FIGURES = "Figures"
 _GALLERIES = "Galleries and models"
 _MORE = "More"
 app.command(rich_help_panel=_JOBS)(enroll.enroll)
 app.command(rich_help_panel=_JOBS)(verify.verify)
 app.command(rich_help_panel=_JOBS)(embed.embed)
 app.command(rich_help_panel=_JOBS)(identify.identify)
+app.command(rich_help_panel=_FIGURES)(evaluate.evaluate)
+app.command(rich_help_panel=_FIGURES)(calibrate.calibrate)
 app.add_typer(gallery.app, name="gallery", rich_help_panel=_GALLERIES)
 app.add_typer(models.app, name="models", rich_help_panel=_GALLERIES)
 for command in (detect.detect, train.train, doctor.doctor):

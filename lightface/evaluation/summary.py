@@ -12,6 +12,7 @@ from lightface import __version__
 from lightface.evaluation.evaluate import Evaluation, WorstPair
 from lightface.evaluation.figures import TarAtFar, VerificationFigures, rate_text
 from lightface.evaluation.groups import Grouping
+from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
 from lightface.metrics import RocCurve
 
@@ -46,6 +47,21 @@ def summarise(figures: VerificationFigures) -> list[SummaryRow]:
         limit = f"{at.used.threshold:.3f}"
         rows.append(SummaryRow(f"FAR {name}", percent(at.far.estimate), interval_of(at.far), limit))
         rows.append(SummaryRow(f"TAR {name}", percent(at.tar.estimate), interval_of(at.tar), limit))
+    return rows
+
+
+def summarise_identification(figures: IdentificationFigures | None) -> list[SummaryRow]:
+    """The figures of an identification, a row each; none where there was none."""
+    if figures is None:
+        return []
+    rows = [SummaryRow("rank-1", percent(figures.rank_1.estimate), interval_of(figures.rank_1))]
+    for one in figures.open_set:
+        name = f"TPIR at FPIR {rate_text(one.fpir)}"
+        if one.tpir is None or one.threshold is None:
+            missing = f"too few strangers' pictures ({one.strangers_missing:,} more needed)"
+            rows.append(SummaryRow(name, missing))
+        else:
+            rows.append(SummaryRow(name, percent(one.tpir.estimate), interval_of(one.tpir), f"{one.threshold:.3f}"))
     return rows
 
 

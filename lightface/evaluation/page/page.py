@@ -18,9 +18,9 @@ from lightface.evaluation.page.markup import card, chart_figure, data_block, fac
 from lightface.evaluation.summary import (
     SummaryRow,
     describe_loss,
-    interval_of,
     percent,
     summarise,
+    summarise_identification,
     to_json,
 )
 from lightface.faces import ByteArray
@@ -133,13 +133,7 @@ def _curves(evaluation: Evaluation) -> str:
 def _identification(figures: IdentificationFigures | None) -> str:
     if figures is None:
         return ""
-    rows = [("rank-1", percent(figures.rank_1.estimate), interval_of(figures.rank_1), "")]
-    for one in figures.open_set:
-        name = f"TPIR at FPIR {rate_text(one.fpir)}"
-        if one.tpir is None or one.threshold is None:
-            rows.append((name, f"too few strangers' pictures ({one.strangers_missing:,} more needed)", "", ""))
-        else:
-            rows.append((name, percent(one.tpir.estimate), interval_of(one.tpir), f"{one.threshold:.3f}"))
+    rows = [_row(row) for row in summarise_identification(figures)]
     text = (
         f"{figures.people_enrolled:,} people were enrolled with half of their pictures; {figures.probes:,} others were "
         f"looked for, of which {figures.probes_failed:,} had failed and count as not found. For the open set each "

@@ -1,0 +1,191 @@
+"""`lightface evaluate`: how well the weights do on pairs and people, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lightface.cli.console import note, progress_bar
+from lightface.cli.loading import load_face_pipeline, resolve_bands_of
+from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
+from lightface.cli.results import print_json, print_table
+from lightface.cli.settings import Settings
+from lightface.errors import ConfigError, ThresholdError
+
+if TYPE_CHECKING:
+    from lightface.evaluation.cache import EmbeddingCache
+    from lightface.evaluation.evaluate import Evaluation
+    from lightface.evaluation.figures import NamedThreshold
+    from lightface.evaluation.pair_list import PairList
+    from lightface.pipeline import FacePipeline
+
+_FAILURES_SHOWN = 20
+
+# The words of ProtocolName and Framing, which need numpy.
+Protocol = Annotated[
+    Literal["pairs", "lfw", "calfw", "cplfw", "agedb30", "cfp-fp", "bin", "people", "crops"] | None,
+    typer.Option("--protocol", help="What PATH is (default: recognised by its layout)."),
+]
+Framed = Annotated[
+    Literal["detect", "lightcnn", "arcface"] | None,
+    typer.Option(
+        "--framing",
+        help="Photographs (detect), or crops in LightCNN's or ArcFace's frame (default: what the protocol has).",
+    ),
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="Where a list's pictures lie (default: beside it).")
+]
+PairLimit = Annotated[
+    int | None,
+    typer.Option("--pair-limit", min=1, help="Of a folder of people, at most so many pairs of each kind, at random."),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Embed everything anew, and keep nothing of it.")]
+
+
+@with_settings("threshold", *GALLERY, *EMBEDDING)
+def evaluate(
+    settings: Settings,
+    *,
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="PATH", help="A list of pairs, a data set's folder, or a folder a person."),
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a report: .html or .json; may be given twice."),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option("--groups", metavar="CSV", help="Columns path or person, then groups: figures for each."),
+    ] = None,
+    protocol: Protocol = None,
+    images: Images = None,
+    framing: Framed = None,
+    pair_limit: PairLimit = None,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst pairs the report shows.")] = 12,
+    download: Annotated[
+        bool, typer.Option("--download", help="Have scikit-learn fetch LFW into PATH (default: its data home).")
+    ] = False,
+    no_cache: NoCache = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the weights: accuracy, EER, AUC, TAR at false-accept rates, rank-1, each with a 95 % interval.
+
+    PATH may be a CSV of two paths and a label a line; LFW, CALFW, CPLFW, AgeDB-30 or CFP as published; an InsightFace
+    .bin file; a folder a person; or an index of training crops. Each picture is embedded once and cached.
+    """
+    from lightface.evaluation.evaluate import evaluate_pairs
+    from lightface.evaluation.groups import read_groups
+    from lightface.evaluation.output import check_report_outputs, write_reports
+
+    outputs = output or []
+    check_report_outputs(outputs)
+    table = None if groups is None else read_groups(groups)
+    if download:
+        path = _download(path)
+    if path is None:
+        raise ConfigError("nothing to evaluate; name a list of pairs, a data set's folder or a folder of people")
+    pairs = read_pairs_of(path, protocol, images, framing, pair_limit)
+    pipeline = load_face_pipeline(settings)
+    with open_cache(no_cache) as cache, progress_bar("embedding") as advance:
+        evaluation = evaluate_pairs(
+            pipeline,
+            pairs,
+            thresholds=_thresholds_in_use(settings, pipeline),
+            groups=table,
+            worst=worst,
+            cache=cache,
+            progress=advance,
+        )
+    write_reports(evaluation, pipeline, outputs)
+    for report in outputs:
+        note(f"wrote {report}")
+    _report(evaluation, as_json=as_json)
+
+
+def read_pairs_of(
+    path: Path, protocol: str | None, images: Path | None, framing: str | None, pair_limit: int | None
+) -> PairList:
+    """The pairs that the options name."""
+    from lightface.evaluation.pair_list import Framing
+    from lightface.evaluation.protocols import ProtocolName, read_protocol
+
+    return read_protocol(
+        path,
+        protocol=None if protocol is None else ProtocolName(protocol),
+        images=images,
+        framing=None if framing is None else Framing(framing),
+        **({} if pair_limit is None else {"pair_limit": pair_limit}),
+    )
+
+
+@contextmanager
+def open_cache(no_cache: bool) -> Iterator[EmbeddingCache | None]:
+    """The cache of embeddings in its usual place, or none."""
+    from lightface.evaluation.cache import EmbeddingCache, default_cache_path
+
+    if no_cache:
+        yield None
+        return
+    with EmbeddingCache(default_cache_path()) as cache:
+        yield cache
+
+
+def _download(path: Path | None) -> Path:
+    from sklearn.datasets import get_data_home
+
+    from lightface.evaluation.protocols import download_lfw
+
+    home = Path(get_data_home()) if path is None else path
+    note(f"scikit-learn fetches LFW, some 200 MB, into {home}")
+    download_lfw(home)
+    return home
+
+
+def _thresholds_in_use(settings: Settings, pipeline: FacePipeline) -> list[NamedThreshold]:
+    """What `verify` would decide by, if anything."""
+    from lightface.evaluation.figures import NamedThreshold
+
+    try:
+        threshold = resolve_bands_of(settings, pipeline).threshold
+    except ThresholdError:
+        return []
+    return [NamedThreshold(threshold, "in use" if settings.threshold is None else "as given")]
+
+
+def _report(evaluation: Evaluation, *, as_json: bool) -> None:
+    from lightface.evaluation.summary import describe_loss, percent, summarise, summarise_identification, to_json
+
+    if as_json:
+        print_json(to_json(evaluation))
+        return
+    rows = summarise(evaluation.figures) + summarise_identification(evaluation.identification)
+    print_table(
+        ("figure", "value", "95 % interval", "cosine"),
+        [(row.name, row.value, row.interval or None, row.threshold or None) for row in rows],
+    )
+    for grouping in evaluation.groupings:
+        typer.echo(f"\nspread by {grouping.column}:")
+        print_table(
+            ("figure", "lowest", "group", "highest", "group"),
+            [
+                (
+                    one.figure,
+                    f"{one.lowest:.4f}" if one.figure == "AUC" else percent(one.lowest),
+                    one.lowest_group,
+                    f"{one.highest:.4f}" if one.figure == "AUC" else percent(one.highest),
+                    one.highest_group,
+                )
+                for one in grouping.spreads
+            ],
+        )
+    typer.echo(f"\n{describe_loss(evaluation)}")
+    for failure in evaluation.failures[:_FAILURES_SHOWN]:
+        typer.echo(f"  {failure.name}: {failure.reason}")
+    if len(evaluation.failures) > _FAILURES_SHOWN:
+        typer.echo(f"  and {len(evaluation.failures) - _FAILURES_SHOWN:,} more, all of them in the report")

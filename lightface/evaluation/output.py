@@ -1,0 +1,41 @@
+"""Write what an evaluation found: HTML or JSON by suffix, for its owner's eyes only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightface.errors import OutputError
+from lightface.evaluation.evaluate import Evaluation
+from lightface.evaluation.page import cut_crops, render_page
+from lightface.evaluation.summary import to_json
+from lightface.models.registry import write_private
+from lightface.pipeline import FacePipeline
+
+REPORT_SUFFIXES = (".html", ".json")
+
+
+def check_report_outputs(paths: Sequence[Path]) -> None:
+    """Raise OutputError now for a report that could not be written later: suffix, folder, permissions."""
+    for path in paths:
+        if path.suffix.lower() not in REPORT_SUFFIXES:
+            raise OutputError(f"cannot write a report as {path.name!r}; end its name in .html or .json")
+        if path.is_dir():
+            raise OutputError(f"{str(path)!r} is a folder; name a file in it")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise OutputError(f"cannot write into {str(path.parent)!r}; make the folder, or choose another place")
+
+
+def write_reports(evaluation: Evaluation, pipeline: FacePipeline, paths: Sequence[Path]) -> None:
+    """Write each report whole or not at all, mode 0600. OutputError where that fails."""
+    for path in paths:
+        if path.suffix.lower() == ".json":
+            text = json.dumps(to_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        else:
+            worst = (*evaluation.false_matches, *evaluation.false_non_matches)
+            crops = cut_crops(pipeline, evaluation.pairs, [place for pair in worst for place in (pair.a, pair.b)])
+            text = render_page(evaluation, crops)
+        # Not every file name is UTF-8; a page is.
+        write_private(path, text.encode("utf-8", "backslashreplace"))

@@ -7,8 +7,11 @@ against the truth, and a wrong one makes the exit code 1. All results go to demo
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +27,8 @@ from rich.table import Table
 
 OUTPUT = Path("demo-output")
 PEOPLE, PROBES = OUTPUT / "people", OUTPUT / "probes"
-GALLERY, FACES, ANNOTATED = OUTPUT / "gallery.sqlite", OUTPUT / "faces.parquet", OUTPUT / "both-annotated.png"
+GALLERY, ANSWERS = OUTPUT / "gallery.sqlite", OUTPUT / "answers.csv"
+FACES, ANNOTATED = OUTPUT / "faces.parquet", OUTPUT / "both-annotated.png"
 
 HOPPER, COLLINS = "Grace Hopper", "Eileen Collins"
 
@@ -44,7 +48,7 @@ class Answer:
     question: str
     expected: str
     given: str
-    similarity: float
+    similarity: str  # as it was printed
 
     @property
     def is_right(self) -> bool:
@@ -92,21 +96,21 @@ def enroll_and_verify() -> Iterator[Answer]:
         (hopper, collins, "different"),
     ]
     for photo_a, photo_b, expected in pairs:
-        result = json.loads(lightface("verify", photo_a, photo_b, "--json", show=False))
-        print(f"  {result['status']} (similarity {result['similarity']:.3f}, threshold {result['threshold']:.3f})")
-        yield Answer(f"verify {photo_a.parent.name} / {photo_b.stem}", expected, result["status"], result["similarity"])
+        status, similarity = re.findall(r"(\w+): similarity (-?[\d.]+)", lightface("verify", photo_a, photo_b))[0]
+        yield Answer(f"verify {title(photo_a)} / {title(photo_b)}", expected, status, similarity)
 
 
 def identify() -> Iterator[Answer]:
-    headline("Identify: who is on the probes, and who on the picture of both?")
-    lightface("identify", PROBES)
-    for row in json.loads(lightface("identify", PROBES, "--json", show=False, echo=False)):
+    headline("Identify: who is on the probes?")
+    lightface("identify", PROBES, "--output", ANSWERS)
+    for row in read_answers():
         path = Path(row["image_path"])
-        yield Answer(f"identify {path.stem}", path.stem.split(",")[0], name_of(row), row["similarity"])
-    rows = json.loads(lightface("identify", OUTPUT / "both.jpg", "--draw", ANNOTATED, "--json", show=False))
-    left_to_right = sorted(rows, key=lambda row: row["bbox"][0])
-    for expected, row in zip((HOPPER, COLLINS), left_to_right, strict=True):
-        yield Answer(f"identify both, at x = {row['bbox'][0]:.0f}", expected, name_of(row), row["similarity"])
+        yield Answer(f"identify {title(path)}", title(path).split(",")[0], name_of(row), row["similarity"])
+    headline("Identify: who is on the picture of both?")
+    lightface("identify", OUTPUT / "both.jpg", "--draw", ANNOTATED, "--output", ANSWERS)
+    for expected, row in zip((HOPPER, COLLINS), sorted(read_answers(), key=left_edge), strict=True):
+        side = "left" if expected == HOPPER else "right"
+        yield Answer(f"identify both, {side} face", expected, name_of(row), row["similarity"])
 
 
 def embed() -> None:
@@ -114,40 +118,54 @@ def embed() -> None:
     lightface("embed", PEOPLE, PROBES, OUTPUT / "both.jpg", "--output", FACES)
 
 
+def read_answers() -> list[dict[str, str]]:
+    with ANSWERS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def left_edge(row: dict[str, str]) -> float:
+    edges: list[float] = json.loads(row["bbox"])
+    return edges[0]
+
+
 def report(answers: list[Answer]) -> int:
-    table = Table("", "question", "expected", "answer", "similarity", title="Right answers")
+    table = Table("", "question", "expected", "answer", "similarity", box=None)
     for answer in answers:
         mark = "[green]right" if answer.is_right else "[red]WRONG"
-        table.add_row(mark, answer.question, answer.expected, answer.given, f"{answer.similarity:.3f}")
-    Console().print(table)
+        table.add_row(mark, answer.question, answer.expected, answer.given, answer.similarity[:5])
+    console = Console(width=max(110, Console().width))
+    console.rule("Right answers", align="left")
+    console.print(table)
     right = sum(answer.is_right for answer in answers)
-    print(f"{right} of {len(answers)} answers are right.")
-    print(f"Look at {ANNOTATED} and {FACES}; run ./scripts/demo again, and nothing is embedded twice.")
+    print(f"\n{right} of {len(answers)} answers are right.")
+    print(f"Look at {ANNOTATED} and {FACES}. Run ./scripts/demo again, and nothing is embedded twice.")
     return 0 if right == len(answers) else 1
 
 
-def name_of(row: dict[str, str | None]) -> str:
-    return row["person_name"] or str(row["status"])
+def title(photo: Path) -> str:
+    return photo.parent.name if photo.stem == "portrait" else photo.stem
+
+
+def name_of(row: dict[str, str]) -> str:
+    return row["person_name"] or row["status"]
 
 
 def headline(text: str) -> None:
     Console().rule(text, align="left")
 
 
-def lightface(*arguments: object, show: bool = True, echo: bool = True) -> str:
-    """Run the real command line and return its stdout. Exit code 1 (different, unknown) is an answer too."""
+def lightface(*arguments: object) -> str:
+    """Run the real command line, show what it prints and return it. Exit code 1 (different, unknown) is an answer."""
     words = [str(argument) for argument in arguments]
-    if echo:
-        print("$ lightface", *(f'"{word}"' if " " in word else word for word in words), flush=True)
+    print(f"$ {shlex.join(['lightface', *words])}", flush=True)
     program = shutil.which("lightface")
     if program is None:
         sys.exit("demo: the lightface command is missing; run ./scripts/setup")
     environment = {**os.environ, "LIGHTFACE_GALLERY": str(GALLERY)}
     done = subprocess.run([program, *words], stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    print(done.stdout, end="", flush=True)
     if done.returncode not in (0, 1):
-        sys.exit(f"demo: that ended with exit code {done.returncode}")
-    if show:
-        print(done.stdout, end="", flush=True)
+        sys.exit(1)  # it has said on stderr what the matter is
     return done.stdout
 
 

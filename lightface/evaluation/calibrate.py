@@ -66,7 +66,7 @@ def calibrate_gallery(gallery: Gallery, *, far: float, review_far: float | None 
         genuine_lost=0,
         impostors_lost=0,
     )
-    source = f"the gallery itself, {len(matrix.people):,} people and {len(matrix.vectors):,} samples"
+    source = f"the gallery's own {len(matrix.vectors):,} samples"
     try:
         calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
     except _TooFewPairsError as error:
@@ -112,8 +112,9 @@ def store_calibration(gallery: Gallery, calibration: Calibration) -> None:
     # The match threshold first: it alone is safe, should the second never be written.
     for one in (calibration.match, calibration.review):
         if one is not None:
+            people = "" if calibration.people is None else f"{calibration.people:,} people, "
             source = (
-                f"{calibration.source}; {calibration.impostors:,} pairs of different people; "
+                f"{calibration.source}; {people}{calibration.impostors:,} pairs of different people; "
                 f"95 % interval {one.threshold.low:.3f} to {one.threshold.high:.3f}"
             )
             gallery.set_threshold(StoredThreshold(one.far, one.threshold.estimate, source, calibration.made_at))

@@ -79,17 +79,15 @@ def embed_pictures(
         faces += _embed_batch(pipeline, pictures[start : start + _BATCH_SIZE], selection, cache, made_by)
         if progress is not None:
             progress(len(faces), len(pictures))
-    vectors = np.zeros((len(faces), pipeline.record.embedding_size), np.float32)
     usable = np.array([face.vector is not None for face in faces], np.bool_)
-    for row, face in zip(vectors, faces, strict=True):
-        if face.vector is not None:
-            row[:] = face.vector
+    nothing = np.zeros(next((face.vector.size for face in faces if face.vector is not None), 0), np.float32)
+    vectors = [nothing if face.vector is None else face.vector for face in faces]
     failures = tuple(
         FailedPicture(picture.name, face.reason, face.message)
         for picture, face in zip(pictures, faces, strict=True)
         if face.vector is None
     )
-    return EmbeddedPictures(vectors, usable, failures)
+    return EmbeddedPictures(np.stack(vectors), usable, failures)
 
 
 class ArcFaceCrops(FaceDetector):

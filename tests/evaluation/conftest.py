@@ -1,0 +1,43 @@
+"""Twelve people of colour, four pictures each, evaluated once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from faces_of_colour import make_colour_pipeline, paint_people
+
+from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
+from lightface.evaluation.figures import NamedThreshold
+from lightface.evaluation.groups import read_groups
+from lightface.evaluation.protocols import read_protocol
+from lightface.pipeline import FacePipeline
+
+
+@pytest.fixture
+def pipeline() -> FacePipeline:
+    return make_colour_pipeline()
+
+
+@pytest.fixture(scope="session")
+def people_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve people with four pictures, and one broken picture, of a person with a hostile name."""
+    folder = paint_people(tmp_path_factory.mktemp("people"), 12, 4)
+    (folder / "p012").rename(folder / "<b>Ann & Bo</b>")
+    (folder / "<b>Ann & Bo</b>" / "5.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluation(people_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    table = tmp_path_factory.mktemp("groups") / "groups.csv"
+    names = sorted(path.name for path in people_folder.iterdir())
+    table.write_text(
+        "person,team\n" + "".join(f"{name},{'even' if n % 2 else 'odd'}\n" for n, name in enumerate(names))
+    )
+    return evaluate_pairs(
+        make_colour_pipeline(noise=1.6),
+        read_protocol(people_folder),
+        thresholds=[NamedThreshold(0.25, "in use")],
+        groups=read_groups(table),
+    )

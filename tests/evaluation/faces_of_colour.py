@@ -1,0 +1,52 @@
+"""Photographs of one colour, in which red says who it is and green how the picture differs from the person's others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from stand_ins import MeanEmbedder, MiddleDetector, paint
+
+from lightface.faces import AlignedFace, FloatArray
+from lightface.pipeline import FaceGates, FacePipeline
+
+
+class ColourEmbedder(MeanEmbedder):
+    """A direction for each person, with a deviation for each picture; the higher `noise`, the harder the people."""
+
+    device = torch.device("cpu")
+    precision = "fp32"
+
+    def __init__(self, noise: float = 0.5) -> None:
+        super().__init__("colours")
+        self.noise = noise
+
+    def embed(self, faces: Sequence[AlignedFace]) -> FloatArray:
+        self.count += len(faces)
+        rows = np.zeros((len(faces), 256), np.float32)
+        for row, face in zip(rows, faces, strict=True):
+            person, picture, _ = (round(float(value)) for value in face.pixels.mean(axis=(0, 1)))
+            direction, deviation = (
+                np.random.default_rng(seed).normal(size=256) for seed in (person, 1000 + 256 * person + picture)
+            )
+            row[:] = direction + self.noise * deviation
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def make_colour_pipeline(noise: float = 0.5) -> FacePipeline:
+    return FacePipeline(MiddleDetector(), ColourEmbedder(noise), gates=FaceGates())
+
+
+def paint_person(path: Path, person: int, picture: int) -> Path:
+    """A picture of person 1 to 250."""
+    return paint(path, (person, picture, 100))
+
+
+def paint_people(folder: Path, people: int, pictures: int) -> Path:
+    """`folder/p001/1.png` and so on."""
+    for person in range(1, people + 1):
+        for picture in range(1, pictures + 1):
+            paint_person(folder / f"p{person:03d}" / f"{picture}.png", person, picture)
+    return folder

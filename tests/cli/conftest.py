@@ -93,9 +93,7 @@ def hopper_mirrored_path(grace_hopper_rgb: ByteArray, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
-def both_path(
-    grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def both_path(grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Grace Hopper, the larger face, left of Eileen Collins."""
     path = tmp_path_factory.mktemp("both") / "both.png"
     Image.fromarray(np.hstack([grace_hopper_rgb[:512], astronaut_rgb])).save(path)
@@ -103,9 +101,7 @@ def both_path(
 
 
 @pytest.fixture(scope="session")
-def _portrait_gallery(
-    grace_hopper_path: Path, collins_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def _portrait_gallery(grace_hopper_path: Path, collins_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lightface.gallery import open_gallery
     from lightface.pipeline import enroll_photos, load_pipeline
 

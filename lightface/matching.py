@@ -25,7 +25,10 @@ from lightface.faces import FloatArray, Status
 IntArray = npt.NDArray[np.int64]
 PersonScoring = Literal["best", "mean"]
 
-DEFAULT_PERSON_SCORING: PersonScoring = "best"
+# Measured on 25 people, four photographs of each enrolled and four identified, 40 splits: rank-1 is 0.81 by the mean and
+# 0.75 by the best sample with the first weights, and the mean names more faces at each rate of strangers named. With
+# embeddings as good as SFace's both reach 0.97.
+DEFAULT_PERSON_SCORING: PersonScoring = "mean"
 
 
 @dataclass(frozen=True, slots=True)

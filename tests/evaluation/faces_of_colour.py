@@ -27,9 +27,10 @@ class ColourEmbedder(MeanEmbedder):
         self.count += len(faces)
         rows = np.zeros((len(faces), 256), np.float32)
         for row, face in zip(rows, faces, strict=True):
-            person, picture, _ = (round(float(value)) for value in face.pixels.mean(axis=(0, 1)))
+            red, green, _ = face.pixels[48:80, 48:80].mean(axis=(0, 1))
+            person, picture = round(red / 10), round(green / 20)
             direction, deviation = (
-                np.random.default_rng(seed).normal(size=256) for seed in (person, 1000 + 256 * person + picture)
+                np.random.default_rng(seed).normal(size=256) for seed in (person, 1000 + 100 * person + picture)
             )
             row[:] = direction + self.noise * deviation
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -40,8 +41,12 @@ def make_colour_pipeline(noise: float = 0.5) -> FacePipeline:
 
 
 def paint_person(path: Path, person: int, picture: int) -> Path:
-    """A picture of person 1 to 250."""
-    return paint(path, (person, picture, 100))
+    """Picture 1 to 12 of person 1 to 25."""
+    return paint(path, colour_of(person, picture))
+
+
+def colour_of(person: int, picture: int) -> tuple[int, int, int]:
+    return 10 * person, 20 * picture, 100
 
 
 def paint_people(folder: Path, people: int, pictures: int) -> Path:

@@ -49,13 +49,21 @@ def _read_rows(path: Path, images: Path) -> Iterator[ListedPair]:
         if len(cells) != 3:
             raise refuse_line(path, rows.line_num, f"{len(cells)} columns", "give two paths and a label")
         label = _read_label(cells[2])
-        if label is None and not first:
+        if first and _is_header(cells):
+            label = None
+        elif label is None:
             raise refuse_line(path, rows.line_num, f"{cells[2]!r} is no label", _LABELS)
         first = False
         if label is not None:
             if not (cells[0] and cells[1]):
                 raise refuse_line(path, rows.line_num, "a path is missing", "give two paths and a label")
             yield ListedPair(_picture(images, cells[0]), _picture(images, cells[1]), label)
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether a first line names the columns: `same` is a label as well as a likely name of the third."""
+    named_same = cells[2].lower() == "same" and not any(Path(cell).suffix for cell in cells[:2])
+    return named_same or _read_label(cells[2]) is None
 
 
 def _read_label(text: str) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faces_of_colour import make_colour_pipeline, paint_people
+from faces_of_colour import HOSTILE_NAME, make_colour_pipeline, paint_people
 
 from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
 from lightface.evaluation.figures import NamedThreshold
@@ -23,8 +23,8 @@ def pipeline() -> FacePipeline:
 def people_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve people with four pictures, and one broken picture, of a person with a hostile name."""
     folder = paint_people(tmp_path_factory.mktemp("people"), 12, 4)
-    (folder / "p012").rename(folder / "<b>Ann & Bo</b>")
-    (folder / "<b>Ann & Bo</b>" / "5.png").write_bytes(b"no picture")
+    (folder / "p012").rename(folder / HOSTILE_NAME)
+    (folder / HOSTILE_NAME / "5.png").write_bytes(b"no picture")
     return folder
 
 

@@ -12,6 +12,8 @@ from stand_ins import MeanEmbedder, MiddleDetector, paint
 from lightface.faces import AlignedFace, FloatArray
 from lightface.pipeline import FaceGates, FacePipeline
 
+HOSTILE_NAME = "<img src=x onerror=alert(1)>Ann & Bo"
+
 
 class ColourEmbedder(MeanEmbedder):
     """A direction for each person, with a deviation for each picture; the higher `noise`, the harder the people."""

@@ -36,7 +36,7 @@ def evaluation(people_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "person,team\n" + "".join(f"{name},{'even' if n % 2 else 'odd'}\n" for n, name in enumerate(names))
     )
     return evaluate_pairs(
-        make_colour_pipeline(noise=1.6),
+        make_colour_pipeline(noise=2.6),
         read_protocol(people_folder),
         thresholds=[NamedThreshold(0.25, "in use")],
         groups=read_groups(table),

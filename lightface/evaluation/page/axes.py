@@ -14,6 +14,7 @@ from lightface.metrics import FloatRow
 WIDTH, HEIGHT = 560, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 18, 50
 _RESOLUTION_PX = 0.25
+_LEAST = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def probit(label: str, low: float, high: float) -> Axis:
 
     ticks = [(rate, f"{100 * rate:g} %") for rate in (1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8) if low <= rate <= high]
     bottom, top = ndtri(low), ndtri(high)
-    return Axis(label, ticks, lambda x: (ndtri(np.clip(x, low, high)) - bottom) / (top - bottom))
+    # 0 and 1 lie infinitely far out; the chart cuts off what is outside.
+    return Axis(label, ticks, lambda x: (ndtri(np.clip(x, _LEAST, 1 - _LEAST)) - bottom) / (top - bottom))
 
 
 @dataclass(slots=True)
@@ -61,7 +63,10 @@ class Chart:
 
     def add_curve(self, name: str, x: FloatRow, y: FloatRow, *, kind: str) -> None:
         """A line through points; `kind` is a class of the style sheet."""
-        self._parts.append(f'<path class="curve {kind}" data-curve="{escape(name)}" d="{self._trace(x, y)}"/>')
+        self._parts.append(
+            f'<path class="curve {kind}" data-curve="{escape(name)}" d="{self._trace(x, y)}" '
+            f'clip-path="url(#inside-{escape(self.name)})"/>'
+        )
 
     def add_area(self, name: str, x: FloatRow, y: FloatRow, *, kind: str) -> None:
         """The ground between points and the x axis."""
@@ -112,6 +117,8 @@ class Chart:
         return (
             f'<svg class="chart" data-chart="{escape(self.name)}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
             f'aria-label="{escape(self.title)}">'
+            f'<clipPath id="inside-{escape(self.name)}"><rect x="{_LEFT}" y="{_TOP}" '
+            f'width="{WIDTH - _LEFT - _RIGHT}" height="{HEIGHT - _TOP - _BOTTOM}"/></clipPath>'
             f"{self._ticks()}{''.join(self._parts)}"
             f'<path class="frame" d="M{_LEFT} {_TOP}V{HEIGHT - _BOTTOM}H{WIDTH - _RIGHT}"/>'
             f'<text class="label" x="{middle_x:g}" y="{HEIGHT - 8}" text-anchor="middle">{escape(self.x.label)}</text>'

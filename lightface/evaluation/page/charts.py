@@ -46,10 +46,7 @@ def draw_det(roc: RocCurve, figures: VerificationFigures) -> str:
     chart.add_diagonal()
     chart.shade_left_of(MIN_FALSE_ACCEPTS / figures.impostors, "too few impostor pairs")
     far, tar = _as_steps(roc)
-    # Beyond the axes the curve would run along their edges.
-    shown = (far >= lowest) & (far <= 0.8) & (1 - tar >= lowest) & (1 - tar <= 0.8)
-    if shown.any():
-        chart.add_curve("det", far[shown], 1 - tar[shown], kind="main")
+    chart.add_curve("det", far, 1 - tar, kind="main")
     rate = figures.equal_error_rate.estimate
     if lowest <= rate <= 0.8:
         chart.add_dot("eer", rate, rate, f"EER {percent(rate)}", kind="main", above=True)

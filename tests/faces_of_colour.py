@@ -10,6 +10,7 @@ import torch
 from stand_ins import MeanEmbedder, MiddleDetector, paint
 
 from lightface.faces import AlignedFace, FloatArray
+from lightface.models.registry import find_weights
 from lightface.pipeline import FaceGates, FacePipeline
 
 HOSTILE_NAME = "<img src=x onerror=alert(1)>Ann & Bo"
@@ -23,6 +24,7 @@ class ColourEmbedder(MeanEmbedder):
 
     def __init__(self, noise: float = 0.5) -> None:
         super().__init__("colours")
+        self.record = find_weights("lightcnn9")
         self.noise = noise
 
     def embed(self, faces: Sequence[AlignedFace]) -> FloatArray:

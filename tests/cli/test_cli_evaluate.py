@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from command_line import Cli, assert_one_line
+from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, paint_person
+
+from lightface.gallery import open_gallery
+from lightface.pipeline import FacePipeline, enroll_people
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FacePipeline:
+    """People of colour instead of MTCNN and LightCNN, and a cache of the test's own."""
+    pipeline = make_colour_pipeline(noise=1.2)
+    for module in ("evaluate", "calibrate"):
+        monkeypatch.setattr(f"lightface.cli.{module}.load_face_pipeline", lambda settings: pipeline)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return pipeline
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    return paint_people(tmp_path / "people", 12, 4)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, people: Path, pipeline: FacePipeline) -> Path:
+    path = tmp_path / "gallery.sqlite"
+    with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
+        enroll_people(pipeline, gallery, people)
+    return path
+
+
+def embedded(pipeline: FacePipeline) -> int:
+    assert isinstance(pipeline.embedder, ColourEmbedder)
+    return pipeline.embedder.count
+
+
+def test_a_table_of_figures_and_what_failed(cli: Cli, people: Path, pipeline: FacePipeline) -> None:
+    (people / "p001" / "broken.jpg").write_bytes(b"no picture")
+    result = cli("evaluate", people, "--threshold", "0.3")
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert "too few impostor pairs (8,944 more needed)" in rows["TAR at FAR 1e-3"]
+    assert {"10-fold accuracy", "EER", "AUC", "FAR at 0.300, as given", "rank-1", "TPIR at FPIR 1e-1"} <= rows.keys()
+    assert "1 of 49 pictures failed (1 invalid_image). 4 pairs of one person and 44 of two" in result.stdout
+    assert "  p001/broken.jpg: invalid_image" in result.stdout
+
+
+def test_reports_are_written_whole_and_for_the_owner_alone(
+    cli: Cli, people: Path, pipeline: FacePipeline, tmp_path: Path
+) -> None:
+    html, data = tmp_path / "report.html", tmp_path / "report.json"
+    result = cli("evaluate", people, "-o", html, "-o", data, "--worst", "2", "--json")
+    assert result.exit_code == 0 and result.stderr == f"wrote {html}\nwrote {data}\n"
+    assert html.read_text(encoding="utf-8").count("<img ") == 8
+    assert json.loads(data.read_text(encoding="utf-8")) == json.loads(result.stdout)
+    for path in (html, data):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_a_second_run_embeds_nothing_unless_it_is_told_to(cli: Cli, people: Path, pipeline: FacePipeline) -> None:
+    first = cli("evaluate", people)
+    assert embedded(pipeline) == 48
+    assert cli("evaluate", people).stdout == first.stdout and embedded(pipeline) == 48
+    cli("evaluate", people, "--no-cache")
+    assert embedded(pipeline) == 96
+
+
+def test_pairs_of_ones_own_and_groups(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:
+    for person in range(1, 7):
+        for picture in (1, 2):
+            paint_person(tmp_path / f"{person}-{picture}.png", person, picture)
+    genuine = "".join(f"{person}-1.png,{person}-2.png,same\n" for person in range(1, 7))
+    impostors = "".join(f"{a}-1.png,{b}-2.png,different\n" for a in range(1, 7) for b in range(1, 7) if a != b)
+    (tmp_path / "pairs.csv").write_text(genuine + impostors)
+    groups = "".join(f"{person}-{picture}.png,{'ab'[person % 2]}\n" for person in range(1, 7) for picture in (1, 2))
+    (tmp_path / "groups.csv").write_text("path,letter\n" + groups)
+    result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv")
+    assert result.exit_code == 0
+    assert "10-fold accuracy" in result.stdout and "too few pairs" in result.stdout
+    assert "spread by letter:" in result.stdout
+    result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv", "--json")
+    (grouping,) = json.loads(result.stdout)["groups"]
+    assert [group["genuine"] for group in grouping["groups"]] == [3, 3]
+
+
+def test_the_gallerys_threshold_is_measured_beside_the_figures(
+    cli: Cli, gallery: Path, people: Path, pipeline: FacePipeline
+) -> None:
+    of_the_weights = pipeline.record.thresholds["1e-3"]
+    assert f"FAR at {of_the_weights:.3f}, in use" in cli("evaluate", people, "--gallery", gallery).stdout
+    assert cli("calibrate", "--gallery", gallery, "--far", "1e-2").exit_code == 0
+    with open_gallery(gallery) as opened:
+        match = opened.thresholds()[-1].threshold
+    assert f"FAR at {match:.3f}, in use" in cli("evaluate", people, "--gallery", gallery).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["nothing to evaluate"]),
+        (("missing",), ["missing does not exist"]),
+        (("{people}", "-o", "report.pdf"), ["'report.pdf'", ".html or .json"]),
+        (("{people}", "-o", "nowhere/report.html"), ["'nowhere'", "make the folder"]),
+        (("{people}", "--groups", "missing.csv"), ["cannot read the list missing.csv"]),
+        (("{people}", "--protocol", "lfw"), ["has no pairs.txt"]),
+        (("{people}", "--protocol", "nonsense"), ["nonsense"]),
+        (("{people}/p001",), ["expected a folder a person"]),
+    ],
+)
+def test_trouble_is_one_line(
+    cli: Cli, people: Path, pipeline: FacePipeline, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    assert_one_line(cli("evaluate", *(argument.format(people=people) for argument in arguments)), *words)
+    assert embedded(pipeline) == 0
+
+
+def test_a_malformed_list_names_its_line(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:
+    (tmp_path / "pairs.csv").write_text("a.png,b.png,1\na.png,c.png,perhaps\n")
+    assert_one_line(cli("evaluate", tmp_path / "pairs.csv"), "pairs.csv, line 2", "'perhaps' is no label")
+
+
+def test_download_is_scikit_learns(
+    cli: Cli, tmp_path: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*, data_home: str, **_: object) -> None:
+        assert data_home == str(tmp_path)
+        home = tmp_path / "lfw_home"
+        for person in (1, 2):
+            for number in (1, 2):
+                paint_person(home / "lfw_funneled" / f"P{person}" / f"P{person}_{number:04d}.jpg", person, number)
+        (home / "pairs.txt").write_text("1\nP1\t1\t2\nP1\t1\tP2\t1\n")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_lfw_pairs", fetch)
+    result = cli("evaluate", tmp_path, "--download", "--json")
+    assert result.exit_code == 0 and "scikit-learn fetches LFW" in result.stderr
+    assert json.loads(result.stdout)["protocol"] == "LFW, pairs.txt"
+
+
+def test_calibrate_keeps_both_bands_and_says_what_they_do(cli: Cli, gallery: Path, pipeline: FacePipeline) -> None:
+    result = cli("calibrate", "--gallery", gallery, "--far", "1e-2")
+    assert result.exit_code == 0
+    assert result.stderr == f"kept in {gallery}; verify and identify decide by it from now on\n"
+    _, match, review, _, measured, strangers = result.stdout.splitlines()
+    assert (match.split()[:2], review.split()[:2]) == (["match", "1e-2"], ["review", "1e-1"])
+    assert "72 pairs of one person and 1,056 pairs of different ones of 12 people" in measured
+    assert "A stranger's photograph would match somebody" in strangers
+    with open_gallery(gallery) as opened:
+        stored = opened.thresholds()
+    assert [f"{one.threshold:.3f}" for one in stored] == [review.split()[2], match.split()[2]]
+    again = json.loads(cli("calibrate", "--gallery", gallery, "--far", "1e-2", "--dry-run", "--json").stdout)
+    assert again["match"]["threshold"]["estimate"] == stored[1].threshold
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds() == stored
+
+
+def test_calibrate_on_pairs_of_ones_own(cli: Cli, gallery: Path, people: Path, pipeline: FacePipeline) -> None:
+    assert cli("calibrate", people, "--gallery", gallery, "--far", "1e-2").exit_code == 0
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds()[0].source.startswith(f"a folder a person, {people}; 12 people, 1,056 pairs")
+    assert isinstance(pipeline.embedder, ColourEmbedder)
+    pipeline.embedder.name = "other weights"
+    assert_one_line(cli("calibrate", people, "--gallery", gallery, "--far", "1e-2"), "is of colours", "--model")
+
+
+def test_calibrate_refuses_what_cannot_be_measured(cli: Cli, gallery: Path, tmp_path: Path) -> None:
+    assert_one_line(cli("calibrate", "--gallery", gallery), "1,056 pairs", "it takes 10,000", "8,944 more")
+    assert_one_line(cli("calibrate", "--gallery", tmp_path / "missing.sqlite"), "missing.sqlite")
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds() == []

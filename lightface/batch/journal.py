@@ -136,12 +136,16 @@ class Journal:
             """SELECT path, reason, face_index, x_min, y_min, x_max, y_max, landmarks, det_score, quality,
             embedding, model_id FROM photo LEFT JOIN face ON photo_id = photo.id ORDER BY path, face_index"""
         ):
-            yield JournalRow(
-                path=Path(os.fsdecode(path)),
-                face_index=index,
-                face=None if index is None else _to_face(*face),
-                reason=reason,
-            )
+            try:
+                row = JournalRow(
+                    path=Path(os.fsdecode(path)),
+                    face_index=index,
+                    face=None if index is None else _to_face(*face),
+                    reason=None if reason is None else str(reason),
+                )
+            except (TypeError, ValueError) as error:  # a blob of another length, a text for a number
+                raise OutputError(_describe_damage(self.path)) from error
+            yield row
 
     def face_count(self) -> int:
         """Faces in the whole table."""
@@ -251,6 +255,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite's own message quotes what is broken
+        raise OutputError(_describe_damage(path)) from error
     except sqlite3.Error as error:
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:  # without the extended part
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -258,10 +264,14 @@ def _translated_errors(path: Path) -> Iterator[None]:
             case sqlite3.SQLITE_FULL:
                 remedy = "no room left; free some space and run again, what was finished is kept"
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                remedy = "it is damaged; delete it, and all photographs are embedded again"
+                raise OutputError(_describe_damage(path)) from error
             case _:
                 remedy = f"{error}; check the disk and the permissions of the folder"
         raise OutputError(f"the journal {path} cannot be used: {remedy}") from error
+
+
+def _describe_damage(path: Path) -> str:
+    return f"the journal {path} is damaged; delete it, and all photographs are embedded again"
 
 
 def _to_columns(face: FaceEmbedding) -> tuple[object, ...]:
@@ -277,7 +287,8 @@ def _to_face(*columns: Any) -> FaceEmbedding:
     *box, landmarks, score, quality, embedding, model_id = columns
     detection = None
     if landmarks is not None:
-        x_min, y_min, x_max, y_max = box
+        x_min, y_min, x_max, y_max = map(float, box)
         points = np.frombuffer(landmarks, "<f4").reshape(5, 2)
-        detection = DetectedFace((x_min, y_min, x_max, y_max), points, score)
-    return FaceEmbedding(np.frombuffer(embedding, "<f4"), model_id, detection, quality)
+        detection = DetectedFace((x_min, y_min, x_max, y_max), points, float(score))
+    vector = np.frombuffer(embedding, "<f4")
+    return FaceEmbedding(vector, str(model_id), detection, None if quality is None else float(quality))

@@ -13,6 +13,7 @@ import pytest
 from stand_ins import MeanEmbedder, make_pipeline, paint
 
 from lightface.batch import embed_folder, journal_path
+from lightface.errors import OutputError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
@@ -52,6 +53,8 @@ def stop_after(folder: Path, output: Path, count: int, signal_number: signal.Sig
             process.stdin.write("\n")
             process.stdin.flush()
             done = int(process.stdout.readline().split()[0])
+        with pytest.raises(OutputError, match="another run is writing this output"):
+            embed_folder(make_pipeline(MeanEmbedder()), [folder], output)
         process.send_signal(signal_number)
         assert process.wait(timeout=60) != 0
     return unchanged

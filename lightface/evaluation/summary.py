@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -103,9 +104,9 @@ def thin_roc(roc: RocCurve, points: int = _ROC_POINTS) -> RocCurve:
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything but the pictures, ready for `json.dump`. An infinite threshold is null."""
+    """Everything but the pictures, ready for `json.dump`. An infinite threshold, which accepts nothing, is null."""
     pairs, roc = evaluation.pairs, thin_roc(evaluation.roc)
-    return {
+    content = {
         "lightface": __version__,
         "made_at": evaluation.made_at.isoformat(timespec="seconds"),
         "protocol": pairs.name,
@@ -123,16 +124,13 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             "pictures": [asdict(failure) for failure in evaluation.failures],
         },
         "figures": asdict(evaluation.figures),
-        "roc": {
-            "threshold": [None if np.isinf(value) else value for value in roc.thresholds.tolist()],
-            "far": roc.far.tolist(),
-            "tar": roc.tar.tolist(),
-        },
+        "roc": {"threshold": roc.thresholds.tolist(), "far": roc.far.tolist(), "tar": roc.tar.tolist()},
         "identification": None if evaluation.identification is None else asdict(evaluation.identification),
         "groups": [_group_to_json(grouping) for grouping in evaluation.groupings],
         "worst_false_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_matches],
         "worst_false_non_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_non_matches],
     }
+    return {key: _without_infinity(value) for key, value in content.items()}
 
 
 def _describe_tar(one: TarAtFar) -> SummaryRow:
@@ -150,3 +148,11 @@ def _group_to_json(grouping: Grouping) -> dict[str, Any]:
 def _pair_to_json(evaluation: Evaluation, pair: WorstPair) -> dict[str, Any]:
     pictures = evaluation.pairs.pictures
     return {"a": pictures[pair.a].name, "b": pictures[pair.b].name, "similarity": pair.similarity}
+
+
+def _without_infinity(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_infinity(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinity(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

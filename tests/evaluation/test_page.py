@@ -15,7 +15,8 @@ from lightface.evaluation.evaluate import Evaluation
 from lightface.evaluation.page import cut_crops, render_page
 from lightface.evaluation.page.axes import Chart, linear, logarithmic, probit
 from lightface.evaluation.page.markup import data_block
-from lightface.evaluation.summary import percent, summarise
+from lightface.evaluation.summary import percent, summarise, to_json
+from lightface.metrics import FoldAccuracy
 
 # Runs in the page, which itself allows no script: what was really laid out, written where the test finds it.
 _PROBE = """<script>
@@ -160,6 +161,13 @@ def test_the_page_carries_its_figures_for_programs(page: Element, evaluation: Ev
     assert data["figures"]["equal_error_rate"]["estimate"] == evaluation.figures.equal_error_rate.estimate
     assert data["failures"]["pictures"][0]["name"] == f"{HOSTILE_NAME}/5.png"
     assert data["roc"]["threshold"][0] is None and len(data["roc"]["far"]) == len(data["roc"]["tar"])
+
+
+def test_a_fold_that_does_best_to_accept_nothing_is_null_in_json(evaluation: Evaluation) -> None:
+    accuracy = FoldAccuracy(0.9, 0.1, (0.8, 1.0), (float("inf"), 0.5))
+    data = to_json(replace(evaluation, figures=replace(evaluation.figures, accuracy=accuracy)))
+    assert data["figures"]["accuracy"]["thresholds"] == [None, 0.5]
+    json.dumps(data, allow_nan=False)
 
 
 def test_the_page_needs_nothing_from_elsewhere(html: str) -> None:

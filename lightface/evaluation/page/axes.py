@@ -95,16 +95,17 @@ class Chart:
             f"{escape(text)}</text></g>"
         )
 
-    def shade_left_of(self, x: float, text: str) -> None:
-        """Mark the part of the chart left of a value as not to be trusted."""
+    def shade_left_of(self, x: float, text: str, *, low: bool = False) -> None:
+        """Mark the part of the chart left of a value as not to be trusted; the text stands high or low in it."""
         right = self._x_px(np.array([x]))[0]
         width, height = right - _LEFT, HEIGHT - _TOP - _BOTTOM
         if width < 1:
             return
-        corner = f"translate({_number(right - 6)} {_TOP + 8})"
+        corner = f"translate({_number(right - 6)} {HEIGHT - _BOTTOM - 8 if low else _TOP + 8})"
+        anchor = "start" if low else "end"
         self._parts.append(
             f'<g class="shade"><rect x="{_LEFT}" y="{_TOP}" width="{_number(width)}" height="{height}"/>'
-            f'<text transform="{corner} rotate(-90)" text-anchor="end">{escape(text)}</text></g>'
+            f'<text transform="{corner} rotate(-90)" text-anchor="{anchor}">{escape(text)}</text></g>'
         )
 
     def add_diagonal(self) -> None:

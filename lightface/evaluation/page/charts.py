@@ -44,7 +44,7 @@ def draw_det(roc: RocCurve, figures: VerificationFigures) -> str:
         probit("FRR: same person refused", lowest, 0.8),
     )
     chart.add_diagonal()
-    chart.shade_left_of(MIN_FALSE_ACCEPTS / figures.impostors, "too few impostor pairs")
+    chart.shade_left_of(MIN_FALSE_ACCEPTS / figures.impostors, "too few impostor pairs", low=True)
     far, tar = _as_steps(roc)
     chart.add_curve("det", far, 1 - tar, kind="main")
     rate = figures.equal_error_rate.estimate

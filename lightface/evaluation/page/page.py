@@ -58,7 +58,7 @@ def _head(evaluation: Evaluation) -> str:
     people = f", {len(set(pairs.people.tolist())):,} people" if pairs.knows_people else ""
     loss = f'<p class="{"warn" if evaluation.failures else "faint"}">{escape(describe_loss(evaluation))}</p>'
     return (
-        f"<h1>{escape(pairs.name)}</h1>"
+        f"<h1>{escape(pairs.name[0].upper() + pairs.name[1:])}</h1>"
         + facts(
             [
                 ("Model", f"{evaluation.model_id}, on {evaluation.device} in {evaluation.precision}"),

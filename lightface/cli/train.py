@@ -18,6 +18,7 @@ from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
 
 if TYPE_CHECKING:
+    from lightface.models.registry import WeightsRecord
     from lightface.training.export import Exported
     from lightface.training.preflight import Preflight
     from lightface.training.progress import Progress
@@ -63,7 +64,11 @@ def train(
         return
     recipe = _find_recipe(config, data=data, resume=resume)
     run = resume or output or Path("runs", recipe.stem)
-    _train(recipe, run, settings, data=data, objective=objective, name=name, resume=resume, max_minutes=max_minutes)
+    record = _train(
+        recipe, run, settings, data=data, objective=objective, name=name, resume=resume, max_minutes=max_minutes
+    )
+    if record is not None:
+        note(f"use them: lightface models import {quote(str(record.file))} --name {quote(record.name)}")
 
 
 def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
@@ -71,6 +76,7 @@ def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
 
     write_synthetic_set(folder, people=20, dev_people=4, crops_per_person=10)
     _train(_shipped_recipe("smoke"), output or folder / "smoke", settings, data=folder, cache=folder)
+    note("training works on this machine" + ("; these weights are thrown away" if output is None else ""))
 
 
 def _find_recipe(config: Path | None, *, data: Path | None, resume: Path | None) -> Path:
@@ -104,7 +110,8 @@ def _train(
     name: str | None = None,
     resume: Path | None = None,
     max_minutes: float | None = None,
-) -> None:
+) -> WeightsRecord | None:
+    """Train, export and report; None in those processes of a run that do not report."""
     from lightface.training.config import load_config, replace_objective
     from lightface.training.export import export_run
     from lightface.training.train import train as train_network
@@ -124,14 +131,16 @@ def _train(
         on_progress=_progress_notes(),
     )
     if not report.leads:
-        return
+        return None
     if not report.finished:
         command = f"lightface train --resume {quote(str(run))}"
         minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
         note(f"stopped after {report.at.samples:,} crops; go on with: {command}{minutes}")
         raise typer.Exit(2)
     note("measuring the best network of the run")
-    _print_result(export_run(config, run, run, name=name or run.absolute().name))
+    exported = export_run(config, run, run, name=name or run.absolute().name)
+    _print_result(exported)
+    return exported.record
 
 
 def _note_preflight(found: Preflight) -> None:
@@ -195,4 +204,3 @@ def _print_result(exported: Exported) -> None:
         typer.echo(f"{figure}: {value:.3f}")
     for far, threshold in exported.thresholds.items():
         typer.echo(f"threshold at FAR {far}: {threshold.estimate:.3f} ({threshold.low:.3f} to {threshold.high:.3f})")
-    note(f"use them: lightface models import {quote(str(record.file))} --name {quote(record.name)}")

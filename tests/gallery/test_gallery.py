@@ -41,6 +41,8 @@ def test_exported_names() -> None:
         "Person",
         "StoredThreshold",
         "default_gallery_path",
+        "is_same_face",
+        "normalize_name",
         "open_gallery",
     ]
 

@@ -6,10 +6,8 @@ no later stage needs to know what a file looked like.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import secrets
 import struct
 import warnings
 import zlib
@@ -23,6 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lightface.errors import ImageError, ImageTooLargeError, OutputError
 from lightface.faces import ByteArray
+from lightface.files import write_private
 
 # Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a
 # moment (4 in Pillow, 3 in the array), so no photograph needs more than 850 MB.
@@ -149,23 +148,19 @@ def hash_file(path: Path) -> str:
 def save_image(image_rgb: ByteArray, path: Path) -> None:
     """Write an (H, W, 3) uint8 RGB picture; the suffix of `path` chooses the format.
 
-    The picture is written beside its destination and renamed, so `path` is never half a file.
+    It is written whole or not at all, for its owner's eyes only.
 
     Raises OutputError for an unknown suffix or a place that cannot be written.
     """
     picture_format = _WRITE_FORMATS.get(path.suffix.lower())
     if picture_format is None:
         raise OutputError(f"cannot write a picture as {path.suffix!r}; use one of {' '.join(_WRITE_FORMATS)}")
-    partial = path.with_name(f".lightface-{secrets.token_hex(8)}.partial")
     try:
-        # Quality 95 keeps JPEG's ringing away from thin drawn lines; formats without loss ignore it.
-        Image.fromarray(image_rgb).save(partial, format=picture_format, quality=95)
-        os.replace(partial, path)
+        with write_private(path) as file:
+            # Quality 95 keeps JPEG's ringing away from thin drawn lines; formats without loss ignore it.
+            Image.fromarray(image_rgb).save(file, format=picture_format, quality=95)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {_quote(path)} ({_reason(error)}); choose another place") from error
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            partial.unlink()
 
 
 def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:

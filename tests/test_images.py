@@ -11,6 +11,7 @@ import sys
 import threading
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -470,8 +471,8 @@ def test_a_failed_write_leaves_the_old_picture_and_nothing_else(
     save_image(picture_rgb, path)
     before = path.read_bytes()
 
-    def fill_disk(image: Image.Image, place: Path, **options: object) -> None:
-        Path(place).write_bytes(b"half")
+    def fill_disk(image: Image.Image, file: IO[bytes], **options: object) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fill_disk)

@@ -11,7 +11,7 @@ from lightface.errors import OutputError
 from lightface.evaluation.evaluate import Evaluation
 from lightface.evaluation.page import cut_crops, render_page
 from lightface.evaluation.summary import to_json
-from lightface.models.registry import write_private
+from lightface.files import write_private
 from lightface.pipeline import FacePipeline
 
 REPORT_SUFFIXES = (".html", ".json")
@@ -37,5 +37,8 @@ def write_reports(evaluation: Evaluation, pipeline: FacePipeline, paths: Sequenc
             worst = (*evaluation.false_matches, *evaluation.false_non_matches)
             crops = cut_crops(pipeline, evaluation.pairs, [place for pair in worst for place in (pair.a, pair.b)])
             text = render_page(evaluation, crops)
-        # Not every file name is UTF-8; a page is.
-        write_private(path, text.encode("utf-8", "backslashreplace"))
+        try:
+            with write_private(path) as file:
+                file.write(text.encode("utf-8", "backslashreplace"))  # not every file name is UTF-8; a page is
+        except OSError as error:
+            raise OutputError(f"cannot write {str(path)!r} ({error.strerror}); choose another place") from error

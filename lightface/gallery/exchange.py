@@ -19,10 +19,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -32,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
+from lightface.files import write_private
 from lightface.gallery.records import FaceSample, Person, StoredThreshold, check_sample, normalize_name
 
 _FORMAT: Final = "lightface-gallery"
@@ -54,19 +52,9 @@ ExportRecord = ExportHeader | Person | StoredThreshold | FaceSample
 def write_export(path: Path, header: ExportHeader, *records: Iterable[ExportRecord]) -> None:
     """Write an export whole or not at all, readable by its owner only. OutputError where that fails."""
     try:
-        # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lightface-export-")
-        try:
-            with open(descriptor, "w", encoding="ascii", newline="\n") as file:
-                for record in chain([header], *records):
-                    file.write(json.dumps(_to_json(record), allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with write_private(path) as file:
+            for record in chain([header], *records):
+                file.write(f"{json.dumps(_to_json(record), allow_nan=False)}\n".encode("ascii"))
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); nothing was exported") from error
 

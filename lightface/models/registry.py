@@ -7,9 +7,7 @@ Two TOML files of one form: the one shipped with lightface and the one in the us
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,6 +19,7 @@ import tomli_w
 
 from lightface.errors import ChecksumError, OutputError, WeightsError
 from lightface.faces import Frame, InputContract
+from lightface.files import write_private
 
 DEFAULT_WEIGHTS = "lightcnn9"
 _REGISTRY_FILE = "registry.toml"
@@ -99,23 +98,16 @@ def register_weights(record: WeightsRecord, folder: Path) -> None:
     """Add the record to the registry of `folder`, or replace the one of its name. OutputError when that fails."""
     records = [known for known in _read_registry(folder) if known.name != record.name]
     tables = {known.name: _to_table(known) for known in [*records, record]}
-    write_private(folder / _REGISTRY_FILE, tomli_w.dumps(tables).encode())
+    write_model_file(folder / _REGISTRY_FILE, tomli_w.dumps(tables).encode())
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a whole file, readable by its owner alone, or leave the old one untouched."""
-    temporary = ""
+def write_model_file(path: Path, data: bytes) -> None:
+    """Write a file of a models folder, which is made if missing. OutputError when that fails."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = file.name
+        with write_private(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 

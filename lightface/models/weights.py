@@ -14,7 +14,7 @@ from torch import Tensor
 from lightface.errors import CheckpointError, WeightsError
 from lightface.models.layers import PADDINGS, POOLINGS
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
-from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, verify_weights, write_private
+from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, verify_weights, write_model_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str
     """Write safetensors, owner-only and whole or not at all; returns the SHA-256. OutputError when that fails."""
     tensors = {key: tensor.detach().contiguous().cpu() for key, tensor in state.items()}
     data = safetensors.torch.save(tensors, metadata=dict(metadata))
-    write_private(path, data)
+    write_model_file(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -16,17 +16,16 @@ import codecs
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import OutputError
+from lightface.files import write_private
 from lightface.reports.rows import FACE_COLUMNS, PAIR_COLUMNS, Column, FaceRow, PairRow
 
 _ROWS_AT_ONCE: Final = 4096  # some 5 MB of embeddings: a row group of Parquet
@@ -60,18 +59,8 @@ def _write(path: Path, rows: Iterable[FaceRow | PairRow], columns: Sequence[Colu
     check_output(path)
     plain = ([_plain(getattr(row, column.name)) for column in columns] for row in rows)
     try:
-        # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lightface-", suffix=".partial")
-        try:
-            with open(descriptor, "wb") as file:
-                _WRITERS[path.suffix.lower()](file, plain, columns)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with write_private(path) as file:
+            _WRITERS[path.suffix.lower()](file, plain, columns)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write {str(path)!r} ({reason}); what lay there before is as it was") from error
@@ -87,7 +76,7 @@ def _plain(value: object) -> Any:
     return value
 
 
-def _write_parquet(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+def _write_parquet(file: IO[bytes], rows: Iterator[Values], columns: Sequence[Column]) -> None:
     import pyarrow as pa  # a third of a second that only those wait for who write Parquet
     import pyarrow.parquet as pq
 
@@ -110,14 +99,14 @@ def _write_parquet(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Col
             writer.write_table(pa.table(values, schema))
 
 
-def _write_csv(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+def _write_csv(file: IO[bytes], rows: Iterator[Values], columns: Sequence[Column]) -> None:
     writer = csv.writer(codecs.getwriter("utf-8")(file), lineterminator="\n")
     writer.writerow([column.name for column in columns])
     for row in rows:
         writer.writerow([json.dumps(_shorten(value)) if np.ndim(value) else value for value in row])
 
 
-def _write_jsonl(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+def _write_jsonl(file: IO[bytes], rows: Iterator[Values], columns: Sequence[Column]) -> None:
     names = [column.name for column in columns]
     for row in rows:
         values = [_shorten(value) if np.ndim(value) else value for value in row]
@@ -125,7 +114,7 @@ def _write_jsonl(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Colum
         file.write(f"{line}\n".encode())
 
 
-def _write_npz(file: BinaryIO, rows: Iterator[Values], columns: Sequence[Column]) -> None:
+def _write_npz(file: IO[bytes], rows: Iterator[Values], columns: Sequence[Column]) -> None:
     types = {"text": np.str_, "integer": np.int64, "number": np.float64}
     nothing = {"text": "", "integer": -1, "number": np.nan}
     gathered = list(zip(*rows, strict=True)) or [()] * len(columns)
@@ -145,7 +134,7 @@ def _shorten(array: npt.NDArray[np.float32]) -> Any:
     return [float(f"{value:.9g}") for value in array.tolist()]
 
 
-_WRITERS: Final[dict[str, Callable[[BinaryIO, Iterator[Values], Sequence[Column]], None]]] = {
+_WRITERS: Final[dict[str, Callable[[IO[bytes], Iterator[Values], Sequence[Column]], None]]] = {
     ".parquet": _write_parquet,
     ".csv": _write_csv,
     ".jsonl": _write_jsonl,

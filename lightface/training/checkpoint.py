@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import torch
 
 from lightface.errors import OutputError, TrainingError
+from lightface.files import write_private
 
 LAST = "last.pt"  # to go on from
 BEST = "best.pt"  # the network that did best in validation
@@ -23,18 +21,11 @@ _LOAD_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupEr
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values; `path` is never half a file. OutputError when it cannot be written."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with partial.open("wb") as file:
+        with write_private(path) as file:
             torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         raise OutputError(f"cannot write the checkpoint {path} ({error}); free some space, then resume") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from lightface.errors import ImageError, TrainingError
 from lightface.faces import ByteArray
+from lightface.files import write_private
 from lightface.images import decode_photo
 from lightface.training.augmentation import CROP_PX
 from lightface.training.crop_index import CropEntry
@@ -59,9 +59,8 @@ def _write_cache(entries: Sequence[CropEntry], path: Path, channels: int) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (len(entries), channels, CROP_PX, CROP_PX)
     _check_space(path.parent, int(np.prod(shape)))
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial.npy")
-    try:
-        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    with write_private(path) as file:
+        pixels = np.lib.format.open_memmap(file.name, mode="w+", dtype=np.uint8, shape=shape)
         digests = np.zeros(len(entries), np.uint64)
         unreadable: dict[int, str] = {}
         for row, crop in enumerate(_decode_all(entries, channels)):
@@ -75,9 +74,6 @@ def _write_cache(entries: Sequence[CropEntry], path: Path, channels: int) -> Non
         del pixels
         # The pixels come last: where they are, the rest is.
         _save_findings(path, digests, unreadable)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _decode_all(entries: Sequence[CropEntry], channels: int) -> Iterator[ByteArray | ImageError]:

@@ -166,7 +166,7 @@ class TestFile:
         with pytest.raises(OutputError, match="No such file"):
             filled.export_to(tmp_path / "missing" / "export.jsonl")
         (tmp_path / "folder").mkdir()
-        with pytest.raises(OutputError, match="Is a directory"):
+        with pytest.raises(OutputError, match="it is a folder"):
             filled.export_to(tmp_path / "folder")
 
 

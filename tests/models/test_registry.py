@@ -13,7 +13,7 @@ from lightface.models.registry import (
     list_weights,
     register_weights,
     shipped_folder,
-    write_private,
+    write_model_file,
 )
 
 
@@ -76,4 +76,4 @@ def test_a_file_never_lies_outside_the_registrys_folder(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        write_private(tmp_path / "file" / "registry.toml", b"")
+        write_model_file(tmp_path / "file" / "registry.toml", b"")

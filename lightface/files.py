@@ -1,0 +1,44 @@
+"""Write files whole or not at all, for their owner's eyes only: what lightface keeps and reports is of faces.
+
+The errors are the operating system's; callers say in their own words what could not be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def write_private(path: Path) -> Iterator[IO[bytes]]:
+    """A new file of mode 0600 that takes the place of `path` when the block ends.
+
+    Where the block fails or is interrupted, what lay at `path` is as it was. Of a symbolic link, the target is
+    replaced. Raises OSError (also where `path` is no regular file, such as a device) and ValueError (a NUL in it).
+    """
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "it is a folder or a device", str(path))
+    # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
+    descriptor, partial = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".lightface-", suffix=".partial")
+    os.close(descriptor)
+    try:
+        with open(partial, "w+b") as file:  # by its name, which some writers ask for
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut after the rename could leave an empty file
+        os.replace(partial, target)
+    finally:
+        with suppress(FileNotFoundError):  # it has been renamed
+            os.unlink(partial)
+
+
+def touch_private(path: Path) -> None:
+    """An empty file of mode 0600 at `path`, unless there is a file already. Raises as `write_private`."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

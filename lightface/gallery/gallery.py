@@ -183,6 +183,14 @@ class Gallery:
             self._store.delete_samples(sample_ids)
         self._store.scrub()
 
+    def move_sample(self, sample_id: int, person: str | int) -> Person:
+        """Give a sample to another person; its own may be left without any. GalleryError for an unknown id."""
+        with self._store.writing():
+            target = self.find_person(person)
+            rules.move_sample(self._store, sample_id, target)
+        self._store.scrub()
+        return target
+
     def rename_person(self, person: str | int, new_name: str) -> Person:
         """Give a person another name, which must be free. The old one leaves no trace."""
         new_name = normalize_name(new_name)

@@ -121,6 +121,14 @@ def check_sample_ids(store: GalleryStore, sample_ids: Collection[int]) -> None:
         raise GalleryError(f"there is no sample {min(unknown)} in the gallery; it may have been removed")
 
 
+def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
+    """Give a sample to another person. GalleryError where it is not in the gallery."""
+    check_sample_ids(store, [sample_id])
+    sample = next(sample for sample in store.samples() if sample.id == sample_id)
+    store.delete_samples([sample_id])
+    store.insert_sample(target.id, sample)
+
+
 def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> ImportSummary:
     """Add the records of an export; see `Gallery.import_from`."""
     is_empty = not store.people()

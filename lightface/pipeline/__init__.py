@@ -11,7 +11,7 @@ from lightface.pipeline.enroll import EnrolledPhoto, enroll_people, enroll_photo
 from lightface.pipeline.face_pipeline import FaceGates, FacePipeline, PhotoFaces, RefusedFace, load_pipeline
 from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
 from lightface.pipeline.reembed import ReembedReport, UnusableSample, reembed_gallery
-from lightface.pipeline.thresholds import resolve_bands
+from lightface.pipeline.thresholds import find_record, resolve_bands
 from lightface.pipeline.verify import VerifiedPair, verify_pairs, verify_photos
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "enroll_people",
     "enroll_photos",
     "find_people",
+    "find_record",
     "identify_photos",
     "load_pipeline",
     "reembed_gallery",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from lightface.errors import ThresholdError
 from lightface.gallery import Gallery, StoredThreshold
 from lightface.matching import DecisionBands
-from lightface.models.registry import WeightsRecord
+from lightface.models.registry import WeightsRecord, list_weights
 
 DEFAULT_FAR = "1e-3"  # of the weights record's thresholds, the one that holds when nobody says more
 
 
 def resolve_bands(
-    record: WeightsRecord,
+    record: WeightsRecord | None,
     *,
     gallery: Gallery | None = None,
     threshold: float | None = None,
@@ -20,7 +20,7 @@ def resolve_bands(
     """The explicit threshold, else the gallery's latest, else the weights record's at FAR 1e-3.
 
     Of the thresholds that one calibration stored in the gallery, the strictest decides and the loosest is the review
-    threshold, unless another is given.
+    threshold, unless another is given. `record` is None for weights that are not registered here.
 
     Raises ThresholdError where none of the three is known, or the two thresholds do not fit each other.
     """
@@ -30,14 +30,21 @@ def resolve_bands(
             threshold = stored[-1].threshold
         if len(stored) > 1 and review_threshold is None:
             review_threshold = stored[0].threshold
-    if threshold is None:
+    if threshold is None and record is not None:
         threshold = record.thresholds.get(DEFAULT_FAR)
     if threshold is None:
+        name = "that are not registered here" if record is None else repr(record.name)
         raise ThresholdError(
-            f"no threshold is known for the weights {record.name!r}; "
+            f"no threshold is known for the weights {name}; "
             "measure one with 'lightface calibrate', or give one with --threshold"
         )
     return DecisionBands(threshold, review_threshold)
+
+
+def find_record(model_id: str) -> WeightsRecord | None:
+    """The registered weights that make embeddings of that id, flip averaging included; None where there are none."""
+    known = [record.with_flip(flip) for record in list_weights() for flip in (False, True)]
+    return next((record for record in known if record.model_id == model_id), None)
 
 
 def _latest_thresholds(gallery: Gallery) -> list[StoredThreshold]:

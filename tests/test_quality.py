@@ -10,7 +10,7 @@ import pytest
 
 from lightface.detection import MtcnnDetector
 from lightface.faces import ByteArray, DetectedFace
-from lightface.quality import FaceQuality, measure_quality
+from lightface.quality import FaceQuality, Flaw, measure_quality
 
 FRONTAL = np.array([(80, 70), (120, 70), (100, 94), (85, 118), (115, 118)], np.float32)
 
@@ -40,6 +40,7 @@ def test_good_portraits_score_high(
 def test_a_flawless_face_scores_1() -> None:
     quality = synthetic(FRONTAL)
     assert quality.score == pytest.approx(1)
+    assert quality.flaw is None
     assert quality.eye_distance_px == pytest.approx(40)
     assert quality.yaw == pytest.approx(0, abs=1e-6)
     assert quality.roll_degrees == pytest.approx(0, abs=1e-6)
@@ -130,3 +131,29 @@ def test_a_blank_picture_scores_0() -> None:
         blank = np.full((200, 200, 3), level, np.uint8)
         face = DetectedFace((60, 50, 140, 130), FRONTAL, 1.0)
         assert measure_quality(blank, face).score == 0
+
+
+@pytest.mark.parametrize("flaw", [Flaw.SMALL, Flaw.BLURRED, Flaw.DARK, Flaw.BRIGHT, Flaw.FLAT])
+def test_what_is_wrong_with_a_portrait_is_named(portrait: tuple[ByteArray, DetectedFace], flaw: Flaw) -> None:
+    image_rgb, found = portrait
+    match flaw:
+        case Flaw.SMALL:
+            image_rgb = cv2.resize(image_rgb, (96, 96), interpolation=cv2.INTER_AREA).astype(np.uint8)
+            found = replace(found, landmarks_px=found.landmarks_px * np.float32(96 / 512))
+        case Flaw.BLURRED:
+            image_rgb = cv2.GaussianBlur(image_rgb, (0, 0), 6).astype(np.uint8)
+        case Flaw.DARK:
+            image_rgb = (image_rgb * 0.1).astype(np.uint8)
+        case Flaw.BRIGHT:
+            image_rgb = np.clip(image_rgb * 4.0, 0, 255).astype(np.uint8)
+        case Flaw.FLAT:
+            image_rgb = (128 + (image_rgb.astype(float) - 128) * 0.15).astype(np.uint8)
+    assert measure_quality(image_rgb, found).flaw is flaw
+
+
+def test_a_doubtful_face_and_one_turned_away_are_named() -> None:
+    aside = FRONTAL.copy()
+    aside[2, 0] += 16
+    assert synthetic(aside).flaw is Flaw.TURNED
+    assert synthetic(FRONTAL, score=0.8).flaw is Flaw.DOUBTFUL
+    assert all(flaw.remedy.startswith("use a ") for flaw in Flaw)

@@ -17,6 +17,8 @@ ByteArray = npt.NDArray[np.uint8]
 
 BoxPx = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
 
+_UNIT_TOLERANCE = 1e-3  # of an embedding's length; rows made in half precision are this far off
+
 
 class FaceSelection(StrEnum):
     """Which of a photograph's faces a job takes."""
@@ -118,3 +120,9 @@ class Verification:
     similarity: float  # cosine, -1..1; not a probability
     threshold: float
     status: Status  # SAME or DIFFERENT; SAME when similarity >= threshold
+
+
+def are_unit_rows(vectors: FloatArray) -> bool:
+    """Whether all rows of (N, D) float32 have length 1, as far as half precision goes; NaN has not."""
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return bool(np.all(np.abs(np.sqrt(squares) - 1) <= _UNIT_TOLERANCE))

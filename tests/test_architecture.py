@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
     0: ["__init__", "errors", "faces", "files", "allocator"],
-    1: ["images", "detection", "alignment", "models", "matching", "metrics", "quality", "clustering"],
+    1: ["databases", "images", "detection", "alignment", "models", "matching", "metrics", "quality", "clustering"],
     2: ["embedding", "gallery", "reports", "drawing"],
     3: ["pipeline"],
     4: ["batch"],

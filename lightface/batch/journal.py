@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
 
+from lightface.databases import error_code, open_database, transaction
 from lightface.errors import OutputError
-from lightface.faces import DetectedFace, FaceEmbedding
+from lightface.faces import DetectedFace, FaceEmbedding, are_unit_rows
+from lightface.files import touch_private
 from lightface.pipeline import PhotoFaces
 
 _APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
@@ -191,15 +194,8 @@ class Journal:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with _translated_errors(self.path):
-            try:
-                self._run("BEGIN IMMEDIATE")
-                yield
-                self._run("COMMIT")
-            except BaseException:  # Ctrl-C included
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
-                    self._run("ROLLBACK")
-                raise
+        with _translated_errors(self.path), transaction(self._connection):
+            yield
 
     def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
@@ -211,18 +207,10 @@ class Journal:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        touch_private(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise OutputError(f"cannot write beside {path.stem!r} ({error}); choose another place") from error
-    # mode=rw: SQLite itself would create a missing file with the permissions of the umask.
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
-    try:
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return open_database(path, partial(_prepare, path=path), timeout_s=0)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -258,7 +246,7 @@ def _translated_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # SQLite's own message quotes what is broken
         raise OutputError(_describe_damage(path)) from error
     except sqlite3.Error as error:
-        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:  # without the extended part
+        match error_code(error):
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 remedy = "another run is writing this output; wait for it, or choose another output"
             case sqlite3.SQLITE_FULL:
@@ -291,4 +279,6 @@ def _to_face(*columns: Any) -> FaceEmbedding:
         points = np.frombuffer(landmarks, "<f4").reshape(5, 2)
         detection = DetectedFace((x_min, y_min, x_max, y_max), points, float(score))
     vector = np.frombuffer(embedding, "<f4")
+    if not are_unit_rows(vector[np.newaxis]):
+        raise ValueError("an embedding whose length is not 1")
     return FaceEmbedding(vector, str(model_id), detection, None if quality is None else float(quality))

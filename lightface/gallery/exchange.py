@@ -21,7 +21,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +29,15 @@ import numpy as np
 
 from lightface.errors import GalleryError, OutputError
 from lightface.files import write_private
-from lightface.gallery.records import FaceSample, Person, StoredThreshold, check_sample, normalize_name
+from lightface.gallery.records import (
+    FaceSample,
+    Person,
+    StoredThreshold,
+    check_metadata,
+    check_sample,
+    normalize_name,
+    parse_date,
+)
 
 _FORMAT: Final = "lightface-gallery"
 _VERSION: Final = 1
@@ -176,8 +183,9 @@ def _parse_header(values: dict[str, Any]) -> ExportHeader:
 
 
 def _parse_person(values: dict[str, Any]) -> Person:
-    metadata = {_text(key): _text(value) for key, value in values["metadata"].items()}
-    return Person(_id(values["id"]), normalize_name(values["name"]), metadata, _date(values["created_at"]))
+    check_metadata(values["metadata"])
+    name, created_at = normalize_name(values["name"]), parse_date(values["created_at"])
+    return Person(_id(values["id"]), name, values["metadata"], created_at)
 
 
 def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
@@ -185,7 +193,7 @@ def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
         far=_number(values["far"]),
         threshold=_number(values["threshold"]),
         source=_text(values["source"]),
-        created_at=_date(values["created_at"]),
+        created_at=parse_date(values["created_at"]),
     )
 
 
@@ -205,7 +213,7 @@ def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
         box_px=box_px,
         det_score=None if values["det_score"] is None else _number(values["det_score"]),
         quality=None if values["quality"] is None else _number(values["quality"]),
-        created_at=_date(values["created_at"]),
+        created_at=parse_date(values["created_at"]),
     )
     check_sample(sample)
     return sample
@@ -233,10 +241,3 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a finite number")
     return float(value)
-
-
-def _date(value: object) -> datetime:
-    date = datetime.fromisoformat(_text(value))
-    if date.tzinfo is None:
-        raise ValueError(f"the date {value!r} has no time zone")
-    return date.astimezone(UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,12 +49,11 @@ def open_gallery(path: Path, *, model_id: str | None = None, create: bool = Fals
     Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged), ModelMismatchError and
     OutputError (read-only place, full disk).
     """
-    gallery = Gallery(open_sqlite_store(path, create=create), model_id=model_id)
-    try:
+    with ExitStack() as on_failure:
+        gallery = Gallery(open_sqlite_store(path, create=create), model_id=model_id)
+        on_failure.callback(gallery.close)
         gallery.check_model()
-    except BaseException:
-        gallery.close()
-        raise
+        on_failure.pop_all()
     return gallery
 
 

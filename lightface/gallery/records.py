@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import GalleryError
-from lightface.faces import BoxPx, FloatArray
+from lightface.faces import BoxPx, FloatArray, are_unit_rows
 
 IntArray = npt.NDArray[np.int64]
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
 _SAME_FACE_OVERLAP: Final = 0.5  # intersection over union; a detector finds one face again well above it
 
 
@@ -113,12 +112,26 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", normalize_name(name).casefold())
 
 
+def parse_date(text: str) -> datetime:
+    """A date in ISO 8601, in UTC. ValueError or TypeError for anything else, and for one without its time zone."""
+    date = datetime.fromisoformat(text)
+    if date.tzinfo is None:
+        raise ValueError(f"the date {text!r} has no time zone")
+    return date.astimezone(UTC)
+
+
+def check_metadata(metadata: object) -> None:
+    """Raise GalleryError unless metadata are texts under names."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(word, str) for word in (*metadata, *metadata.values())):
+        raise GalleryError("a person's metadata must be texts under names; give them as such")
+
+
 def check_vector(vector: FloatArray) -> None:
     """Raise GalleryError unless an embedding is one row of float32 of length 1."""
     if vector.ndim != 1 or vector.dtype != np.float32 or vector.size == 0:
         raise GalleryError(f"an embedding must be one row of float32, not {vector.dtype} {vector.shape}")
-    length = float(np.linalg.norm(vector.astype(np.float64)))
-    if not abs(length - 1) <= _UNIT_TOLERANCE:  # put so that NaN fails as well
+    if not are_unit_rows(vector[np.newaxis]):
+        length = float(np.linalg.norm(vector.astype(np.float64)))
         raise GalleryError(f"an embedding must have length 1, not {length:.4g}; embed the photograph again")
 
 

@@ -22,6 +22,7 @@ from lightface.gallery.records import (
     ImportSummary,
     Person,
     StoredThreshold,
+    check_metadata,
     check_sample,
     is_same_face,
     name_key,
@@ -73,8 +74,7 @@ def find_or_add_person(
 ) -> Person:
     """The person of that name, with the metadata added, or a new one, under `person_id` if given."""
     name = normalize_name(name)
-    if not all(isinstance(word, str) for word in (*metadata, *metadata.values())):
-        raise GalleryError(f"the metadata of {name!r} must be texts under names")
+    check_metadata(metadata)
     known = store.person_by_key(name_key(name))
     if known is None:
         return store.insert_person(name, metadata, created_at, person_id=person_id)

@@ -8,17 +8,28 @@ import sqlite3
 import time
 from array import array
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from lightface.databases import transaction
 from lightface.errors import GalleryError, OutputError
-from lightface.faces import FloatArray
-from lightface.gallery.records import FaceSample, IntArray, Person, StoredThreshold, name_key
-from lightface.gallery.sqlite_file import connect, transaction, translated_errors
+from lightface.faces import FloatArray, are_unit_rows
+from lightface.gallery.records import (
+    FaceSample,
+    IntArray,
+    Person,
+    StoredThreshold,
+    check_metadata,
+    check_sample,
+    name_key,
+    normalize_name,
+    parse_date,
+)
+from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
 
 Record = TypeVar("Record")
 
@@ -29,6 +40,8 @@ _SAMPLE_COLUMNS: Final = (
     "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
     "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
 )
+# What a record raises that lightface has not written: dates, numbers, JSON, names, embeddings.
+_CONVERSION_ERRORS: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, GalleryError)
 _SCRUB_OWED: Final = "scrub_owed"  # the setting that stands from a deletion until its traces are gone
 
 
@@ -143,23 +156,25 @@ class SqliteStore:
             values += blob  # one growing buffer: a list of rows would take the memory twice
             sizes.add(len(blob))
         if len(sizes) > 1 or any(size % 4 for size in sizes):
-            raise GalleryError(f"{self._path} is damaged (embeddings of different sizes); import an export")
+            raise describe_damage(self._path, "embeddings of different sizes")
         vectors = np.frombuffer(values, dtype="<f4").reshape(len(person_ids), -1 if sizes else 0)
+        if not are_unit_rows(vectors):
+            raise describe_damage(self._path, "embeddings whose length is not 1")
+        if self._row("SELECT 1 FROM sample WHERE person_id NOT IN (SELECT id FROM person) LIMIT 1"):
+            raise describe_damage(self._path, "samples of nobody")
         return vectors.astype(np.float32, copy=False), np.array(person_ids, dtype=np.int64)
 
     def embedding_size(self) -> int | None:
-        row = self._row("SELECT length(embedding) / 4 FROM sample LIMIT 1")
-        return None if row is None else int(row[0])
+        return self._first("SELECT length(embedding) / 4 FROM sample LIMIT 1", (), _to_int)
 
     def created_at(self) -> datetime:
-        value = self.setting("created_at")
-        if value is None:
-            raise GalleryError(f"{self._path} is damaged (it has no date); import an export")
-        return datetime.fromisoformat(value)
+        date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), _to_date)
+        if date is None:
+            raise describe_damage(self._path, "it has no date")
+        return date
 
     def last_enrolled_at(self) -> datetime | None:
-        query = "SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1"
-        return next(iter(list(self._read(query, (), _to_date))), None)
+        return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), _to_date)
 
     def insert_sample(self, person_id: int, sample: FaceSample) -> None:
         values = (
@@ -200,8 +215,7 @@ class SqliteStore:
         self._run("DELETE FROM threshold")
 
     def _person(self, condition: str, value: int | str) -> Person | None:
-        query = f"SELECT {_PERSON_COLUMNS} FROM person WHERE {condition}"
-        return next(iter(list(self._read(query, (value,), _to_person))), None)
+        return self._first(f"SELECT {_PERSON_COLUMNS} FROM person WHERE {condition}", (value,), _to_person)
 
     def _empty_log(self) -> None:
         """Move the write-ahead log into the database and cut it to length 0."""
@@ -231,27 +245,33 @@ class SqliteStore:
             for row in self._connection.execute(query, values):
                 try:
                     record = convert(row)
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise GalleryError(f"{self._path} is damaged ({error}); import an export") from error
+                except _CONVERSION_ERRORS as error:
+                    raise describe_damage(self._path, error) from error
                 yield record
+
+    def _first(
+        self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]
+    ) -> Record | None:
+        return next(iter(list(self._read(query, values, convert))), None)
 
 
 def open_sqlite_store(path: Path, *, create: bool) -> SqliteStore:
     """The store at `path`, made first where it is missing and `create` allows it. Errors as in `connect`."""
-    store = SqliteStore(connect(path, create=create, busy_timeout_s=BUSY_TIMEOUT_S), path)
-    try:
+    with ExitStack() as on_failure:
+        store = SqliteStore(connect(path, create=create, busy_timeout_s=BUSY_TIMEOUT_S), path)
+        on_failure.callback(store.close)
         if store.setting(_SCRUB_OWED) is not None:  # a process was killed, or a reader stood in the way
             with suppress(GalleryError):  # whoever is still in the way, the next opening tries again
                 store.scrub()
-    except BaseException:
-        store.close()
-        raise
+        on_failure.pop_all()
     return store
 
 
 def _to_person(row: tuple[Any, ...]) -> Person:
     person_id, name, metadata, created_at = row
-    return Person(person_id, name, dict(json.loads(metadata)), datetime.fromisoformat(created_at))
+    known = json.loads(metadata)
+    check_metadata(known)
+    return Person(person_id, normalize_name(name), known, parse_date(created_at))
 
 
 def _to_sample(row: tuple[Any, ...]) -> FaceSample:
@@ -268,7 +288,7 @@ def _to_sample(row: tuple[Any, ...]) -> FaceSample:
         created_at,
     ) = row
     x_min, y_min, x_max, y_max = box_px
-    return FaceSample(
+    sample = FaceSample(
         id=sample_id,
         person_id=person_id,
         vector=np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False),
@@ -278,17 +298,23 @@ def _to_sample(row: tuple[Any, ...]) -> FaceSample:
         box_px=None if x_min is None else (x_min, y_min, x_max, y_max),
         det_score=det_score,
         quality=quality,
-        created_at=datetime.fromisoformat(created_at),
+        created_at=parse_date(created_at),
     )
+    check_sample(sample)
+    return sample
 
 
 def _to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
     far, threshold, source, created_at = row
-    return StoredThreshold(far, threshold, source, datetime.fromisoformat(created_at))
+    return StoredThreshold(far, threshold, source, parse_date(created_at))
 
 
 def _to_date(row: tuple[Any, ...]) -> datetime:
-    return datetime.fromisoformat(row[0])
+    return parse_date(row[0])
+
+
+def _to_int(row: tuple[Any, ...]) -> int:
+    return int(row[0])
 
 
 def _from_vector(vector: FloatArray) -> bytes:

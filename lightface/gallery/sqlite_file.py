@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from lightface.databases import error_code, open_database, transaction
 from lightface.errors import GalleryError, OutputError
+from lightface.files import touch_private
 
 APPLICATION_ID: Final = 0x4C464741  # "LFGA", in the file's header: tells a gallery from other SQLite files
 
@@ -60,16 +62,9 @@ def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Conne
         _make_ready(path, create=create)
     except (OSError, ValueError) as error:  # ValueError: no path at all, with a NUL in it
         raise OutputError(f"{path} cannot be opened ({error}); choose another place") from error
+    prepare = partial(_prepare, path=path, create=create, busy_timeout_s=busy_timeout_s)
     with translated_errors(path):
-        # mode=rw: SQLite itself would create a missing file with the permissions of the umask.
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_timeout_s, isolation_level=None
-        )
-        try:
-            _prepare(connection, path, create=create, busy_timeout_s=busy_timeout_s)
-        except BaseException:
-            connection.close()
-            raise
+        connection = open_database(path, prepare, timeout_s=busy_timeout_s)
     return connection
 
 
@@ -78,9 +73,10 @@ def translated_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into a GalleryError or OutputError with the remedy."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite's own message quotes what is broken
+        raise describe_damage(path, error) from error
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extended part
-        match code:
+        match error_code(error):
             case sqlite3.SQLITE_FULL:
                 raise OutputError(f"no room left for {path}; nothing was changed, free some space") from error
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
@@ -95,46 +91,35 @@ def translated_errors(path: Path) -> Iterator[None]:
                 raise GalleryError(f"{path} is held by another process; try again when that has finished") from error
             case sqlite3.SQLITE_NOTADB:
                 raise GalleryError(f"{path} is not a gallery (no SQLite file); name another file") from error
-            case sqlite3.SQLITE_CORRUPT:
-                raise GalleryError(f"{path} is damaged ({error}); import the last export into a new one") from error
-            case _:
+            case None:  # not of SQLite: closed, or of another thread
                 raise GalleryError(f"{path} could not be used as a gallery: {error}") from error
+            case _:  # a table or an index is not what lightface made
+                raise describe_damage(path, error) from error
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Commit what happens inside, or roll it back on any exception, Ctrl-C included."""
-    try:
-        # IMMEDIATE takes the write lock before the first read. A reader that turns writer would fail at once
-        # with 'database is locked' where another wrote in between, whatever the timeout.
-        connection.execute(begin)
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
-            connection.execute("ROLLBACK")
-        raise
+def describe_damage(path: Path, reason: object) -> GalleryError:
+    """The error of a file that holds what lightface never writes."""
+    words = " ".join(str(reason).split())  # SQLite quotes the schema, line breaks and all
+    return GalleryError(f"{path} is damaged ({words}); import the last export into a new gallery")
 
 
 def _make_ready(path: Path, *, create: bool) -> None:
-    """See to a file at `path` that only its owner may read; -wal and -shm take their mode from it."""
+    """See to a file at `path`; -wal and -shm take their mode from it."""
     if path.is_dir():
         raise GalleryError(f"{path} is a folder; name the gallery file in it")
     if not path.exists():
         if not create:
             raise GalleryError(f"there is no gallery at {path}; enroll somebody first, or name another file")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # another process was faster
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):  # as after a careless copy
-        with suppress(FileNotFoundError, PermissionError):  # no such file, or not ours to change
-            if stat.S_IMODE(file.stat().st_mode) & 0o077:
-                file.chmod(0o600)
+        touch_private(path)
+    if not path.is_file():  # a pipe would be waited on for ever
+        raise GalleryError(f"{path} is not a regular file; name another one")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, busy_timeout_s: float) -> None:
     connection.text_factory = _decode_text
     _check_identity(connection, path, create=create)
+    _close_to_others(path)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # deleted faces are overwritten with zeros
@@ -162,6 +147,14 @@ def _check_identity(connection: sqlite3.Connection, path: Path, *, create: bool)
         raise GalleryError(f"the gallery at {path} is empty; enroll somebody first, or name another file")
 
 
+def _close_to_others(path: Path) -> None:
+    """Take back what a careless copy may have granted."""
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with suppress(OSError):  # no such file, or not ours to change
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     """Run the outstanding migrations, all or none."""
     if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
@@ -186,7 +179,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) 
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:  # here SQLite does not wait for its busy timeout
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if error_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
 

@@ -192,7 +192,7 @@ class TestDamage:
             (lambda lines: lines[1].update(name=""), "line 2: a person's name is empty"),
             (lambda lines: lines[1].update(name=5), "line 2: "),
             (lambda lines: lines[1].update(id=2**63), "line 2: .* is not an id"),
-            (lambda lines: lines[1].update(metadata={"a": 1}), "line 2: 1 is not a text"),
+            (lambda lines: lines[1].update(metadata={"a": 1}), "line 2: a person's metadata must be texts"),
             (lambda lines: lines[1].update(metadata="a"), "line 2: "),
             (lambda lines: lines[1].update(created_at="2025-01-01"), "line 2: .* has no time zone"),
             (lambda lines: lines[1].update(created_at="0001-01-01T00:00:00+05:00"), "line 2: date"),

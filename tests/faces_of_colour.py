@@ -41,7 +41,7 @@ class ColourEmbedder(MeanEmbedder):
 
 
 def make_colour_pipeline(noise: float = 0.5) -> FacePipeline:
-    return FacePipeline(MiddleDetector(), ColourEmbedder(noise), gates=FaceGates())
+    return FacePipeline(MiddleDetector(), ColourEmbedder(noise), gates=FaceGates(min_quality=0))
 
 
 def paint_person(path: Path, person: int, picture: int) -> Path:

@@ -71,7 +71,8 @@ class ScriptedDetector:
 
 
 def make_pipeline(embedder: MeanEmbedder, **gates: float) -> FacePipeline:
-    return FacePipeline(MiddleDetector(), embedder, gates=FaceGates(**gates))
+    """No picture of one colour is of any quality, so that is no gate unless it is asked for."""
+    return FacePipeline(MiddleDetector(), embedder, gates=FaceGates(**{"min_quality": 0.0, **gates}))
 
 
 def paint(path: Path, colour: tuple[int, int, int], *, width: int = 80) -> Path:

@@ -169,6 +169,7 @@ def _report(evaluation: Evaluation, *, as_json: bool) -> None:
         ("figure", "value", "95 % interval", "cosine"),
         [(row.name, row.value, row.interval or None, row.threshold or None) for row in rows],
     )
+    _report_rejects(evaluation)
     for grouping in evaluation.groupings:
         typer.echo(f"\nspread by {grouping.column}:")
         print_table(
@@ -189,3 +190,13 @@ def _report(evaluation: Evaluation, *, as_json: bool) -> None:
         typer.echo(f"  {failure.name}: {failure.reason}")
     if len(evaluation.failures) > _FAILURES_SHOWN:
         typer.echo(f"  and {len(evaluation.failures) - _FAILURES_SHOWN:,} more, all of them in the report")
+
+
+def _report_rejects(evaluation: Evaluation) -> None:
+    """What a gate on quality would gain, where it is known."""
+    from lightface.evaluation.summary import describe_rejects, summarise_rejects
+
+    gained = summarise_rejects(evaluation.rejects)
+    if evaluation.rejects is not None and gained:
+        typer.echo(f"\n{describe_rejects(evaluation.rejects)}:")
+        print_table(("figure", "all", "without", "lower by, in points (95 %)"), gained)

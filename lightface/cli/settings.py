@@ -69,7 +69,7 @@ class Settings:
         default=None, metadata=_about("Width in pixels below which faces are passed over.", low=1)
     )
     min_quality: float | None = field(
-        default=None, metadata=_about("Quality, 0 to 1, below which a face is refused (default: 0).", low=0, high=1)
+        default=None, metadata=_about("Quality, 0 to 1, below which a face is refused (default: 0.1).", low=0, high=1)
     )
     max_pixels: int | None = field(
         default=None, metadata=_about("Pixels above which a picture is refused before it is decoded.", low=1)

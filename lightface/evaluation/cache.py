@@ -6,10 +6,9 @@ may be moved or renamed.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,13 +17,16 @@ from typing import Final, Self
 import numpy as np
 import platformdirs
 
+from lightface.databases import open_database, transaction
 from lightface.errors import OutputError
-from lightface.faces import FloatArray
+from lightface.faces import FloatArray, are_unit_rows
+from lightface.files import touch_private
 
-_SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_1 (
+_SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_2 (
     sha256 TEXT NOT NULL,
     made_by TEXT NOT NULL,  -- model, framing, gates
     vector BLOB,  -- float32, little-endian; NULL where no face could be used
+    quality REAL,  -- 0..1; NULL where it is not known
     reason TEXT,  -- then this says why, as in PhotoError.reason
     message TEXT,
     PRIMARY KEY (sha256, made_by)
@@ -36,6 +38,7 @@ class CachedFace:
     """What became of a picture: a unit vector, or why there is none."""
 
     vector: FloatArray | None = None  # (256,) float32
+    quality: float | None = None  # 0..1
     reason: str = ""
     message: str = ""
 
@@ -52,16 +55,8 @@ class EmbeddingCache:
         self.path = path
         with _translated_errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-            try:
-                self._connection.execute("PRAGMA trusted_schema = OFF")
-                self._connection.execute("PRAGMA secure_delete = ON")
-                self._connection.execute(_SCHEMA)
-            except sqlite3.Error:
-                self._connection.close()
-                raise
+            touch_private(path)
+            self._connection = open_database(path, _prepare, timeout_s=30)
 
     def __enter__(self) -> Self:
         return self
@@ -77,15 +72,11 @@ class EmbeddingCache:
         with _translated_errors(self.path):
             for sha256 in hashes:
                 row = self._connection.execute(
-                    "SELECT vector, reason, message FROM picture_1 WHERE sha256 = ? AND made_by = ?", (sha256, made_by)
+                    "SELECT vector, quality, reason, message FROM picture_2 WHERE sha256 = ? AND made_by = ?",
+                    (sha256, made_by),
                 ).fetchone()
                 if row is not None:
-                    vector, reason, message = row
-                    found[sha256] = CachedFace(
-                        None if vector is None else np.frombuffer(vector, "<f4").astype(np.float32),
-                        reason or "",
-                        message or "",
-                    )
+                    found[sha256] = _to_face(*row)
         return found
 
     def add(self, faces: Mapping[str, CachedFace], *, made_by: str) -> None:
@@ -95,26 +86,36 @@ class EmbeddingCache:
                 sha256,
                 made_by,
                 None if face.vector is None else face.vector.astype("<f4").tobytes(),
+                face.quality,
                 face.reason or None,
                 face.message or None,
             )
             for sha256, face in faces.items()
         ]
-        with _translated_errors(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany("INSERT OR REPLACE INTO picture_1 VALUES (?, ?, ?, ?, ?)", rows)
-                self._connection.execute("COMMIT")
-            except BaseException:  # Ctrl-C included
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        with _translated_errors(self.path), transaction(self._connection):
+            self._connection.executemany("INSERT OR REPLACE INTO picture_2 VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _to_face(blob: bytes | None, quality: float | None, reason: str | None, message: str | None) -> CachedFace:
+    if blob is None:
+        return CachedFace(None, quality, reason or "", message or "")
+    vector = np.frombuffer(blob, "<f4").astype(np.float32, copy=False)
+    if not are_unit_rows(vector[np.newaxis]):
+        raise ValueError("a damaged embedding")
+    return CachedFace(vector, quality)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("DROP TABLE IF EXISTS picture_1")  # what an earlier lightface kept
+    connection.execute(_SCHEMA)
 
 
 @contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, ValueError, TypeError) as error:  # the last two: a damaged text or embedding
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot use the cache {path} ({reason}); delete it, or go without by --no-cache") from error

@@ -13,9 +13,9 @@ from lightface.errors import PhotoError
 from lightface.evaluation.cache import CachedFace, EmbeddingCache
 from lightface.evaluation.pair_list import Framing
 from lightface.evaluation.pictures import Picture
-from lightface.faces import ByteArray, DetectedFace, FaceSelection, FloatArray
+from lightface.faces import ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 from lightface.images import Photo
-from lightface.metrics import BoolArray
+from lightface.metrics import BoolArray, FloatRow
 from lightface.pipeline import FaceGates, FacePipeline
 
 _BATCH_SIZE = 16
@@ -43,6 +43,7 @@ class EmbeddedPictures:
 
     vectors: FloatArray  # (N, 256) unit rows; zeros where the picture failed
     usable: BoolArray  # (N,)
+    quality: FloatRow  # (N,) 0..1; NaN where the picture failed or its quality is not known
     failures: tuple[FailedPicture, ...]
 
 
@@ -55,7 +56,7 @@ def frame_pipeline(pipeline: FacePipeline, framing: Framing) -> FacePipeline:
             gates = FaceGates(already_aligned=True, max_pixels=pipeline.gates.max_pixels)
             return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
         case Framing.ARCFACE:
-            gates = FaceGates(det_threshold=0, min_face_size_px=0, max_pixels=pipeline.gates.max_pixels)
+            gates = FaceGates(det_threshold=0, min_face_size_px=0, min_quality=0, max_pixels=pipeline.gates.max_pixels)
             return FacePipeline(ArcFaceCrops(), pipeline.embedder, gates=gates)
 
 
@@ -87,7 +88,8 @@ def embed_pictures(
         for picture, face in zip(pictures, faces, strict=True)
         if face.vector is None
     )
-    return EmbeddedPictures(np.stack(vectors), usable, failures)
+    quality = np.array([np.nan if face.quality is None else face.quality for face in faces], np.float64)
+    return EmbeddedPictures(np.stack(vectors), usable, quality, failures)
 
 
 class ArcFaceCrops(FaceDetector):
@@ -144,8 +146,12 @@ def _embed(pipeline: FacePipeline, pictures: Mapping[str, Picture], selection: F
             faces[sha256] = _to_failure(error)
     results = pipeline.embed_photos(list(photos.values()), selection=selection) if photos else []
     for sha256, result in zip(photos, results, strict=True):
-        faces[sha256] = CachedFace(result.faces[0].vector) if result.error is None else _to_failure(result.error)
+        faces[sha256] = _to_failure(result.error) if result.error is not None else _to_face(result.faces[0])
     return faces
+
+
+def _to_face(face: FaceEmbedding) -> CachedFace:
+    return CachedFace(face.vector, face.quality)
 
 
 def _to_failure(error: PhotoError) -> CachedFace:

@@ -14,6 +14,7 @@ from lightface.evaluation.figures import NamedThreshold, VerificationFigures, me
 from lightface.evaluation.groups import Grouping, GroupTable, measure_groups
 from lightface.evaluation.identification import IdentificationFigures, measure_identification
 from lightface.evaluation.pair_list import PairList
+from lightface.evaluation.rejects import RejectCurve, measure_rejects
 from lightface.evaluation.scoring import ScoredPairs, score_pairs
 from lightface.metrics import BoolArray, RocCurve, roc_points
 from lightface.pipeline import FacePipeline
@@ -43,6 +44,7 @@ class Evaluation:
     false_matches: tuple[WorstPair, ...]  # pairs of different people, most similar first
     false_non_matches: tuple[WorstPair, ...]  # pairs of one person, least similar first
     identification: IdentificationFigures | None
+    rejects: RejectCurve | None  # None where the quality of too few faces is known
     groupings: tuple[Grouping, ...]
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -79,6 +81,7 @@ def evaluate_pairs(
         false_matches=_pick_worst(scored, ~scored.same, worst, highest=True),
         false_non_matches=_pick_worst(scored, scored.same, worst, highest=False),
         identification=_identify(pairs, embedded),
+        rejects=measure_rejects(scored, embedded.quality),
         groupings=()
         if groups is None
         else measure_groups(pairs, embedded.usable, scored, groups, thresholds=thresholds),

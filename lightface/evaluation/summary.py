@@ -15,6 +15,7 @@ from lightface.evaluation.figures import TarAtFar, VerificationFigures, rate_tex
 from lightface.evaluation.groups import Grouping
 from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
+from lightface.evaluation.rejects import RejectCurve
 from lightface.metrics import RocCurve
 
 _ROC_POINTS = 400
@@ -64,6 +65,33 @@ def summarise_identification(figures: IdentificationFigures | None) -> list[Summ
         else:
             rows.append(SummaryRow(name, percent(one.tpir.estimate), interval_of(one.tpir), f"{one.threshold:.3f}"))
     return rows
+
+
+def summarise_rejects(curve: RejectCurve | None) -> list[tuple[str, str, str, str]]:
+    """What rejecting the worst tenth of the faces gains: figure, value of all, value without, how much lower.
+
+    None where there is nothing to compare.
+    """
+    point = None if curve is None else curve.without_worst_tenth
+    if curve is None or point is None:
+        return []
+    rates = [curve.points[0].equal_error_rate, point.equal_error_rate]
+    rows = [("EER", percent(rates[0]), percent(rates[1]), _points(rates[0] - rates[1]))]
+    for used, before, after, gain in zip(curve.thresholds, curve.points[0].frr, point.frr, curve.gain, strict=True):
+        lower = f"{_points(gain.estimate)} ({_points(gain.low)} to {_points(gain.high)})"
+        name = f"FRR at {used.threshold:.3f}, {used.source}"
+        rows.append((name, percent(before.estimate), percent(after.estimate), lower))
+    return rows
+
+
+def describe_rejects(curve: RejectCurve) -> str:
+    """How many faces make the worst tenth, and where it ends."""
+    point = curve.without_worst_tenth
+    if point is None:
+        return f"No tenth of the {curve.faces:,} faces is of lower quality than the others."
+    return (
+        f"without the {point.faces_rejected:,} of {curve.faces:,} faces under a quality of {point.lowest_quality:.2f}"
+    )
 
 
 def percent(share: float) -> str:
@@ -126,11 +154,16 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "figures": asdict(evaluation.figures),
         "roc": {"threshold": roc.thresholds.tolist(), "far": roc.far.tolist(), "tar": roc.tar.tolist()},
         "identification": None if evaluation.identification is None else asdict(evaluation.identification),
+        "quality": None if evaluation.rejects is None else asdict(evaluation.rejects),
         "groups": [_group_to_json(grouping) for grouping in evaluation.groupings],
         "worst_false_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_matches],
         "worst_false_non_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_non_matches],
     }
     return {key: _without_infinity(value) for key, value in content.items()}
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.2f}"
 
 
 def _describe_tar(one: TarAtFar) -> SummaryRow:

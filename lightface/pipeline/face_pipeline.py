@@ -18,7 +18,7 @@ from lightface.images import DEFAULT_MAX_PIXELS, Photo
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
 from lightface.pipeline.loading import load_in_background
-from lightface.quality import measure_quality
+from lightface.quality import measure_crop, measure_quality
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
 _LOWEST_REPORTED_SCORE = 0.7
@@ -30,7 +30,9 @@ class FaceGates:
 
     det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
-    min_quality: float = 0.0  # lowest `quality.measure_quality`, 0..1
+    # Lowest `quality.measure_quality`, 0..1. Of 199 portraits and 19 faces of group photographs none is below 0.1; of
+    # their degraded copies those that are match the person in one pair of eight, where an untouched one does in two.
+    min_quality: float = 0.1
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
 
@@ -123,7 +125,8 @@ class FacePipeline:
 
     def _take_crop(self, photo: Photo) -> _Look:
         try:
-            return _Look(ready=(_ReadyFace(accept_aligned(photo.image_rgb, self.embedder.frame), None),))
+            crop = accept_aligned(photo.image_rgb, self.embedder.frame)
+            return _Look(ready=(_ReadyFace(crop, measure_crop(crop).score),))
         except LowQualityError as error:
             return _Look(error=error)
 
@@ -162,13 +165,13 @@ class FacePipeline:
         return None
 
     def _align(self, photo: Photo, face: DetectedFace) -> _ReadyFace:
-        quality = measure_quality(photo.image_rgb, face).score
-        if quality < self.gates.min_quality:
+        quality = measure_quality(photo.image_rgb, face)
+        if quality.flaw is not None and quality.score < self.gates.min_quality:
             raise LowQualityError(
-                f"the face's quality is {quality:.2f}, under the minimum of {self.gates.min_quality:.2f}; "
-                "use a clearer photograph, or lower --min-quality"
+                f"the face is {quality.flaw}: its quality is {quality.score:.2f}, under the minimum of "
+                f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower --min-quality"
             )
-        return _ReadyFace(align_face(photo.image_rgb, face, self.embedder.frame), quality)
+        return _ReadyFace(align_face(photo.image_rgb, face, self.embedder.frame), quality.score)
 
     def _describe(self, face: _ReadyFace, vector: FloatArray) -> FaceEmbedding:
         return FaceEmbedding(vector, self.model_id, face.aligned.detection, face.quality)
@@ -204,7 +207,7 @@ class _ReadyFace:
     """A face on its way into the network."""
 
     aligned: AlignedFace
-    quality: float | None
+    quality: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

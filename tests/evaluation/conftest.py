@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faces_of_colour import HOSTILE_NAME, make_colour_pipeline, paint_people
 
@@ -11,6 +13,7 @@ from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
 from lightface.evaluation.figures import NamedThreshold
 from lightface.evaluation.groups import read_groups
 from lightface.evaluation.protocols import read_protocol
+from lightface.evaluation.rejects import measure_rejects
 from lightface.pipeline import FacePipeline
 
 
@@ -35,9 +38,12 @@ def evaluation(people_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     table.write_text(
         "person,team\n" + "".join(f"{name},{'even' if n % 2 else 'odd'}\n" for n, name in enumerate(names))
     )
-    return evaluate_pairs(
+    evaluation = evaluate_pairs(
         make_colour_pipeline(noise=2.6),
         read_protocol(people_folder),
         thresholds=[NamedThreshold(0.25, "in use")],
         groups=read_groups(table),
     )
+    assert evaluation.rejects is None  # pictures of one colour are equally good
+    quality = np.random.default_rng(0).random(len(evaluation.pairs.pictures))
+    return replace(evaluation, rejects=measure_rejects(evaluation.scored, quality))

@@ -121,6 +121,21 @@ def test_a_cache_that_is_none(tmp_path: Path) -> None:
         EmbeddingCache(tmp_path / "text" / "below.sqlite")
 
 
+def test_a_damaged_embedding_is_not_taken_from_the_cache(tmp_path: Path, pipeline: FacePipeline) -> None:
+    import sqlite3
+
+    path, pictures = tmp_path / "faces.sqlite", [FilePicture("a", paint_person(tmp_path / "a.png", 1, 1))]
+    with EmbeddingCache(path) as cache:
+        embed_pictures(pipeline, pictures, cache=cache)
+    for damaged in ("x'00'", "zeroblob(1024)", "'text'"):
+        connection = sqlite3.connect(path, isolation_level=None)
+        ((table,),) = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        connection.execute(f"UPDATE {table} SET vector = CAST({damaged} AS BLOB)")
+        connection.close()
+        with EmbeddingCache(path) as cache, pytest.raises(OutputError, match=r"cannot use the cache .*delete it"):
+            embed_pictures(pipeline, pictures, cache=cache)
+
+
 def test_arcfaces_template_comes_into_lightcnns_frame() -> None:
     image = np.zeros((224, 224, 3), np.uint8)
     (face,) = ArcFaceCrops().detect(image)
@@ -143,5 +158,5 @@ def test_the_key_of_the_cache_tells_what_matters(tmp_path: Path, pipeline: FaceP
             pipeline, [FilePicture("a", paint_person(tmp_path / "a.png", 1, 1))], cache=cache, framing=Framing.LIGHTCNN
         )
     with sqlite3.connect(tmp_path / "faces.sqlite") as connection:
-        ((made_by,),) = connection.execute("SELECT made_by FROM picture_1")
+        ((made_by,),) = connection.execute("SELECT made_by FROM picture_2")
     assert json.loads(made_by) == {"framing": "lightcnn", "method": 1, "model": "colours"}

@@ -32,7 +32,9 @@ def embed(vectors: np.ndarray, failed: tuple[int, ...] = ()) -> EmbeddedPictures
     usable = np.ones(len(vectors), np.bool_)
     usable[list(failed)] = False
     rows = np.where(usable[:, None], vectors, 0).astype(np.float32)
-    return EmbeddedPictures(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), usable, ())
+    return EmbeddedPictures(
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), usable, np.full(usable.size, np.nan), ()
+    )
 
 
 def test_ranks_by_hand() -> None:

@@ -15,7 +15,7 @@ from lightface.evaluation.evaluate import Evaluation
 from lightface.evaluation.page import cut_crops, render_page
 from lightface.evaluation.page.axes import Chart, linear, logarithmic, probit
 from lightface.evaluation.page.markup import data_block
-from lightface.evaluation.summary import percent, summarise, to_json
+from lightface.evaluation.summary import percent, summarise, summarise_rejects, to_json
 from lightface.metrics import FoldAccuracy
 
 # Runs in the page, which itself allows no script: what was really laid out, written where the test finds it.
@@ -122,10 +122,28 @@ def test_the_cmc_curve_begins_with_rank_1_and_never_falls(page: Element, evaluat
     assert [float(dot["cx"]), float(dot["cy"])] == pytest.approx(points[0].tolist(), abs=0.2)
 
 
+def test_the_errors_stand_over_the_share_rejected(page: Element, evaluation: Evaluation) -> None:
+    curve = evaluation.rejects
+    assert curve is not None and curve.without_worst_tenth is not None
+    rows = page.find("table", data_table="rejects").rows()
+    assert [row[3] for row in rows] == [percent(point.equal_error_rate) for point in curve.points]
+    assert rows[4][0].startswith(percent(0.1)) and rows[4][1] == f"{curve.without_worst_tenth.lowest_quality:.2f}"
+    assert page.find("table", data_table="worst tenth").rows() == [list(row) for row in summarise_rejects(curve)]
+    points = read_curve(page, "rejects", "EER")
+    none, tenth = (read_tick(page, "rejects", "y", value) for value in ("0", "0.1"))
+    heights = (points[:, 1] - none) / (tenth - none) * 0.1
+    assert heights[[0, -1]] == pytest.approx(
+        [curve.points[0].equal_error_rate, curve.points[-1].equal_error_rate], abs=0.001
+    )
+
+
 def test_everything_is_really_drawn(page: Element) -> None:
     probe = json.loads(page.find("body").attributes["data-probe"])
     assert probe["overflow"] == 0
-    assert set(probe["curves"]) == {"roc", "det", "cmc", "same person", "different people"}
+    assert set(probe["curves"]) == {
+        *("roc", "det", "cmc", "same person", "different people"),
+        *("EER", "FRR at FAR 1e-1", "FRR at FAR 1e-2"),
+    }
     for name, drawn in probe["curves"].items():
         assert drawn["length"] > 300 and drawn["width"] > 100 and drawn["height"] > 10, name
         assert drawn["stroke"] not in ("none", "rgb(0, 0, 0)"), name

@@ -38,7 +38,7 @@ def make_photo(*, width: int = 400, height: int = 200, brightness: int = 255) ->
 
 
 def make_scripted(*faces: DetectedFace, **gates: float) -> FacePipeline:
-    return FacePipeline(ScriptedDetector(*faces), MeanEmbedder(), gates=FaceGates(**gates))
+    return FacePipeline(ScriptedDetector(*faces), MeanEmbedder(), gates=FaceGates(**{"min_quality": 0.0, **gates}))
 
 
 def test_a_face_carries_its_vector_and_where_it_was_found() -> None:
@@ -81,9 +81,12 @@ def test_a_face_exactly_at_the_gates_passes() -> None:
     assert len(pipeline.embed_photo(make_photo())) == 1
 
 
-def test_quality_is_no_gate_unless_asked_for() -> None:
-    assert FaceGates().min_quality == 0
+def test_quality_is_no_gate_where_it_is_lowered_to_0() -> None:
     assert len(make_scripted(make_face(0, 100)).embed_photo(make_photo(brightness=2))) == 1
+    with pytest.raises(
+        LowQualityError, match=r"the face is too dark: its quality is 0\.\d\d, under the minimum of 0\.10"
+    ):
+        make_scripted(make_face(0, 100), min_quality=FaceGates().min_quality).embed_photo(make_photo(brightness=2))
 
 
 def test_a_small_face_in_the_background_is_no_second_face() -> None:
@@ -171,7 +174,7 @@ def test_an_aligned_crop_needs_no_detector() -> None:
     pipeline = FacePipeline(ScriptedDetector(), MeanEmbedder(), gates=FaceGates(already_aligned=True))
     (face,) = pipeline.embed_photo(make_photo(width=144, height=144))
     assert face.detection is None
-    assert face.quality is None
+    assert face.quality == 1  # noise is sharp and of full contrast
     with pytest.raises(LowQualityError):
         pipeline.embed_photo(make_photo(width=144, height=100))
 

@@ -15,6 +15,7 @@ from lightface.evaluation.intervals import Figure
 from lightface.evaluation.page.charts import draw_cmc, draw_det, draw_histogram, draw_roc
 from lightface.evaluation.page.crops import to_data_uri
 from lightface.evaluation.page.markup import card, chart_figure, data_block, facts, table
+from lightface.evaluation.page.rejects import render_rejects
 from lightface.evaluation.summary import (
     SummaryRow,
     describe_loss,
@@ -39,6 +40,7 @@ def render_page(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
         _figures(evaluation),
         _curves(evaluation),
         _identification(evaluation.identification),
+        render_rejects(evaluation.rejects),
         *(_grouping(grouping) for grouping in evaluation.groupings),
         _worst(evaluation, crops),
         _failures(evaluation),

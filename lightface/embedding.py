@@ -27,8 +27,9 @@ class Embedder:
     """Turns aligned faces into embeddings of unit length.
 
     `device`: auto (cuda, then mps, then cpu), or one of them, "cuda:1" included. `precision`: fp32, bf16, fp16 or
-    auto, which is fp32 on the CPU and on mps, and fp16 on cuda. `flip` adds the embedding of the mirror image before
-    scaling to unit length; it doubles the work and makes embeddings of another `model_id`.
+    auto, which is fp32 on the CPU and on mps, and fp16 on cuda. `flip`: whether the embedding of the mirror image is
+    added before scaling to unit length, which doubles the work; None: as the weights' record says. The other choice
+    makes embeddings of another `model_id`, for which the record knows no thresholds.
     DeviceError when the device or precision is not to be had.
     """
 
@@ -38,13 +39,12 @@ class Embedder:
         *,
         device: str = "auto",
         precision: str = "auto",
-        flip: bool = False,
+        flip: bool | None = None,
         batch_size: int = 64,
     ) -> None:
-        self.record: WeightsRecord = model.record
+        self.record: WeightsRecord = model.record.with_flip(flip)
         self.device = resolve_device(device)
         self.precision = _resolve_precision(precision, self.device)
-        self.flip = flip
         self.batch_size = batch_size
         # A copy, since moving a module changes it for everybody who holds it.
         self._network = copy.deepcopy(model.network).to(self.device)
@@ -53,7 +53,7 @@ class Embedder:
     @property
     def model_id(self) -> str:
         """Embeddings are comparable where this is equal."""
-        return f"{self.record.model_id}{'+flip' if self.flip else ''}"
+        return self.record.model_id
 
     @property
     def frame(self) -> Frame:
@@ -75,7 +75,7 @@ class Embedder:
         images = images.contiguous(memory_format=torch.channels_last)
         with self._autocast():
             embeddings: Tensor = self._network(images).float()
-            if self.flip:
+            if self.record.flip:
                 embeddings = embeddings + self._network(images.flip(-1)).float()
         rows: FloatArray = F.normalize(embeddings).cpu().numpy()
         return rows

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,12 +50,23 @@ def test_bf16_stays_near_fp32(model: LoadedModel, faces: list[AlignedFace]) -> N
 
 def test_flip_averaging_makes_mirror_images_equal(model: LoadedModel, faces: list[AlignedFace]) -> None:
     mirrored = AlignedFace(np.ascontiguousarray(faces[0].pixels[:, ::-1]), Frame(), None)
-    plain, averaged = Embedder(model, device="cpu"), Embedder(model, device="cpu", flip=True)
+    plain, averaged = Embedder(model, device="cpu", flip=False), Embedder(model, device="cpu", flip=True)
     assert averaged.model_id == plain.model_id + "+flip"
     rows = averaged.embed([faces[0], mirrored])
     assert rows[0] @ rows[1] > 0.99999
     rows = plain.embed([faces[0], mirrored])
     assert rows[0] @ rows[1] < 0.999
+
+
+def test_flip_averaging_is_the_weights_own_unless_told(model: LoadedModel) -> None:
+    measured = replace(model.record, flip=True, thresholds={"1e-3": 0.4}, accuracy={"EER": 0.1})
+    averaging = LoadedModel(measured, model.network)
+    assert Embedder(averaging, device="cpu").record == measured
+    assert Embedder(averaging, device="cpu", flip=True).record == measured
+    plain = Embedder(averaging, device="cpu", flip=False)
+    assert plain.model_id == measured.model_id.removesuffix("+flip")
+    # What was measured with flip averaging says nothing of embeddings without it.
+    assert plain.record.thresholds == {} and plain.record.accuracy == {}
 
 
 def test_the_contract_sets_channels_order_and_scale() -> None:

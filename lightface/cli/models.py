@@ -65,7 +65,7 @@ def show_model(
         ("SHA-256", record.sha256),
         ("input", f"{contract.channels}x{frame.size_px}x{frame.size_px} {contract.order}, times {contract.scale:.6g}"),
         ("frame", f"eyes on row {frame.eye_row_px:g}, mouth on row {frame.mouth_row_px:g}"),
-        ("embedding", f"{record.embedding_size} numbers, unit length"),
+        ("embedding", f"{record.embedding_size} numbers, unit length{', flip-averaged' if record.flip else ''}"),
         ("licence", record.licence),
         ("training data", record.training_data),
         *((f"threshold at FAR {far}", f"{threshold:.3f}") for far, threshold in record.thresholds.items()),

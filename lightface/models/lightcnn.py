@@ -46,7 +46,7 @@ class Structure:
     pooling: Pooling | None = None  # None: the architecture's own
     padding: Padding = "same"
     inner_dropout: float = 0.0  # of whole channels, after each pooling; in training only
-    norm: bool = False  # batch normalisation inside every MFM, for training
+    norm: bool = False  # batch normalisation inside every MFM and of the embedding, for training
 
 
 class LightCNN(nn.Module):
@@ -58,12 +58,23 @@ class LightCNN(nn.Module):
 
     fc_in_size: tuple[int, int]  # height and width of the last map at 128 px
 
-    def forward(self, images: Tensor) -> Tensor:
+    def __init__(self, structure: Structure) -> None:
+        super().__init__()
+        # Without gain and offset of its own: what it learns is the mean, around which cosines tell people apart best.
+        self.embedding_norm = nn.BatchNorm1d(EMBEDDING_SIZE, affine=False) if structure.norm else None
+
+    def forward(self, images: Tensor, corner_px: tuple[int, int] | None = None) -> Tensor:
+        """`corner_px` (row, column): the images are a window of the frame that begins there, both multiples of 16.
+
+        What lies outside the window is left out of the last map. It needs padding "same".
+        """
         maps = self.extract_maps(images)
-        if maps.shape[-2:] != self.fc_in_size:
+        if corner_px is not None:
+            maps = _place_maps(maps, self.fc_in_size, corner_px)
+        elif maps.shape[-2:] != self.fc_in_size:
             maps = nn.functional.interpolate(maps, self.fc_in_size, mode="bilinear", align_corners=False)
         embedding: Tensor = self.embed_maps(maps.flatten(1))
-        return embedding
+        return embedding if self.embedding_norm is None else self.embedding_norm(embedding)
 
     def extract_maps(self, images: Tensor) -> Tensor:
         """The last feature maps, (N, 128, h, w)."""
@@ -73,11 +84,26 @@ class LightCNN(nn.Module):
         """(N, 128 * h * w) -> (N, 256)."""
         raise NotImplementedError
 
+    @property
+    def last_filter(self) -> nn.Linear:
+        """The linear layer that makes the embedding, in an MFM or plain."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def fold_norms(self) -> None:
         """Merge every batch normalisation into its filter, which leaves a plain LightCNN. Call in evaluation mode."""
         for module in self.modules():
             if isinstance(module, MFM):
                 module.fold_norm()
+        norm, last = self.embedding_norm, self.last_filter
+        if norm is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            # max(a, b) moves and grows with its two halves, as long as the gain is positive.
+            copies = last.out_features // EMBEDDING_SIZE
+            gain = torch.rsqrt(norm.running_var + norm.eps).repeat(copies)
+            last.bias.copy_((last.bias - norm.running_mean.repeat(copies)) * gain)
+            last.weight.mul_(gain[:, None])
+            self.embedding_norm = None
 
     def _measure_maps(self, in_channels: int) -> int:
         """Set `fc_in_size` and return the number of features that the last layer receives."""
@@ -97,7 +123,7 @@ class LightCNN9(LightCNN):
     """Nine convolutions; 5,480,864 parameters."""
 
     def __init__(self, architecture: Architecture, structure: Structure) -> None:
-        super().__init__()
+        super().__init__(structure)
         padding, norm = structure.padding, structure.norm
         pool = _pool_factory(architecture, structure)
         self.features = nn.Sequential(
@@ -121,12 +147,17 @@ class LightCNN9(LightCNN):
         embedding: Tensor = self.fc1(flat_maps)
         return embedding
 
+    @property
+    def last_filter(self) -> nn.Linear:
+        assert isinstance(self.fc1.filter, nn.Linear)
+        return self.fc1.filter
+
 
 class LightCNN29(LightCNN):
     """LightCNN-29 and -29v2, which differ in pooling and in the embedding layer (MFM, plain linear)."""
 
     def __init__(self, architecture: Architecture, structure: Structure) -> None:
-        super().__init__()
+        super().__init__(structure)
         padding, norm = structure.padding, structure.norm
         pool = _pool_factory(architecture, structure)
         self.conv1 = conv_mfm(architecture.in_channels, 48, 5, padding=padding, norm=norm)
@@ -158,12 +189,18 @@ class LightCNN29(LightCNN):
         embedding: Tensor = self.fc(flat_maps)
         return embedding
 
+    @property
+    def last_filter(self) -> nn.Linear:
+        last = self.fc.filter if isinstance(self.fc, MFM) else self.fc
+        assert isinstance(last, nn.Linear)
+        return last
+
 
 class LightCNNV4(LightCNN):
     """LightCNN-V4: three colour channels, 3x3 throughout, no 1x1 MFMs."""
 
     def __init__(self, architecture: Architecture, structure: Structure) -> None:
-        super().__init__()
+        super().__init__(structure)
         padding, norm = structure.padding, structure.norm
         pool = _pool_factory(architecture, structure)
         self.conv1 = conv_mfm(architecture.in_channels, 48, 3, padding=padding, norm=norm)
@@ -190,6 +227,10 @@ class LightCNNV4(LightCNN):
         embedding: Tensor = self.fc(flat_maps)
         return embedding
 
+    @property
+    def last_filter(self) -> nn.Linear:
+        return self.fc
+
 
 def build_lightcnn(architecture: str, structure: Structure | None = None) -> LightCNN:
     """A network with fresh weights, in training mode.
@@ -212,6 +253,14 @@ def build_lightcnn(architecture: str, structure: Structure | None = None) -> Lig
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network
+
+
+def _place_maps(maps: Tensor, full_size: tuple[int, int], corner_px: tuple[int, int]) -> Tensor:
+    """The maps of a window in the maps of the whole frame, which are zero elsewhere."""
+    cell_px = INPUT_SIZE_PX // full_size[0]
+    top, left = (pixel // cell_px for pixel in corner_px)
+    bottom, right = full_size[0] - top - maps.shape[-2], full_size[1] - left - maps.shape[-1]
+    return nn.functional.pad(maps, (left, right, top, bottom))
 
 
 def _res_blocks(count: int, channels: int, *, padding: Padding, norm: bool) -> nn.Sequential:

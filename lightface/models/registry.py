@@ -37,6 +37,7 @@ class WeightsRecord:
     file: Path  # safetensors
     sha256: str  # hexadecimal, of the file's bytes
     contract: InputContract = InputContract()
+    flip: bool = False  # whether the embedding of the mirror image is added, in what was measured and by default
     embedding_size: int = 256
     licence: str = ""
     training_data: str = ""
@@ -46,8 +47,17 @@ class WeightsRecord:
 
     @property
     def model_id(self) -> str:
-        """Name and checksum prefix: embeddings are comparable where this is equal."""
-        return f"{self.name}-{self.sha256[:12]}"
+        """Name, checksum prefix and flip averaging: embeddings are comparable where this is equal."""
+        return f"{self.name}-{self.sha256[:12]}{'+flip' if self.flip else ''}"
+
+    def with_flip(self, flip: bool | None) -> WeightsRecord:
+        """The same weights with or without flip averaging; figures and thresholds hold for the record's own choice.
+
+        None keeps that choice.
+        """
+        if flip is None or flip == self.flip:
+            return self
+        return replace(self, flip=flip, accuracy={}, thresholds={})
 
     def read_card(self) -> str:
         """The model card (Markdown), or "" where there is none."""

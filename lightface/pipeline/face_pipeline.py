@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from lightface.faces import AlignedFace, DetectedFace, FaceEmbedding, FaceSelect
 from lightface.images import DEFAULT_MAX_PIXELS, Photo
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
-from lightface.pipeline.loading import load_in_background
+from lightface.pipeline.loading import Loaded, load_in_batches
 from lightface.quality import measure_crop, measure_quality
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
@@ -30,8 +29,8 @@ class FaceGates:
 
     det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
-    # Lowest `quality.measure_quality`, 0..1. Of 199 portraits and 19 faces of group photographs none is below 0.1; of
-    # their degraded copies those that are match the person in one pair of eight, where an untouched one does in two.
+    # Lowest `quality.measure_quality`, 0..1. None of 199 portraits and 19 faces of group photographs is below 0.1. A
+    # copy (blurred, reduced, darkened) that is matches one in eight photographs of its person, an original one in two.
     min_quality: float = 0.1
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
@@ -110,12 +109,19 @@ class FacePipeline:
 
         `workers` threads decode ahead while `batch_size` photographs at a time are embedded.
         """
-        loaded = load_in_background(paths, max_pixels=self.gates.max_pixels, workers=workers, ahead=batch_size)
-        while batch := list(islice(loaded, batch_size)):
-            photos = [photo for _, photo in batch if isinstance(photo, Photo)]
-            results = iter(self.embed_photos(photos, selection=selection))
-            for path, photo in batch:
-                yield next(results) if isinstance(photo, Photo) else PhotoFaces(path, None, error=photo)
+        for batch in load_in_batches(
+            paths, max_pixels=self.gates.max_pixels, batch_size=batch_size, workers=workers
+        ):
+            results = self._embed_loaded(batch, selection)
+            batch.clear()  # these pixels make room for the next
+            yield from results
+
+    def _embed_loaded(self, batch: Sequence[Loaded], selection: FaceSelection) -> list[PhotoFaces]:
+        photos = [photo for _, photo in batch if isinstance(photo, Photo)]
+        results = iter(self.embed_photos(photos, selection=selection))
+        return [
+            next(results) if isinstance(photo, Photo) else PhotoFaces(path, None, error=photo) for path, photo in batch
+        ]
 
     def _look_at(self, photos: Sequence[Photo], selection: FaceSelection) -> list[_Look]:
         if self.gates.already_aligned:
@@ -182,7 +188,7 @@ def load_pipeline(
     model: str = DEFAULT_WEIGHTS,
     device: str = "auto",
     precision: str = "auto",
-    flip: bool = False,
+    flip: bool | None = None,
     gates: FaceGates = FaceGates(),
 ) -> FacePipeline:
     """MTCNN and registered weights on one device.

@@ -61,17 +61,18 @@ class DataSettings:
 class OptimiserSettings:
     """How weights follow gradients. Biases and normalisation are never decayed."""
 
-    kind: Literal["sgd", "adamw"] = "sgd"
+    kind: Literal["sgd", "adamw", "muon"] = "sgd"  # muon: for convolution filters, with adamw for the rest
     learning_rate: float = 0.01
     momentum: float = 0.9  # sgd
     betas: tuple[float, float] = (0.9, 0.999)  # adamw
+    filter_step: float = 0.01  # muon: a step at the full learning rate, as a share of a filter's own length
     weight_decay: float = 1e-4
     bias_rate: float = 2.0  # times the learning rate, for biases
     classifier_rate: float = 10.0  # times the learning rate, for classifiers; their biases take both
     clip_norm: float | None = None  # longest gradient of the network and its heads together
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "bias_rate", "classifier_rate"):
+        for name in ("learning_rate", "bias_rate", "classifier_rate", "filter_step"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "be above 0")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "be 0 or more")
         _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "be above 0")
@@ -102,11 +103,15 @@ class Stage:
     share: float = 1.0  # of the run; those of all stages add to 1
     size_px: int = FRAME_PX
     batch_size: int = 128  # of a step, over all processes
+    windows_px: tuple[tuple[int, int], ...] = ()  # height, width of the part of the frame seen, step by step in turn
 
     def __post_init__(self) -> None:
         _require(self.share > 0, "share", self.share, "be above 0")
         fits = 0 < self.size_px <= FRAME_PX and self.size_px % _SIZE_STEP_PX == 0
         _require(fits, "size_px", self.size_px, f"be a multiple of {_SIZE_STEP_PX} up to {FRAME_PX}")
+        for side_px in (side for window in self.windows_px for side in window):
+            fits = 0 < side_px <= FRAME_PX and side_px % _SIZE_STEP_PX == 0 and self.size_px == FRAME_PX
+            _require(fits, "windows_px", side_px, f"be a multiple of {_SIZE_STEP_PX} up to a size_px of {FRAME_PX}")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "be 2 or more")
 
 
@@ -143,6 +148,8 @@ class TrainingConfig:
         if not math.isclose(sum(stage.share for stage in self.stages), 1, abs_tol=1e-6):
             raise ConfigError(f"the shares of the {len(self.stages)} stages do not add to 1; change them")
         _require(self.accumulate >= 1, "accumulate", self.accumulate, "be 1 or more")
+        if self.network.padding != "same" and any(stage.windows_px for stage in self.stages):
+            raise ConfigError(f"windows_px needs padding same, not {self.network.padding}; leave one of them out")
         decay = self.ema_decay
         _require(decay is None or 0 < decay < 1, "ema_decay", decay, "lie between 0 and 1")
         _require(self.log_steps >= 1, "log_steps", self.log_steps, "be 1 or more")

@@ -78,6 +78,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         file=folder / f"{name}.safetensors",
         sha256="",
         contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
+        flip=True,
         licence=config.card.licence,
         training_data=config.card.training_data or _describe_data(config, data),
         card=f"{name}.md",

@@ -15,12 +15,15 @@ from lightface.training.distributed import Processes
 from lightface.training.model import TrainingModel, build_network
 from lightface.training.objectives.combination import build_objectives
 from lightface.training.objectives.objective import Targets
-from lightface.training.optimiser import build_optimiser, set_learning_rate
+from lightface.training.optimiser import build_optimisers, set_learning_rate
 from lightface.training.precision import resolve_precision
 
 
 class Learner:
-    """Network, objectives, optimiser and average, equal in every process of a run."""
+    """Network, objectives, optimiser and average, equal in every process of a run.
+
+    `images`: a batch of the network's input, for recipes that put batch normalisation into finished weights.
+    """
 
     def __init__(
         self,
@@ -30,13 +33,14 @@ class Learner:
         teacher_size: int | None,
         device: torch.device,
         processes: Processes,
+        images: Tensor | None = None,
     ) -> None:
         torch.manual_seed(config.seed)  # of the fresh weights
         self.precision = resolve_precision(config.precision, device)
         objectives = build_objectives(
             config.objectives, dropout=config.network.dropout, classes=classes, teacher_size=teacher_size
         )
-        network = build_network(config.network)
+        network = build_network(config.network, images=images)
         self.model = TrainingModel(network, objectives, precision=self.precision).to(device)
         network.to(memory_format=torch.channels_last)
         self.average = AveragedNetwork(network, config.ema_decay)
@@ -46,20 +50,33 @@ class Learner:
         if processes.count > 1:
             self._forward = DistributedDataParallel(self.model)
         self._accumulate, self._clip_norm = config.accumulate, config.optimiser.clip_norm
-        self._optimiser = build_optimiser(self.model, config.optimiser)
+        self._optimisers = build_optimisers(self.model, config.optimiser)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
-    def learn(self, images: Tensor, targets: Targets, *, learning_rate: float, step: int) -> Tensor:
-        """One step on (N, C, H, W) images in 0..1; returns the (K,) unweighted losses, still on the device."""
-        set_learning_rate(self._optimiser, learning_rate)
+    def learn(
+        self,
+        images: Tensor,
+        targets: Targets,
+        *,
+        learning_rate: float,
+        step: int,
+        corner_px: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """One step on (N, C, H, W) images in 0..1; returns the (K,) unweighted losses, still on the device.
+
+        With `corner_px`, the images are the window of the frame that begins there.
+        """
         self.model.train()
-        losses = self._add_gradients(images.contiguous(memory_format=torch.channels_last), targets)
+        losses = self._add_gradients(images.contiguous(memory_format=torch.channels_last), targets, corner_px)
+        for optimiser in self._optimisers:
+            self._scaler.unscale_(optimiser)
         if self._clip_norm is not None:
-            self._scaler.unscale_(self._optimiser)
             nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
-        self._scaler.step(self._optimiser)
+        for optimiser in self._optimisers:
+            set_learning_rate(optimiser, learning_rate)
+            self._scaler.step(optimiser)
+            optimiser.zero_grad(set_to_none=True)
         self._scaler.update()
-        self._optimiser.zero_grad(set_to_none=True)
         self.average.update(step)
         return losses
 
@@ -74,7 +91,7 @@ class Learner:
         return {
             "model": self.model.state_dict(),
             "network": self.average.network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "scaler": self._scaler.state_dict(),
         }
 
@@ -82,10 +99,11 @@ class Learner:
         """Take over a state. RuntimeError, KeyError or ValueError when it is of another recipe."""
         self.model.load_state_dict(state["model"])
         self.average.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self._scaler.load_state_dict(state["scaler"])
 
-    def _add_gradients(self, images: Tensor, targets: Targets) -> Tensor:
+    def _add_gradients(self, images: Tensor, targets: Targets, corner_px: tuple[int, int] | None) -> Tensor:
         """The batch in equal parts, one after the other; only the last one is summed up with the other processes'."""
         count = self._accumulate
         teachers = [None] * count if targets.teacher is None else targets.teacher.chunk(count)
@@ -93,7 +111,7 @@ class Learner:
         for part, inputs in enumerate(zip(images.chunk(count), targets.labels.chunk(count), teachers, strict=True)):
             keeps_apart = part < count - 1 and isinstance(self._forward, DistributedDataParallel)
             with self._forward.no_sync() if keeps_apart else nullcontext():  # type: ignore[operator]
-                part_losses = self._forward(*inputs) / count
+                part_losses = self._forward(*inputs, corner_px) / count
                 self._scaler.scale(part_losses @ self.model.objectives.weights).backward()
             losses += part_losses.detach()
         return losses

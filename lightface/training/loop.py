@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightface.allocator import return_unused_memory
 from lightface.errors import ConfigError, OutputError, TrainingError
-from lightface.training.augmentation import FRAME_PX, augment
+from lightface.training.augmentation import FRAME_PX, augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
 from lightface.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from lightface.training.config import Stage, TrainingConfig, dump_config
@@ -24,12 +24,13 @@ from lightface.training.learner import Learner
 from lightface.training.logbook import Logbook
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, RunPosition, TrainingReport
-from lightface.training.schedule import find_stage, learning_rate_share
+from lightface.training.schedule import find_stage, find_window, learning_rate_share
 from lightface.training.split import IntArray
 from lightface.training.stopping import StopRequest
 from lightface.training.validation import Figures, measure
 
 CONFIG = "config.toml"  # of a run folder
+_NORM_IMAGES = 256  # at most, that batch normalisation put into finished weights begins with
 
 
 class TrainingRun:
@@ -58,12 +59,14 @@ class TrainingRun:
         self.processes, self.max_minutes = processes, max_minutes
         self.device = device
         teacher = data.crops.teacher
+        some = data.split.rows[:: 1 + len(data.split.rows) // _NORM_IMAGES]
         self.learner = Learner(
             config,
             classes=len(data.split.classes),
             teacher_size=None if teacher is None else teacher.shape[1],
             device=device,
             processes=processes,
+            images=cut_frame(torch.from_numpy(data.crops.decoded.pixels[some])),
         )
         self.source = BatchSource(data.crops, data.split, device=device, seed=config.seed, processes=processes)
         self.at = self._looked_at = RunPosition()
@@ -121,7 +124,11 @@ class TrainingRun:
         stage = find_stage(self.config.stages, progress=self.share_done)
         at, rate = self.at, self._learning_rate()
         images, batch, data = self._make_batch(at, stage)
-        losses = self.learner.learn(images, batch.targets, learning_rate=rate, step=at.step)
+        window = find_window(stage, step=at.step)
+        corner_px = None
+        if window is not None:
+            images, corner_px = window.cut(images), window.corner_px
+        losses = self.learner.learn(images, batch.targets, learning_rate=rate, step=at.step, corner_px=corner_px)
         self._unread.append((at, stage, losses))
         self.at = replace(at, step=at.step + 1, samples=at.samples + stage.batch_size, data=data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from lightface.training.precision import autocast
 
 
 class TrainingModel(nn.Module):
-    """(N, C, H, W) images, their labels and the teacher's rows -> (K,) unweighted losses.
+    """(N, C, H, W) images, their labels, the teacher's rows and their window's corner -> (K,) unweighted losses.
 
     The network runs in the given precision, the objectives in float32: their cosines and exponentials need it.
     """
@@ -30,17 +31,21 @@ class TrainingModel(nn.Module):
         self.objectives = objectives
         self.precision = precision
 
-    def forward(self, images: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+    def forward(
+        self, images: Tensor, labels: Tensor, teacher: Tensor | None, corner_px: tuple[int, int] | None = None
+    ) -> Tensor:
         with autocast(self.precision, images.device):
-            embeddings = self.network(images)
+            embeddings = self.network(images, corner_px)
         losses: Tensor = self.objectives(embeddings.float(), Targets(labels, teacher))
         return losses
 
 
-def build_network(settings: NetworkSettings) -> LightCNN:
+def build_network(settings: NetworkSettings, *, images: Tensor | None = None) -> LightCNN:
     """The network of a recipe, with fresh weights or those that it starts from.
 
-    Raises WeightsError or CheckpointError when those cannot be read or do not fit.
+    Finished weights have no batch normalisation. Where the recipe wants it, it is put in so that the network goes on
+    computing what it did; that needs `images`, a batch of its input, (N, C, H, W) in 0..1.
+    Raises WeightsError or CheckpointError when weights cannot be read or do not fit, ConfigError without such images.
     """
     structure = Structure(
         pooling=settings.pooling,
@@ -49,15 +54,46 @@ def build_network(settings: NetworkSettings) -> LightCNN:
         norm=settings.norm,
     )
     network = build_lightcnn(settings.architecture, structure)
-    if settings.start_from is not None:
-        state, source = _read_start(settings.start_from)
-        if settings.norm and not any(".norm." in key for key in state):
-            raise ConfigError(
-                f"{settings.start_from!r} holds finished weights, without batch normalisation; set norm = false to "
-                "start from them"
-            )
+    if settings.start_from is None:
+        return network
+    state, source = _read_start(settings.start_from)
+    if settings.norm and not any("norm." in key for key in state):
+        if images is None:
+            raise ConfigError(f"{settings.start_from!r} holds finished weights; set norm = false to start from them")
+        plain = build_lightcnn(settings.architecture, replace(structure, norm=False))
+        load_strictly(plain, state, source=source)
+        network.load_state_dict(plain.state_dict(), strict=False)
+        start_norms(network, images)
+    else:
         load_strictly(network, state, source=source)
     return network
+
+
+@torch.no_grad()
+def start_norms(network: LightCNN, images: Tensor) -> None:
+    """Let each batch normalisation give back what it takes away from these images.
+
+    Its statistics are those of what reaches it, and so are its gain and offset. Only the embedding's own, which has
+    neither, changes what the network computes: it becomes standardised.
+    """
+
+    def adopt(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        assert norm.running_mean is not None and norm.running_var is not None
+        variance, mean = torch.var_mean(inputs[0], dim=[0, *range(2, inputs[0].dim())])
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        if norm.affine:
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.copy_(mean)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(adopt) for norm in norms]
+    was_training = network.training
+    network.eval()(images)
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
 
 
 def _read_start(start_from: str) -> tuple[dict[str, Tensor], Path]:

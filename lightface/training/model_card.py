@@ -49,7 +49,7 @@ Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {co
 
 ## Measured
 
-On {measured.pairs:,} pairs of the validation people (fp32, no flip averaging; 95 % intervals by bootstrap over people):
+On {measured.pairs:,} pairs of the validation people (fp32, flip averaging; 95 % intervals by bootstrap over people):
 
 | figure | these weights |{" teacher |" if measured.teacher else ""}
 |---|---|{"---|" if measured.teacher else ""}

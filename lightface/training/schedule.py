@@ -4,8 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from torch import Tensor
+
+from lightface.training.augmentation import FRAME_PX
 from lightface.training.config import ScheduleSettings, Stage
+
+_CELL_PX = 16  # of the frame, to a cell of the last map
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the frame, about in its middle."""
+
+    top_px: int
+    left_px: int
+    height_px: int
+    width_px: int
+
+    @property
+    def corner_px(self) -> tuple[int, int]:
+        """Row and column of the first pixel."""
+        return self.top_px, self.left_px
+
+    def cut(self, images: Tensor) -> Tensor:
+        """(N, C, 128, 128) -> (N, C, height, width)."""
+        bottom_px, right_px = self.top_px + self.height_px, self.left_px + self.width_px
+        return images[..., self.top_px : bottom_px, self.left_px : right_px]
 
 
 def learning_rate_share(settings: ScheduleSettings, *, progress: float, step: int) -> float:
@@ -26,3 +52,12 @@ def find_stage(stages: Sequence[Stage], *, progress: float) -> Stage:
         if progress < end - 1e-9:
             return stage
     return stages[-1]
+
+
+def find_window(stage: Stage, *, step: int) -> Window | None:
+    """The part of the frame that a step looks at; None for all of it."""
+    if not stage.windows_px:
+        return None
+    height_px, width_px = stage.windows_px[step % len(stage.windows_px)]
+    top_px, left_px = ((FRAME_PX - side) // (2 * _CELL_PX) * _CELL_PX for side in (height_px, width_px))
+    return Window(top_px, left_px, height_px, width_px)

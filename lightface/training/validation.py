@@ -72,7 +72,7 @@ def measure(
 def embed_crops(
     network: nn.Module, pixels: ByteArray, *, device: torch.device, precision: str, size_px: int = FRAME_PX
 ) -> FloatArray:
-    """(N, C, 144, 144) uint8 crops -> (N, 256) rows of unit length.
+    """(N, C, 144, 144) uint8 crops -> (N, 256) rows of unit length, flip-averaged as exported weights are used.
 
     At 128 px the network is given each crop as recognition would, below that as a stage of training would.
     """
@@ -80,9 +80,10 @@ def embed_crops(
     for start in range(0, len(pixels), _BATCH_SIZE):
         crops = torch.from_numpy(np.ascontiguousarray(pixels[start : start + _BATCH_SIZE])).to(device)
         images = cut_frame(crops) if size_px == FRAME_PX else augment(crops, size_px=size_px, augmentation=_PLAIN)
+        images = images.contiguous(memory_format=torch.channels_last)
         with autocast(precision, device):
-            embeddings = network(images.contiguous(memory_format=torch.channels_last))
-        parts.append(F.normalize(embeddings.float()))
+            embeddings = network(images).float() + network(images.flip(-1)).float()
+        parts.append(F.normalize(embeddings))
     rows: FloatArray = torch.cat(parts).cpu().numpy()
     return rows
 

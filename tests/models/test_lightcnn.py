@@ -65,10 +65,11 @@ def test_the_start_keeps_the_second_moment_through_the_network() -> None:
     assert 0.7 < second_moment < 1.3
 
 
-def test_folding_gives_a_plain_network_of_the_same_function() -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_folding_gives_a_plain_network_of_the_same_function(architecture: str) -> None:
     torch.manual_seed(1)
-    network = build_lightcnn("lightcnn9", Structure(norm=True))
-    images = torch.rand(8, 1, 64, 64)
+    network = build_lightcnn(architecture, Structure(norm=True))
+    images = torch.rand(8, ARCHITECTURES[architecture].in_channels, 64, 64)
     for _ in range(3):
         network(images)
     network.eval()
@@ -76,8 +77,28 @@ def test_folding_gives_a_plain_network_of_the_same_function() -> None:
         before = network(images)
         network.fold_norms()
         after = network(images)
-    assert network.state_dict().keys() == build_lightcnn("lightcnn9").state_dict().keys()
-    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+    assert network.state_dict().keys() == build_lightcnn(architecture).state_dict().keys()
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
+
+
+def test_normed_embeddings_lie_around_zero() -> None:
+    torch.manual_seed(1)
+    network = build_lightcnn("lightcnn9", Structure(norm=True))
+    with torch.no_grad():
+        embeddings = network(torch.rand(16, 1, 32, 32))
+    torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(256), rtol=0, atol=1e-5)
+
+
+def test_a_window_is_seen_where_it_lies_in_the_frame() -> None:
+    torch.manual_seed(0)
+    network = build_lightcnn("lightcnn9").eval()
+    images = torch.rand(2, 1, 128, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images, (0, 0)), network(images))
+        seen = network(images[..., 16:112, 32:96], (16, 32))
+        maps = torch.zeros(2, 128, 8, 8)
+        maps[..., 1:7, 2:6] = network.extract_maps(images[..., 16:112, 32:96])
+        torch.testing.assert_close(seen, network.embed_maps(maps.flatten(1)))
 
 
 def test_inner_dropout_acts_in_training_only() -> None:

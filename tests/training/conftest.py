@@ -41,7 +41,7 @@ def tiny_config(drawn_folder: Path) -> TrainingConfig:
         objectives=ObjectiveSettings(
             softmax=SoftmaxSettings(label_smoothing=0.1), cosine=CosineSettings(), relational=RelationalSettings(4.0)
         ),
-        optimiser=OptimiserSettings(kind="adamw", learning_rate=1e-3, clip_norm=2.0),
+        optimiser=OptimiserSettings(kind="muon", learning_rate=1e-3, clip_norm=2.0),
         schedule=ScheduleSettings(epochs=2, kind="cosine", warmup_steps=4),
         stages=(Stage(size_px=16, batch_size=8),),
         accumulate=2,

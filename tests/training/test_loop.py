@@ -70,7 +70,7 @@ def test_twice_fifty_steps_are_a_hundred(tiny_config: TrainingConfig, tiny_data:
     assert (rest.at.step, rest.at.samples, rest.at.data) == (whole.at.step, whole.at.samples, whole.at.data)
     assert rest.best == whole.best
     one, other = load(tmp_path / "whole" / LAST), load(tmp_path / "halves" / LAST)
-    for part in ("model", "network", "optimiser"):
+    for part in ("model", "network", "optimisers"):
         mine, theirs = tensors(one[part]), tensors(other[part])
         assert len(mine) == len(theirs) > 20
         assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True)), part
@@ -114,9 +114,9 @@ def test_a_loss_without_a_number_stops_the_run_and_leaves_its_batch(
     training.open(resume=False)
     learn, seen = training.learner.learn, []
 
-    def break_the_eighth(images: torch.Tensor, targets: Any, *, learning_rate: float, step: int) -> torch.Tensor:
+    def break_the_eighth(images: torch.Tensor, targets: Any, *, step: int, **others: Any) -> torch.Tensor:
         seen.append(images)
-        losses = learn(images, targets, learning_rate=learning_rate, step=step)
+        losses = learn(images, targets, step=step, **others)
         return losses * float("nan") if step == 7 else losses
 
     training.learner.learn = break_the_eighth  # type: ignore[method-assign]

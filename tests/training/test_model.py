@@ -18,7 +18,7 @@ def test_structure_follows_the_settings() -> None:
     torch.manual_seed(0)
     network = build_network(NetworkSettings(pooling="avg", inner_dropout=0.25, norm=True)).train()
     text = repr(network)
-    assert text.count("Dropout2d(p=0.25") == 4 and text.count("BatchNorm") == 10
+    assert text.count("Dropout2d(p=0.25") == 4 and text.count("BatchNorm") == 11
     assert sum(module == "avg" for module in (getattr(m, "kind", None) for m in network.modules())) == 4
 
 
@@ -49,6 +49,16 @@ def test_starts_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds no network"):
         build_network(NetworkSettings(start_from=str(tmp_path / "other.pt")))
     assert find_weights("lightcnn9").architecture == "lightcnn9"
+
+
+def test_normalisation_put_into_finished_weights_changes_nothing_but_the_scale() -> None:
+    finished = build_network(NetworkSettings(start_from="lightcnn9")).eval()
+    images = torch.rand(32, 1, 64, 64)
+    network = build_network(NetworkSettings(start_from="lightcnn9", norm=True), images=images).eval()
+    with torch.no_grad():
+        plain, normed = finished(images), network(images)
+    standardised = (plain - plain.mean(dim=0)) / plain.std(dim=0)
+    torch.testing.assert_close(normed, standardised, rtol=1e-2, atol=1e-2)
 
 
 def test_losses_are_in_full_precision() -> None:

@@ -5,8 +5,9 @@ import torch
 
 from lightface.training.config import NetworkSettings, OptimiserSettings
 from lightface.training.model import TrainingModel, build_network
+from lightface.training.muon import Muon
 from lightface.training.objectives.combination import ObjectiveSettings, build_objectives
-from lightface.training.optimiser import build_optimiser, set_learning_rate
+from lightface.training.optimiser import build_optimisers, set_learning_rate
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def group_of(optimiser: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[
 
 
 def test_rates_and_decay_as_the_authors_set_them(model: TrainingModel) -> None:
-    optimiser = build_optimiser(model, OptimiserSettings())
+    (optimiser,) = build_optimisers(model, OptimiserSettings())
     set_learning_rate(optimiser, 0.01)
     named = dict(model.named_parameters())
     expected = {
@@ -41,7 +42,20 @@ def test_rates_and_decay_as_the_authors_set_them(model: TrainingModel) -> None:
 
 def test_adamw(model: TrainingModel) -> None:
     settings = OptimiserSettings(kind="adamw", betas=(0.9, 0.98), bias_rate=1.0, classifier_rate=1.0)
-    optimiser = build_optimiser(model, settings)
+    (optimiser,) = build_optimisers(model, settings)
     assert isinstance(optimiser, torch.optim.AdamW)
     assert {group["betas"] for group in optimiser.param_groups} == {(0.9, 0.98)}
     assert len(optimiser.param_groups) == 2  # with decay and without
+
+
+def test_muon_takes_the_filters_and_leaves_the_rest_to_adamw(model: TrainingModel) -> None:
+    muon, adamw = build_optimisers(model, OptimiserSettings(kind="muon", learning_rate=1e-3, bias_rate=1.0))
+    assert isinstance(muon, Muon) and isinstance(adamw, torch.optim.AdamW)
+    taken = [parameter for group in muon.param_groups for parameter in group["params"]]
+    left = [parameter for group in adamw.param_groups for parameter in group["params"]]
+    assert len(taken) == 9 and all(parameter.dim() == 4 for parameter in taken)
+    assert len(left) + 9 == len(list(model.parameters())) and all(parameter.dim() < 4 for parameter in left)
+    for optimiser in (muon, adamw):
+        set_learning_rate(optimiser, 0.5e-3)  # half way down
+    assert muon.param_groups[0]["lr"] == pytest.approx(0.005)
+    assert adamw.param_groups[0]["lr"] == pytest.approx(0.5e-3)

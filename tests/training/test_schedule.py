@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from lightface.training.config import ScheduleSettings, Stage
-from lightface.training.schedule import find_stage, learning_rate_share
+from lightface.training.schedule import find_stage, find_window, learning_rate_share
 
 
 def test_the_authors_steps() -> None:
@@ -27,3 +28,15 @@ def test_stages_follow_each_other() -> None:
     stages = (Stage(0.4, 64, 8), Stage(0.3, 96, 8), Stage(0.3, 128, 8))
     sizes = [find_stage(stages, progress=progress).size_px for progress in (0, 0.39, 0.4, 0.69, 0.7, 1, 1.5)]
     assert sizes == [64, 64, 96, 96, 128, 128, 128]
+
+
+def test_windows_take_turns_about_the_middle() -> None:
+    stage = Stage(windows_px=((96, 96), (112, 96), (128, 128)))
+    images = torch.arange(128 * 128).reshape(1, 1, 128, 128)
+    expected = [(16, 16, 96, 96), (0, 16, 112, 96), (0, 0, 128, 128), (16, 16, 96, 96)]
+    for step, (top, left, height, width) in enumerate(expected):
+        window = find_window(stage, step=step)
+        assert window is not None and window.corner_px == (top, left)
+        part = window.cut(images)
+        assert part.shape == (1, 1, height, width) and part[0, 0, 0, 0] == top * 128 + left
+    assert find_window(Stage(), step=3) is None

@@ -145,6 +145,24 @@ def hash_file(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
+def count_pixels(path: Path) -> int:
+    """How many pixels a photograph has, by its header alone; 0 where it cannot be told. Never raises."""
+    try:
+        if not path.is_file():  # a pipe would be waited on for ever
+            return 0
+        with warnings.catch_warnings(), open(path, "rb") as file:
+            warnings.filterwarnings("ignore", module="PIL")
+            if _is_heic(file.read(12)):
+                import pillow_heif
+
+                width, height = pillow_heif.open_heif(file).size
+            else:
+                width, height = Image.open(file, formats=_READ_FORMATS).size
+            return int(width * height)
+    except (ImportError, Image.DecompressionBombError, *_DECODE_ERRORS):
+        return 0
+
+
 def save_image(image_rgb: ByteArray, path: Path) -> None:
     """Write an (H, W, 3) uint8 RGB picture; the suffix of `path` chooses the format.
 
@@ -190,7 +208,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def _decode(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+    if _is_heic(data):
         image: Image.Image = _decode_heic(data, name=name, max_pixels=max_pixels)
     else:
         image = Image.open(BytesIO(data), formats=_READ_FORMATS)
@@ -198,6 +216,10 @@ def _decode(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
         image.load()
     orientation = _read_orientation(image, name=name)
     return _to_rgb(_turn_upright(_to_8_bits(image, name=name), orientation))
+
+
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
 
 
 def _decode_heic(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
@@ -251,7 +273,7 @@ def _to_rgb(image: Image.Image) -> ByteArray:
         layer = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(layer, mask=layer.getchannel("A"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which would copy RGB as well
 
 
 def _too_large(name: str, size: str, limit: str) -> ImageTooLargeError:

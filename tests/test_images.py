@@ -22,6 +22,7 @@ from lightface.faces import ByteArray
 from lightface.images import (
     DEFAULT_MAX_PIXELS,
     PHOTO_SUFFIXES,
+    count_pixels,
     decode_photo,
     find_photos,
     hash_file,
@@ -354,6 +355,27 @@ def test_missing_folder_pipe_and_unreadable_paths_are_refused(tmp_path: Path) ->
         with pytest.raises(ImageError, match=words) as caught:
             load_photo(path)
         assert_one_line(caught.value)
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_pixels_are_counted_by_the_header(tmp_path: Path, picture_rgb: ByteArray, picture_format: str) -> None:
+    path = tmp_path / "picture"
+    Image.fromarray(picture_rgb).save(path, format=picture_format)
+    assert count_pixels(path) == picture_rgb.shape[0] * picture_rgb.shape[1]
+
+
+def test_heic_pixels_are_counted_by_the_header(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'heic'")
+    path = tmp_path / "picture.heic"
+    pillow_heif.from_pillow(Image.fromarray(picture_rgb)).save(path)
+    assert count_pixels(path) == picture_rgb.shape[0] * picture_rgb.shape[1]
+
+
+def test_pixels_that_cannot_be_counted_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_text("no picture")
+    (tmp_path / "heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert [count_pixels(tmp_path / name) for name in ("pipe", "text", "heic", "missing", ".", "a\0b")] == [0] * 6
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:

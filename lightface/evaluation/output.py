@@ -17,11 +17,11 @@ from lightface.pipeline import FacePipeline
 REPORT_SUFFIXES = (".html", ".json")
 
 
-def check_report_outputs(paths: Sequence[Path]) -> None:
+def check_report_outputs(paths: Sequence[Path], suffixes: Sequence[str] = REPORT_SUFFIXES) -> None:
     """Raise OutputError now for a report that could not be written later: suffix, folder, permissions."""
     for path in paths:
-        if path.suffix.lower() not in REPORT_SUFFIXES:
-            raise OutputError(f"cannot write a report as {path.name!r}; end its name in .html or .json")
+        if path.suffix.lower() not in suffixes:
+            raise OutputError(f"cannot write a report as {path.name!r}; end its name in {' or '.join(suffixes)}")
         if path.is_dir():
             raise OutputError(f"{str(path)!r} is a folder; name a file in it")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -37,8 +37,13 @@ def write_reports(evaluation: Evaluation, pipeline: FacePipeline, paths: Sequenc
             worst = (*evaluation.false_matches, *evaluation.false_non_matches)
             crops = cut_crops(pipeline, evaluation.pairs, [place for pair in worst for place in (pair.a, pair.b)])
             text = render_page(evaluation, crops)
-        try:
-            with write_private(path) as file:
-                file.write(text.encode("utf-8", "backslashreplace"))  # not every file name is UTF-8; a page is
-        except OSError as error:
-            raise OutputError(f"cannot write {str(path)!r} ({error.strerror}); choose another place") from error
+        write_page(path, text)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a text whole or not at all, mode 0600. OutputError where that fails."""
+    try:
+        with write_private(path) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))  # not every file name is UTF-8; a page is
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r} ({error.strerror}); choose another place") from error

@@ -1,10 +1,9 @@
-"""The evaluation as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+"""The evaluation as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 
 from lightface import __version__
 from lightface.evaluation.evaluate import Evaluation, WorstPair
@@ -14,6 +13,7 @@ from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
 from lightface.evaluation.page.charts import draw_cmc, draw_det, draw_histogram, draw_roc
 from lightface.evaluation.page.crops import to_data_uri
+from lightface.evaluation.page.document import PRIVACY, document
 from lightface.evaluation.page.markup import card, chart_figure, data_block, facts, table
 from lightface.evaluation.page.rejects import render_rejects
 from lightface.evaluation.summary import (
@@ -26,15 +26,12 @@ from lightface.evaluation.summary import (
 )
 from lightface.faces import ByteArray
 
-# Nothing is loaded and nothing is run, whatever a name in the list may hold.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _KEY = '<span class="key"><i class="impostors"></i>different people &ensp; <i class="genuine"></i>same person</span>'
 
 
 def render_page(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
     """The page. `crops` holds the pictures of the worst pairs by position, see `cut_crops`."""
     title = f"{evaluation.pairs.name} — {evaluation.model_id}"
-    style = files("lightface.evaluation.page").joinpath("style.css").read_text(encoding="utf-8")
     sections = [
         _head(evaluation),
         _figures(evaluation),
@@ -46,13 +43,7 @@ def render_page(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
         _failures(evaluation),
         _notes(evaluation),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
-        f"{''.join(sections)}</main>{data_block('evaluation', to_json(evaluation))}</body></html>\n"
-    )
+    return document(title, sections, data=data_block("evaluation", to_json(evaluation)))
 
 
 def _head(evaluation: Evaluation) -> str:
@@ -254,8 +245,7 @@ def _notes(evaluation: Evaluation) -> str:
         "<footer><p>FAR: share of pairs of different people that are accepted. TAR: share of pairs of one person that "
         "are accepted; FRR is the rest. EER: where FAR and FRR are equal. A cosine is a similarity, not a probability. "
         f"A rate is given only where the pairs suffice for {MIN_FALSE_ACCEPTS} false accepts: with fewer it would be a "
-        f"guess. {escape(intervals)}</p>"
-        "<p>This file shows faces and names: keep it as you keep the photographs.</p></footer>"
+        f"guess. {escape(intervals)}</p>{PRIVACY}</footer>"
     )
 
 

@@ -10,7 +10,6 @@ import torch
 from stand_ins import MeanEmbedder, MiddleDetector, paint
 
 from lightface.faces import AlignedFace, FloatArray
-from lightface.models.registry import find_weights
 from lightface.pipeline import FaceGates, FacePipeline
 
 HOSTILE_NAME = "<img src=x onerror=alert(1)>Ann & Bo"
@@ -20,11 +19,9 @@ class ColourEmbedder(MeanEmbedder):
     """A direction for each person, with a deviation for each picture; the higher `noise`, the harder the people."""
 
     device = torch.device("cpu")
-    precision = "fp32"
 
     def __init__(self, noise: float = 0.5) -> None:
         super().__init__("colours")
-        self.record = find_weights("lightcnn9")
         self.noise = noise
 
     def embed(self, faces: Sequence[AlignedFace]) -> FloatArray:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from lightface.embedding import Embedder
 from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
+from lightface.models.registry import find_weights
 from lightface.pipeline import FaceGates, FacePipeline
 
 LANDMARKS = np.array([[0.35, 0.35], [0.65, 0.35], [0.5, 0.5], [0.38, 0.7], [0.62, 0.7]], np.float32)
@@ -37,9 +38,11 @@ class MiddleDetector:
 class MeanEmbedder(Embedder):
     """Embeds the mean colour of a crop, and counts what it embeds."""
 
-    def __init__(self, name: str = "stand-in") -> None:
+    def __init__(self, name: str = "stand-in", *, precision: str = "fp32") -> None:
         self.name = name
+        self.precision = precision
         self.count = 0
+        self.record = find_weights("lightcnn9")
 
     @property
     def model_id(self) -> str:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import counting_bar, note
+from lightface.cli.audit import audit
+from lightface.cli.console import note
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
-from lightface.cli.loading import load_face_pipeline, open_gallery_of
-from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, Json, command_group, with_settings
+from lightface.cli.loading import open_gallery_of
+from lightface.cli.options import GALLERY, Json, command_group, with_settings
+from lightface.cli.reembed import reembed
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, GalleryError, PersonNotFoundError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 PersonArgument = Annotated[str, typer.Argument(metavar="PERSON", help="A name, in any case, or an id.")]
 
 app = command_group("List, correct, move and delete the people who are enrolled.")
+app.command("reembed")(reembed)
+app.command("audit")(audit)
 
 
 @app.command("list")
@@ -187,34 +191,6 @@ def show_stats(settings: Settings, *, as_json: Json = False) -> None:
     rows += [(f"threshold at FAR {known.far:g}", f"{known.threshold:.3f} ({known.source})") for known in thresholds]
     for label, value in rows:
         typer.echo(f"{label:<24}{value}")
-
-
-@app.command("reembed")
-@with_settings(*GALLERY, *EMBEDDING)
-def reembed(
-    settings: Settings,
-    *,
-    drop_unusable: Annotated[
-        bool, typer.Option("--drop-unusable", help="Delete samples whose photograph is gone or has changed.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, only say what would be done.")] = False,
-    already_aligned: AlreadyAligned = False,
-) -> None:
-    """Move the gallery to other weights (--model): embed its photographs again, all or nothing."""
-    from lightface.pipeline import reembed_gallery
-
-    with open_gallery_of(settings) as gallery:
-        pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
-        photos = {sample.source_path for sample in gallery.samples()}
-        with counting_bar("embedding", len(photos)) as count:
-            report = reembed_gallery(
-                pipeline, gallery, drop_unusable=drop_unusable, dry_run=dry_run, progress=lambda _: count()
-            )
-    for one in report.unusable:
-        note(f"{one.sample.source_path}: {one.error}")
-    done = "would embed" if dry_run else "embedded"
-    dropped = f"; {len(report.unusable)} cannot be embedded again" if report.unusable else ""
-    note(f"{done} {report.embedded} samples with {report.model_id_after}, not {report.model_id_before}{dropped}")
 
 
 def _find_person(gallery: Gallery, text: str) -> Person:

@@ -58,3 +58,13 @@ def resolve_bands_of(settings: Settings, pipeline: FacePipeline) -> DecisionBand
     with open_gallery_of(settings) as gallery:
         fitting = gallery if gallery.model_id == pipeline.model_id else None
         return resolve_bands(pipeline.record, gallery=fitting)
+
+
+def resolve_bands_within(settings: Settings, gallery: Gallery) -> DecisionBands:
+    """The thresholds for work on a gallery that embeds nothing: of the weights that the gallery was made with."""
+    from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+    from lightface.pipeline import find_record, resolve_bands
+
+    model_id = gallery.model_id
+    record = find_weights(settings.model or DEFAULT_WEIGHTS) if model_id is None else find_record(model_id)
+    return resolve_bands(record, gallery=gallery, threshold=settings.threshold)

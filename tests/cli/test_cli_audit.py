@@ -1,0 +1,170 @@
+"""The audit on the command line: what it prints, what it asks, and what an answer does."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import Cli, assert_one_line
+from PIL import Image
+
+from lightface.gallery import FaceSample, open_gallery
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def sample(folder: Path, number: int, axis: int, *, cosine: float = 0.7) -> FaceSample:
+    """A face of cosine `cosine` to an axis, in a photograph of its own."""
+    from lightface.images import hash_file
+
+    path = folder / f"{number}.png"
+    Image.new("RGB", (80, 80), (10 * number, 100, 50)).save(path)
+    vector = np.zeros(256, np.float32)
+    vector[axis], vector[100 + number] = cosine, np.sqrt(1 - cosine**2)
+    return FaceSample(
+        vector=vector,
+        model_id="someone-else's-weights",
+        source_path=str(path),
+        image_sha256=hash_file(path),
+        box_px=(10.0, 10.0, 60.0, 70.0),
+        quality=0.75,
+    )
+
+
+@pytest.fixture
+def doubtful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ada is enrolled twice, and one of Bo's five photographs, sample 9, is a hostile person's."""
+    path = tmp_path / "doubtful.sqlite"
+    with open_gallery(path, create=True) as gallery:
+        for number, (name, axis) in enumerate([*[("Ada", 1)] * 3, *[("Ada L.", 1)] * 2, *[("Bo", 2)] * 4, ("Bo", 3)]):
+            # numbers from 0 are ids from 1
+            gallery.enroll(name, [sample(tmp_path, number, axis)])
+        gallery.enroll(HOSTILE, [sample(tmp_path, 20 + number, 3) for number in range(3)])
+    monkeypatch.setenv("LIGHTFACE_GALLERY", str(path))
+    monkeypatch.setenv("LIGHTFACE_THRESHOLD", "0.4")
+    return path
+
+
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.cli.audit._is_terminal", lambda: True)
+
+
+def owners(path: Path) -> dict[int, str]:
+    with open_gallery(path) as gallery:
+        names = {person.id: person.name for person in gallery.people()}
+        return {sample.id or 0: names[sample.person_id or 0] for sample in gallery.samples()}
+
+
+def test_a_doubtful_gallery_is_exit_code_1(cli: Cli, doubtful: Path) -> None:
+    before = doubtful.read_bytes()
+    result = cli("gallery", "audit")
+    assert result.exit_code == 1
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["likely", "mislabelled", "(1)"] in lines
+    (stray,) = [line for line in lines if line[:2] == ["10", "Bo"]]
+    assert stray[2] == "0.000" and stray[3] == HOSTILE and stray[-1].endswith("/9.png")
+    assert ["perhaps", "one", "person", "enrolled", "twice", "(1)"] in lines
+    assert any(line[:4] == ["Ada", "3", "Ada", "L."] for line in lines)
+    assert result.stderr == "4 people with 13 samples at threshold 0.400: 2 doubts as to who is who\n"
+    assert doubtful.read_bytes() == before
+
+
+def test_a_sound_gallery_is_exit_code_0(cli: Cli, doubtful: Path) -> None:
+    cli("gallery", "merge", "Ada L.", "Ada", "--yes")
+    cli("gallery", "remove", "Bo", "--sample", "10", "--yes")
+    result = cli("gallery", "audit")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert cli("gallery", "audit", "--quiet").stderr == ""
+
+
+def test_nobody_is_enrolled(cli: Cli, doubtful: Path) -> None:
+    for person in ("Ada", "Ada L.", "Bo", HOSTILE):
+        cli("gallery", "remove", person, "--yes")
+    assert cli("gallery", "audit").exit_code == 0
+
+
+def test_as_json(cli: Cli, doubtful: Path) -> None:
+    result = cli("gallery", "audit", "--json")
+    assert result.exit_code == 1
+    audit = json.loads(result.stdout)
+    assert (audit["doubts"], audit["person_count"], audit["threshold"]) == (2, 4, 0.4)
+    (stray,) = audit["mislabelled"]
+    assert (stray["sample"]["id"], stray["nearest_other"]["person_name"]) == (10, HOSTILE)
+    assert audit["close_people"][0]["b"] == {"id": 2, "name": "Ada L.", "sample_count": 2}
+    assert "vector" not in result.stdout
+
+
+def test_as_a_page(cli: Cli, doubtful: Path, tmp_path: Path) -> None:
+    page = tmp_path / "audit.html"
+    (tmp_path / "0.png").write_bytes(b"changed since")
+    assert cli("gallery", "audit", "--html", page).exit_code == 1
+    html = page.read_text(encoding="utf-8")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert HOSTILE not in html and "&lt;script&gt;alert(1)" in html
+    assert html.count("data:image/jpeg;base64,") + html.count('class="gone"') == 5
+    assert_one_line(cli("gallery", "audit", "--html", tmp_path / "audit.pdf"), ".html")
+
+
+def test_a_threshold_must_be_known(cli: Cli, doubtful: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIGHTFACE_THRESHOLD")
+    assert_one_line(cli("gallery", "audit"), "not registered here", "calibrate", "--threshold")
+
+
+def test_fix_needs_somebody_to_ask(cli: Cli, doubtful: Path) -> None:
+    assert_one_line(cli("gallery", "audit", "--fix"), "nobody can be asked")
+    assert_one_line(cli("gallery", "audit", "--fix", "--json"), "one of the two")
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_fix_moves_and_merges(cli: Cli, doubtful: Path) -> None:
+    result = cli("gallery", "audit", "--fix", input="m\nmerge\n")
+    assert result.exit_code == 0, result.output
+    assert "moved sample 10 to <script>" in result.stderr and "Ada L. is Ada now\n" in result.stderr
+    assert result.stderr.endswith("0 doubts are left\n")
+    assert owners(doubtful) == {
+        **dict.fromkeys(range(1, 6), "Ada"),
+        **dict.fromkeys(range(6, 10), "Bo"),
+        **dict.fromkeys(range(10, 14), HOSTILE),
+    }
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_fix_removes(cli: Cli, doubtful: Path) -> None:
+    result = cli("gallery", "audit", "--fix", input="what?\nremove\nk\n")
+    assert result.exit_code == 1
+    assert owners(doubtful).keys() == set(range(1, 14)) - {10}
+    assert result.stderr.endswith("1 doubts are left\n")
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_enter_changes_nothing(cli: Cli, doubtful: Path) -> None:
+    before = doubtful.read_bytes()
+    result = cli("gallery", "audit", "--fix", input="\n\n")
+    assert result.exit_code == 1
+    assert doubtful.read_bytes() == before
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_who_stops_keeps_what_was_answered(cli: Cli, doubtful: Path) -> None:
+    result = cli("gallery", "audit", "--fix", input="move\n")  # and then the input ends, as at Ctrl-C
+    assert result.exit_code == 2
+    assert result.stderr.endswith("lightface: interrupted; what was finished is kept\n")
+    assert owners(doubtful)[10] == HOSTILE
+    assert owners(doubtful)[4] == "Ada L."
+
+
+@pytest.mark.usefixtures("at_terminal")
+@pytest.mark.parametrize(("answer", "left"), [("f", {2}), ("second", {1}), ("", {1, 2})])
+def test_fix_of_one_picture_twice(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: set[int]
+) -> None:
+    path = tmp_path / "twice.sqlite"
+    with open_gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", [sample(tmp_path, number, 1, cosine=0.99) for number in (1, 2)])
+    result = cli("gallery", "audit", "--fix", "--gallery", path, "--threshold", "0.4", input=f"{answer}\n")
+    assert result.exit_code == 0
+    assert owners(path).keys() == left

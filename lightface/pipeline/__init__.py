@@ -10,7 +10,7 @@
 from lightface.pipeline.enroll import EnrolledPhoto, enroll_people, enroll_photos, find_people
 from lightface.pipeline.face_pipeline import FaceGates, FacePipeline, PhotoFaces, RefusedFace, load_pipeline
 from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
-from lightface.pipeline.reembed import ReembedReport, UnusableSample, reembed_gallery
+from lightface.pipeline.reembed import NamedSample, ReembedReport, Trouble, UnusableSample, reembed_gallery
 from lightface.pipeline.thresholds import find_record, resolve_bands
 from lightface.pipeline.verify import VerifiedPair, verify_pairs, verify_photos
 
@@ -20,9 +20,11 @@ __all__ = [
     "FacePipeline",
     "IdentifiedFace",
     "IdentifiedPhoto",
+    "NamedSample",
     "PhotoFaces",
     "ReembedReport",
     "RefusedFace",
+    "Trouble",
     "UnusableSample",
     "VerifiedPair",
     "enroll_people",

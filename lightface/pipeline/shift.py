@@ -101,13 +101,13 @@ def compare_embeddings(
         threshold_before = _match(impostors_after, threshold_after, impostors_before, "after")
     elif threshold_after is None and threshold_before is not None:
         threshold_after = _match(impostors_before, threshold_before, impostors_after, "before")
-    known = threshold_before is not None and threshold_after is not None
-    if not known or not len(before):
+    if threshold_before is None or threshold_after is None or not len(before):
         return EmbeddingShift(*_shifts(counts), threshold_before, threshold_after, None, None, None, ())
-    assert threshold_before is not None and threshold_after is not None
     limits = threshold_before.threshold, threshold_after.threshold
     named = [_name(vectors, person_index, limit) for vectors, limit in zip((before, after), limits, strict=True)]
-    right = [sum(one.person == person for one, person in zip(each, person_index, strict=True)) for each in named]
+    right = [
+        sum(one.person == person for one, person in zip(each, person_index.tolist(), strict=True)) for each in named
+    ]
     return EmbeddingShift(
         *_shifts(counts),
         threshold_before,
@@ -158,7 +158,10 @@ def _count_scores(
                 histograms[kind, time] += np.bincount(steps, minlength=_STEPS + 1)
                 totals[kind, time] += values[chosen].sum(dtype=np.float64)
     genuine, impostors = (
-        (_Scores(histograms[kind, 0], totals[kind, 0]), _Scores(histograms[kind, 1], totals[kind, 1]))
+        (
+            _Scores(histograms[kind, 0], float(totals[kind, 0])),
+            _Scores(histograms[kind, 1], float(totals[kind, 1])),
+        )
         for kind in (0, 1)
     )
     return genuine, impostors

@@ -123,7 +123,8 @@ def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 def _describe(report: ReembedReport) -> str:
     done = "embedded" if report.moved else "would embed"
-    text = f"{done} {report.embedded} samples with {report.model_id_after}, not {report.model_id_before}"
+    before = f", not {report.model_id_before}" if report.model_id_before else "; nobody was enrolled before"
+    text = f"{done} {report.embedded} samples with {report.model_id_after}{before}"
     if not report.unusable:
         return text
     return f"{text}; {len(report.unusable)} {'were deleted' if report.moved else 'cannot be embedded again'}"

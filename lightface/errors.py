@@ -21,6 +21,14 @@ class OutputError(LightfaceError):
     """A result that could not be written (full disk, read-only folder, unknown suffix)."""
 
 
+class TableError(LightfaceError):
+    """A face table that cannot be read."""
+
+
+class ClusterError(LightfaceError):
+    """Faces that cannot be grouped: of several models, or too many at once."""
+
+
 class ThresholdError(LightfaceError):
     """A decision was asked for, and no threshold is known for these weights and this gallery."""
 

@@ -11,7 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from lightface import __version__
-from lightface.cli import calibrate, detect, doctor, embed, enroll, evaluate, gallery, identify, models, train, verify
+from lightface.cli import (
+    calibrate,
+    cluster,
+    detect,
+    doctor,
+    embed,
+    enroll,
+    evaluate,
+    gallery,
+    identify,
+    models,
+    train,
+    verify,
+)
 from lightface.cli.console import complain
 from lightface.errors import LightfaceError
 
@@ -104,6 +117,7 @@ app.command(rich_help_panel=_JOBS)(enroll.enroll)
 app.command(rich_help_panel=_JOBS)(verify.verify)
 app.command(rich_help_panel=_JOBS)(embed.embed)
 app.command(rich_help_panel=_JOBS)(identify.identify)
+app.command(rich_help_panel=_JOBS)(cluster.cluster)
 app.command(rich_help_panel=_FIGURES)(evaluate.evaluate)
 app.command(rich_help_panel=_FIGURES)(calibrate.calibrate)
 app.add_typer(gallery.app, name="gallery", rich_help_panel=_GALLERIES)

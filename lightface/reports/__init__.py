@@ -1,6 +1,21 @@
-"""Tables of faces and of pairs: their rows, and the files they are written to."""
+"""Tables of faces, of pairs and of groups: their rows, and the files they are written to and read from."""
 
-from lightface.reports.rows import FaceRow, PairRow, describe_face
-from lightface.reports.tables import TABLE_SUFFIXES, check_output, write_faces, write_pairs
+from lightface.reports.links import check_folder, link_groups
+from lightface.reports.readers import read_faces
+from lightface.reports.rows import ClusterRow, FaceRow, PairRow, describe_face
+from lightface.reports.tables import TABLE_SUFFIXES, check_output, write_clusters, write_faces, write_pairs
 
-__all__ = ["TABLE_SUFFIXES", "FaceRow", "PairRow", "check_output", "describe_face", "write_faces", "write_pairs"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "ClusterRow",
+    "FaceRow",
+    "PairRow",
+    "check_folder",
+    "check_output",
+    "describe_face",
+    "link_groups",
+    "read_faces",
+    "write_clusters",
+    "write_faces",
+    "write_pairs",
+]

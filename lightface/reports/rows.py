@@ -1,4 +1,4 @@
-"""The rows of the two tables that lightface writes, and their columns."""
+"""The rows of the tables that lightface writes, and their columns."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ class PairRow:
     error_path: Path | None = None  # of the two, the photograph that it belongs to
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ClusterRow:
+    """A face, and the group of like faces that it belongs to; None for a face in no group."""
+
+    image_path: Path
+    face_index: int | None = None
+    bbox: BoxPx | None = None
+    cluster: int | None = None  # 1 for the largest
+    cluster_size: int | None = None  # faces
+    similarity: float | None = None  # cosine to the group's centre, -1..1
+    det_score: float | None = None  # 0..1
+    quality: float | None = None  # 0..1
+    model_id: str | None = None
+    person_name: str | None = None  # who was made of the group
+
+
 FACE_COLUMNS: Final = (
     Column("image_path"),
     Column("face_index", "integer"),
@@ -78,6 +94,19 @@ PAIR_COLUMNS: Final = (
     Column("status"),
     Column("error"),
     Column("error_path"),
+)
+
+CLUSTER_COLUMNS: Final = (
+    Column("image_path"),
+    Column("face_index", "integer"),
+    Column("bbox", "number", (4,)),
+    Column("cluster", "integer"),
+    Column("cluster_size", "integer"),
+    Column("similarity", "number"),
+    Column("det_score", "number"),
+    Column("quality", "number"),
+    Column("model_id"),
+    Column("person_name"),
 )
 
 

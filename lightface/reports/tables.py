@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from lightface.errors import OutputError
 from lightface.files import write_private
-from lightface.reports.rows import FACE_COLUMNS, PAIR_COLUMNS, Column, FaceRow, PairRow
+from lightface.reports.rows import CLUSTER_COLUMNS, FACE_COLUMNS, PAIR_COLUMNS, ClusterRow, Column, FaceRow, PairRow
 
 _ROWS_AT_ONCE: Final = 4096  # some 5 MB of embeddings: a row group of Parquet
 
@@ -55,7 +55,12 @@ def write_pairs(path: Path, rows: Iterable[PairRow]) -> None:
     _write(path, rows, PAIR_COLUMNS)
 
 
-def _write(path: Path, rows: Iterable[FaceRow | PairRow], columns: Sequence[Column]) -> None:
+def write_clusters(path: Path, rows: Iterable[ClusterRow]) -> None:
+    """Write a table of grouped faces; its columns are the fields of `ClusterRow`. OutputError where that fails."""
+    _write(path, rows, CLUSTER_COLUMNS)
+
+
+def _write(path: Path, rows: Iterable[FaceRow | PairRow | ClusterRow], columns: Sequence[Column]) -> None:
     check_output(path)
     plain = ([_plain(getattr(row, column.name)) for column in columns] for row in rows)
     try:

@@ -1,0 +1,194 @@
+"""`lightface cluster`: who belongs together, of people whom nobody has named?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightface.cli.console import complain, counting_bar, note, progress_bar
+from lightface.cli.loading import load_face_pipeline, open_gallery_of
+from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Json, Recursive, with_settings
+from lightface.cli.pictures import make_folder
+from lightface.cli.results import explain, print_json, print_table
+from lightface.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from lightface.batch import EmbedProgress
+    from lightface.pipeline import EnrolledPhoto
+    from lightface.pipeline.cluster import FaceGroups
+    from lightface.reports import ClusterRow
+
+
+@with_settings("threshold", *GALLERY, *EMBEDDING, *BATCH)
+def cluster(
+    settings: Settings,
+    *,
+    path: Annotated[
+        Path, typer.Argument(metavar="FACES", help="A face table that embed wrote, or a folder of photographs.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a table: .parquet, .csv, .jsonl or .npz."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="Make a folder with a folder of links for each group."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the faces of each group.")
+    ] = None,
+    enroll_as: Annotated[
+        str | None,
+        typer.Option("--enroll-as", metavar="PREFIX", help="Enroll each group in the gallery: PREFIX 1, PREFIX 2 ..."),
+    ] = None,
+    min_size: Annotated[
+        int | None, typer.Option("--min-size", min=1, help="How many faces make a group (default: 2).")
+    ] = None,
+    recursive: Recursive = True,
+    already_aligned: AlreadyAligned = False,
+    as_json: Json = False,
+) -> None:
+    """Group the faces of people whom nobody has named, by likeness.
+
+    The threshold is the cosine that two groups must reach on average to be one (default: that of the weights at a
+    false-accept rate of 1e-2). A folder is embedded first; stopped at any time, the next run goes on from there.
+    """
+    from lightface.pipeline.cluster import cluster_faces
+    from lightface.reports import check_folder, check_output, read_faces, write_clusters
+
+    if output is not None:
+        check_output(output)
+    if folder is not None:
+        check_folder(folder)
+    if html is not None:
+        from lightface.evaluation.output import check_report_outputs
+
+        check_report_outputs([html], [".html"])
+    table = _embed(settings, path, recursive=recursive, already_aligned=already_aligned) if path.is_dir() else path
+    limits = {} if min_size is None else {"min_size": min_size}
+    groups = cluster_faces(read_faces(table), threshold=settings.threshold, **limits)
+    enrolled = [] if enroll_as is None else _enroll(settings, groups, enroll_as)
+    rows = _to_rows(groups, enrolled)
+    if output is not None:
+        write_clusters(output, rows)
+        note(f"wrote {output}")
+    if folder is not None:
+        _link(groups, folder)
+    if html is not None:
+        _write_page(groups, rows, html)
+    if as_json:
+        print_json({"model_id": groups.model_id, "threshold": groups.threshold, "faces": rows})
+    else:
+        _report(groups, rows)
+    if enroll_as is not None and groups.groups and not any(one.error is None for one in enrolled):
+        raise typer.Exit(2)  # each refusal has been told
+
+
+def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned: bool) -> Path:
+    """The face table of a folder, in the user's cache folder, where the next run finds what this one has finished."""
+    import platformdirs
+
+    from lightface.batch import embed_folder
+
+    key = hashlib.sha256(f"{folder.resolve()}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    cache = platformdirs.user_cache_path("lightface", appauthor=False) / "cluster"
+    make_folder(cache)
+    table = cache / f"{key}.parquet"
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    with progress_bar("embedding") as advance:
+
+        def follow(progress: EmbedProgress) -> None:
+            advance(progress.done, progress.total)
+
+        summary = embed_folder(
+            pipeline, [folder], table, recursive=recursive, progress=follow, **settings.given("batch_size", "workers")
+        )
+    note(
+        f"embedded {summary.embedded} photographs with {summary.faces} faces; {summary.unchanged} unchanged; "
+        f"kept in {table} with its journal"
+    )
+    return table
+
+
+def _enroll(settings: Settings, groups: FaceGroups, prefix: str) -> list[EnrolledPhoto]:
+    from lightface.errors import DuplicateFaceError
+    from lightface.pipeline.cluster import enroll_groups
+
+    total = sum(map(len, groups.groups))
+    with (
+        open_gallery_of(settings, model_id=groups.model_id, create=True) as gallery,
+        counting_bar("enrolling", total) as count,
+    ):
+
+        def follow(result: EnrolledPhoto) -> None:
+            if result.error is not None and not isinstance(result.error, DuplicateFaceError):
+                complain(explain(result.path, result.error))
+            count()
+
+        results = enroll_groups(gallery, groups, prefix, progress=follow)
+    done = [result for result in results if result.error is None]
+    note(f"enrolled {len(done)} of {total} faces as {len({one.person_name for one in done})} people")
+    return results
+
+
+def _to_rows(groups: FaceGroups, enrolled: Sequence[EnrolledPhoto]) -> list[ClusterRow]:
+    from lightface.reports import ClusterRow
+
+    sizes = {group[0].cluster: len(group) for group in groups.groups}
+    names = [one.person_name if one.error is None else None for one in enrolled]
+    names += [None] * (len(groups.faces) - len(names))
+    return [
+        ClusterRow(
+            image_path=one.face.image_path,
+            face_index=one.face.face_index,
+            bbox=one.face.bbox,
+            cluster=one.cluster,
+            cluster_size=sizes.get(one.cluster),
+            similarity=one.similarity,
+            det_score=one.face.det_score,
+            quality=one.face.quality,
+            model_id=one.face.model_id,
+            person_name=name,
+        )
+        for one, name in zip(groups.faces, names, strict=True)
+    ]
+
+
+def _link(groups: FaceGroups, folder: Path) -> None:
+    from lightface.reports import link_groups
+
+    width = len(str(len(groups.groups)))
+    named = {f"{group[0].cluster:0{width}}": [one.face.image_path for one in group] for group in groups.groups}
+    gone = link_groups(folder, named)
+    note(f"made {folder}" + (f"; {gone} photographs are gone" if gone else ""))
+
+
+def _write_page(groups: FaceGroups, rows: Sequence[ClusterRow], path: Path) -> None:
+    from lightface.evaluation.output import write_page
+    from lightface.evaluation.page import render_groups
+
+    names = {row.cluster: row.person_name for row in rows if row.person_name is not None}
+    write_page(path, render_groups(groups, [names.get(group[0].cluster) for group in groups.groups]))
+    note(f"wrote {path}")
+
+
+def _report(groups: FaceGroups, rows: Sequence[ClusterRow]) -> None:
+    names = {row.cluster: row.person_name for row in rows if row.person_name is not None}
+    lines = []
+    for group in groups.groups:
+        typical, photos = group[0], {one.face.image_path for one in group}
+        mean = sum(one.similarity or 0 for one in group) / len(group)
+        line = (typical.cluster, len(group), len(photos), f"{mean:.3f}", typical.face.image_path)
+        lines.append((*line, names.get(typical.cluster)) if names else line)
+    columns = ("group", "faces", "photographs", "similarity", "most typical", *(("person",) if names else ()))
+    if lines:
+        print_table(columns, lines)
+    faces, grouped = len(groups.faces), sum(map(len, groups.groups))
+    note(
+        f"{grouped:,} of {faces:,} faces in {len(groups.groups):,} groups, {faces - grouped:,} in none, "
+        f"at threshold {groups.threshold:.3f}"
+    )

@@ -1,0 +1,142 @@
+"""Groups of unknown people out of a face table, and people of a gallery out of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightface.clustering import cluster_vectors, cosines_to_centers
+from lightface.errors import ClusterError, FaceNotFoundError, PersonNotFoundError, PhotoError, ThresholdError
+from lightface.faces import Status
+from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.images import hash_file
+from lightface.pipeline.enroll import EnrolledPhoto
+from lightface.pipeline.thresholds import find_record
+from lightface.reports import FaceRow
+
+# Of the weights' thresholds the one for this rate is the default: see `lightface.clustering` for what it gives.
+CLUSTER_FAR = "1e-2"
+DEFAULT_MIN_SIZE = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupedFace:
+    """A face and its group; None for a face in no group."""
+
+    face: FaceRow
+    cluster: int | None = None  # 1 for the largest
+    similarity: float | None = None  # cosine to the group's centre, -1..1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceGroups:
+    """All faces of a table, group by group, the most typical of each first; those in no group last."""
+
+    model_id: str
+    threshold: float  # cosine
+    groups: tuple[tuple[GroupedFace, ...], ...]  # the largest first
+    alone: tuple[GroupedFace, ...]
+
+    @property
+    def faces(self) -> list[GroupedFace]:
+        """Everything in one row."""
+        return [*(face for group in self.groups for face in group), *self.alone]
+
+
+def cluster_faces(
+    rows: Sequence[FaceRow], *, threshold: float | None = None, min_size: int = DEFAULT_MIN_SIZE
+) -> FaceGroups:
+    """Group the faces of a table by likeness; rows without a face are passed over.
+
+    `threshold` is the cosine that two groups must reach on average to be one; by default that of the weights at a
+    false-accept rate of 1e-2. Groups of fewer than `min_size` faces are none.
+
+    Raises FaceNotFoundError where there is no face, ClusterError for faces of several models or too many alike, and
+    ThresholdError where no threshold is known.
+    """
+    faces = [row for row in rows if row.embedding is not None]
+    models = sorted({row.model_id for row in faces if row.model_id is not None})
+    if not faces:
+        raise FaceNotFoundError("there is no face in what is to be grouped; embed photographs that show some")
+    if len(models) != 1:
+        raise ClusterError(
+            f"the faces were embedded by {len(models)} models ({', '.join(models)}) and cannot be compared; "
+            "embed the photographs again with one"
+        )
+    if threshold is None:
+        threshold = _default_threshold(models[0])
+    vectors = np.stack([row.embedding for row in faces if row.embedding is not None])
+    labels = cluster_vectors(vectors, threshold=threshold)
+    similarities = cosines_to_centers(vectors, labels).tolist()
+    groups: list[list[GroupedFace]] = [[] for _ in range(int(labels.max()) + 1)]
+    for face, label, similarity in zip(faces, labels.tolist(), similarities, strict=True):
+        groups[label].append(GroupedFace(face, label + 1, similarity))
+    large = tuple(
+        tuple(sorted(group, key=lambda one: -(one.similarity or 0))) for group in groups if len(group) >= min_size
+    )
+    small = tuple(GroupedFace(one.face) for group in groups if len(group) < min_size for one in group)
+    return FaceGroups(models[0], threshold, large, small)
+
+
+def enroll_groups(
+    gallery: Gallery,
+    groups: FaceGroups,
+    prefix: str,
+    *,
+    progress: Callable[[EnrolledPhoto], None] | None = None,
+) -> list[EnrolledPhoto]:
+    """Make a person of each group, "PREFIX 1" and so on; numbers that are taken already are passed over.
+
+    The rules are those of `enroll_photos`: each face is enrolled by itself and stays so, and one that cannot be is
+    refused with its reason: a photograph that is gone, a face that is enrolled already. One result a grouped face, in
+    their order; `progress` hears of each.
+    Raises GalleryError for an impossible name and ModelMismatchError for another model's gallery.
+    """
+    normalize_name(prefix)
+    results = []
+    number = 1
+    for group in groups.groups:
+        while _is_taken(gallery, f"{prefix} {number}"):
+            number += 1
+        for grouped in group:
+            result = _enroll(gallery, f"{prefix} {number}", grouped.face)
+            results.append(result)
+            if progress is not None:
+                progress(result)
+    return results
+
+
+def _default_threshold(model_id: str) -> float:
+    record = find_record(model_id)
+    threshold = None if record is None else record.thresholds.get(CLUSTER_FAR)
+    if threshold is None:
+        raise ThresholdError(f"no threshold is known for {model_id}; give one with --threshold")
+    return threshold
+
+
+def _is_taken(gallery: Gallery, name: str) -> bool:
+    try:
+        gallery.find_person(name)
+    except PersonNotFoundError:
+        return False
+    return True
+
+
+def _enroll(gallery: Gallery, name: str, row: FaceRow) -> EnrolledPhoto:
+    assert row.embedding is not None and row.model_id is not None  # or it would be in no group
+    try:
+        sample = FaceSample(
+            vector=row.embedding,
+            model_id=row.model_id,
+            source_path=str(row.image_path.absolute()),
+            image_sha256=hash_file(row.image_path),  # a face table has none
+            box_px=row.bbox,
+            det_score=row.det_score,
+            quality=row.quality,
+        )
+        gallery.enroll(name, [sample])
+    except PhotoError as error:
+        return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=error)
+    return EnrolledPhoto(row.image_path, name, Status.ENROLLED)

@@ -1,0 +1,120 @@
+"""Groups and their figures, on hand-made cases and against other implementations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightface import clustering
+from lightface.clustering import bcubed_score, cluster_vectors, cosines_to_centers, pairwise_score
+from lightface.errors import ClusterError
+
+
+def labels(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def on_circle(*degrees: float) -> np.ndarray:
+    angles = np.radians(degrees)
+    rows = np.zeros((len(degrees), 256), np.float32)
+    rows[:, 0], rows[:, 1] = np.cos(angles), np.sin(angles)
+    return rows
+
+
+def make_people(count: int, faces: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    truth = generator.permutation(np.repeat(np.arange(count), faces))
+    rows = generator.normal(size=(count, 256))[truth] + noise * generator.normal(size=(len(truth), 256))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), truth.astype(np.int64)
+
+
+def test_groups_are_numbered_by_size() -> None:
+    vectors = on_circle(170, 0, 90, 5, 95, 10)
+    assert cluster_vectors(vectors, threshold=0.9).tolist() == [2, 0, 1, 0, 1, 0]
+
+
+def test_the_mean_of_the_cosines_decides() -> None:
+    # 0 and 30 join (0.866); 60 has 0.866 and 0.5 to them, 0.683 in the mean.
+    vectors = on_circle(0, 30, 60)
+    assert cluster_vectors(vectors, threshold=0.69).tolist() in ([0, 0, 1], [1, 0, 0])
+    assert cluster_vectors(vectors, threshold=0.68).tolist() == [0, 0, 0]
+
+
+def test_the_threshold_is_inclusive() -> None:
+    vectors = np.zeros((2, 256), np.float32)
+    vectors[0, 0] = 1
+    vectors[1, :2] = 0.6, 0.8
+    assert cluster_vectors(vectors, threshold=float(np.float32(0.6))).tolist() == [0, 0]
+    assert cluster_vectors(vectors, threshold=0.601).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("faces", [0, 1])
+def test_nobody_and_somebody_alone(faces: int) -> None:
+    assert cluster_vectors(on_circle(*[0] * faces), threshold=0.5).tolist() == [0] * faces
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.15, 0.3, 0.6])
+def test_it_agrees_with_scikit_learn(threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which knows nothing of crowds."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    monkeypatch.setattr(clustering, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(clustering, "_COLUMNS_AT_ONCE", 11)
+    vectors, _ = make_people(12, 6, noise=1.5)
+    distances = 1 - np.clip(vectors.astype(np.float64) @ vectors.T.astype(np.float64), -1, 1)
+    reference = AgglomerativeClustering(
+        n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - threshold
+    ).fit_predict(distances)
+    found = cluster_vectors(vectors, threshold=threshold)
+    assert pairwise_score(found, reference.astype(np.int64)).f == 1
+    assert np.all(np.diff(np.bincount(found)) <= 0)
+
+
+def test_too_large_a_crowd_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "MAX_CROWD", 10)
+    vectors, _ = make_people(8, 4, noise=1)
+    assert cluster_vectors(vectors, threshold=0.3).max() == 7  # 32 faces, but in small crowds
+    with pytest.raises(ClusterError, match=r"32 faces hang together at a similarity of -1.000.*raise --threshold"):
+        cluster_vectors(vectors, threshold=-1)
+
+
+def test_cosines_to_centers() -> None:
+    found = cosines_to_centers(on_circle(0, 60, 200), labels(0, 0, 1))
+    assert found.tolist() == pytest.approx([np.cos(np.pi / 6), np.cos(np.pi / 6), 1], abs=1e-6)
+    assert cosines_to_centers(on_circle(), labels()).shape == (0,)
+
+
+def test_pairwise_by_hand() -> None:
+    # Groups {a a b} {b b} {c}: pairs in groups 3 + 1, right 1 + 1; pairs of people 1 + 3.
+    score = pairwise_score(labels(0, 0, 0, 1, 1, 2), labels(0, 0, 1, 1, 1, 2))
+    assert (score.precision, score.recall) == (2 / 4, 2 / 4)
+    assert score.f == 0.5
+
+
+def test_bcubed_by_hand() -> None:
+    # Precision: a a have 2/3, b in it 1/3, the others 1. Recall: a a 1, b 1/3, b b 2/3, c 1.
+    score = bcubed_score(labels(0, 0, 0, 1, 1, 2), labels(0, 0, 1, 1, 1, 2))
+    assert score.precision == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1 + 1 + 1) / 6)
+    assert score.recall == pytest.approx((1 + 1 + 1 / 3 + 2 / 3 + 2 / 3 + 1) / 6)
+
+
+def test_scores_at_their_ends() -> None:
+    truth = labels(0, 0, 1, 1)
+    perfect, apart, heap = labels(1, 1, 0, 0), labels(0, 1, 2, 3), labels(0, 0, 0, 0)
+    assert pairwise_score(perfect, truth).f == bcubed_score(perfect, truth).f == 1
+    assert (pairwise_score(apart, truth).precision, pairwise_score(apart, truth).recall) == (1, 0)
+    assert pairwise_score(apart, truth).f == 0
+    assert (bcubed_score(apart, truth).precision, bcubed_score(apart, truth).recall) == (1, 0.5)
+    assert (pairwise_score(heap, truth).precision, pairwise_score(heap, truth).recall) == (2 / 6, 1)
+    assert (bcubed_score(heap, truth).precision, bcubed_score(heap, truth).recall) == (0.5, 1)
+
+
+def test_pairwise_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics.cluster import pair_confusion_matrix
+
+    generator = np.random.default_rng(0)
+    found, truth = generator.integers(6, size=80), generator.integers(9, size=80)
+    (_, false_positive), (false_negative, true_positive) = pair_confusion_matrix(truth, found)
+    score = pairwise_score(found, truth)
+    assert score.precision == pytest.approx(true_positive / (true_positive + false_positive))
+    assert score.recall == pytest.approx(true_positive / (true_positive + false_negative))

@@ -1,0 +1,166 @@
+"""Grouping on the command line: tables and folders in; a table, links, a page and people out."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from command_line import Cli, assert_one_line
+from faces_of_colour import make_colour_pipeline, paint_people
+
+from lightface.faces import Status
+from lightface.gallery import open_gallery
+from lightface.reports import FaceRow, read_faces, write_faces
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three people with three, one of them with a single photograph left."""
+    folder = paint_people(tmp_path / "photos", 3, 3)
+    for number in (2, 3):
+        (folder / "p003" / f"{number}.png").unlink()
+    return folder
+
+
+@pytest.fixture
+def table(photos: Path, tmp_path: Path) -> Path:
+    """The face table of the photographs."""
+    from lightface.batch import embed_folder
+
+    path = tmp_path / "faces.parquet"
+    embed_folder(make_colour_pipeline(), [photos], path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def threshold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LIGHTFACE_THRESHOLD", "0.5")
+    monkeypatch.setenv("LIGHTFACE_GALLERY", str(tmp_path / "gallery.sqlite"))
+
+
+def test_groups_as_a_table_at_the_terminal(cli: Cli, table: Path) -> None:
+    result = cli("cluster", table)
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["group", "faces", "photographs", "similarity", "most", "typical"]
+    assert [line[:3] for line in lines[1:]] == [["1", "3", "3"], ["2", "3", "3"]]
+    assert result.stderr == "6 of 7 faces in 2 groups, 1 in none, at threshold 0.500\n"
+
+
+def test_the_output(cli: Cli, table: Path, tmp_path: Path) -> None:
+    output = tmp_path / "groups.parquet"
+    assert cli("cluster", table, "-o", output, "--min-size", 1).exit_code == 0
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
+    rows = pq.read_table(output).to_pylist()
+    assert [(row["cluster"], row["cluster_size"]) for row in rows] == [*[(1, 3)] * 3, *[(2, 3)] * 3, (3, 1)]
+    assert [Path(row["image_path"]).parent.name for row in rows] == [*["p001"] * 3, *["p002"] * 3, "p003"]
+    assert rows[-1]["similarity"] == pytest.approx(1)
+    assert all(0.7 < row["similarity"] <= 1 for row in rows)
+    assert rows[0]["model_id"] == "colours" and rows[0]["person_name"] is None
+
+
+def test_as_json(cli: Cli, table: Path) -> None:
+    groups = json.loads(cli("cluster", table, "--json").stdout)
+    assert (groups["model_id"], groups["threshold"]) == ("colours", 0.5)
+    assert [face["cluster"] for face in groups["faces"]] == [1, 1, 1, 2, 2, 2, None]
+
+
+def test_a_folder_of_links(cli: Cli, table: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "groups"
+    assert cli("cluster", table, "--folder", folder).exit_code == 0
+    linked = {path.relative_to(folder): path.readlink() for path in folder.rglob("*.png")}
+    assert len(linked) == 6
+    assert {target.parent for place, target in linked.items() if place.parts[0] == "1"} == {photos / "p001"}
+    assert_one_line(cli("cluster", table, "--folder", folder), "not an empty folder")
+
+
+def test_a_page(cli: Cli, photos: Path, tmp_path: Path) -> None:
+    from lightface.batch import embed_folder
+
+    (photos / "p001" / "1.png").rename(photos / "p001" / "<script>.png")
+    table, page = tmp_path / "faces.csv", tmp_path / "groups.html"
+    embed_folder(make_colour_pipeline(), [photos], table)
+    (photos / "p002" / "1.png").unlink()
+    result = cli("cluster", table, "--html", page, "--enroll-as", HOSTILE)
+    assert result.exit_code == 0
+    html = page.read_text(encoding="utf-8")
+    assert "<script" not in html and "&lt;script&gt;.png" in html and "&lt;script&gt;alert(1)" in html
+    assert html.count("data:image/jpeg;base64,") == 6 and html.count(">gone<") == 1
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+
+
+def test_people_of_groups(cli: Cli, table: Path, tmp_path: Path) -> None:
+    result = cli("cluster", table, "--enroll-as", "Guest", "-o", tmp_path / "groups.csv")
+    assert result.exit_code == 0, result.output
+    assert "enrolled 6 of 6 faces as 2 people\n" in result.stderr
+    with open_gallery(tmp_path / "gallery.sqlite") as gallery:
+        counts = {person.name: len(gallery.samples(person.id)) for person in gallery.people()}
+    assert counts == {"Guest 1": 3, "Guest 2": 3}
+    assert (tmp_path / "groups.csv").read_text().count("Guest 1") == 3
+    again = cli("cluster", table, "--enroll-as", "Guest")
+    assert again.exit_code == 2  # nothing could be enrolled, and each refusal is told
+    assert again.stderr.count("is enrolled for 'Guest") == 6
+    with open_gallery(tmp_path / "gallery.sqlite") as gallery:
+        assert [person.name for person in gallery.people()] == ["Guest 1", "Guest 2"]
+
+
+def test_a_gallery_of_another_model_takes_nobody(cli: Cli, table: Path, made_up_gallery: Path) -> None:
+    result = cli("cluster", table, "--enroll-as", "Guest", "--gallery", made_up_gallery)
+    assert_one_line(result, "holds embeddings of lightcnn9-000000000000, not of colours")
+
+
+def test_a_folder_is_embedded_once(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = make_colour_pipeline()
+    monkeypatch.setattr("lightface.cli.cluster.load_face_pipeline", lambda *arguments, **options: pipeline)
+    first = cli("cluster", photos)
+    assert first.exit_code == 0, first.output
+    assert "embedded 7 photographs with 7 faces; 0 unchanged; kept in" in first.stderr
+    assert "6 of 7 faces in 2 groups" in first.stderr
+    again = cli("cluster", photos)
+    assert "embedded 0 photographs with 0 faces; 7 unchanged" in again.stderr
+    assert again.stdout == first.stdout
+
+
+def test_faces_of_two_models_are_refused(cli: Cli, table: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed.jsonl"
+    vector = np.eye(1, 256, dtype=np.float32)[0]
+    other = FaceRow(image_path=Path("a.jpg"), embedding=vector, model_id="other", status=Status.EMBEDDED)
+    write_faces(mixed, [*read_faces(table), other])
+    assert_one_line(cli("cluster", mixed), "by 2 models (colours, other)", "embed the photographs again")
+
+
+def test_trouble_is_one_line(cli: Cli, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_one_line(cli("cluster", tmp_path / "none.csv"), "none.csv", "No such file")
+    assert_one_line(cli("cluster", tmp_path / "none"), "no face table")
+    (tmp_path / "rubbish.csv").write_text("a,b\n1,2\n")
+    assert_one_line(cli("cluster", tmp_path / "rubbish.csv"), "has no column 'image_path'")
+    assert_one_line(cli("cluster", table, "-o", tmp_path / "a.xlsx"), ".parquet")
+    assert_one_line(cli("cluster", table, "--html", tmp_path / "a.pdf"), ".html")
+    assert_one_line(cli("cluster", table, "--min-size", 0), "--min-size")
+    write_faces(tmp_path / "empty.csv", [])
+    assert_one_line(cli("cluster", tmp_path / "empty.csv"), "there is no face")
+    assert_one_line(cli("cluster", table, "--threshold", "2"), "threshold")
+    monkeypatch.delenv("LIGHTFACE_THRESHOLD")
+    assert_one_line(cli("cluster", table), "no threshold is known for colours", "--threshold")
+
+
+@pytest.mark.parametrize("command", [["cluster"], ["gallery", "audit"]])
+def test_help_loads_no_heavy_library(command: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from lightface.cli.main import app\n"
+        f"try:\n    app({[*command, '--help']!r})\n"
+        "finally:\n"
+        "    heavy = {'torch', 'sklearn', 'scipy', 'cv2', 'pyarrow', 'numpy'} & sys.modules.keys()\n"
+        "    print('HEAVY', sorted(heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout, done.stdout[-500:]

@@ -167,14 +167,14 @@ def journal_path(output: Path) -> Path:
 def _describe(pipeline: FacePipeline, selection: FaceSelection) -> str:
     """Everything that decides which rows a photograph yields.
 
-    Device and precision are left out: a folder may be begun on one machine and finished on another, and the
-    embeddings are comparable where the model is one.
+    The device is left out: a folder may be begun on one machine and finished on another.
     """
     settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
     return json.dumps(
         {
             "method": _METHOD,
             "model": pipeline.model_id,
+            "precision": pipeline.embedder.precision,
             "selection": selection.value,
             "gates": dataclasses.asdict(pipeline.gates),
             "detector": repr(settings),

@@ -11,6 +11,7 @@ import typer
 
 from lightface.cli.console import complain, counting_bar, note
 from lightface.cli.inputs import find_photos_of
+from lightface.cli.loading import detection_of
 from lightface.cli.options import DETECTION, Json, Photos, Recursive, with_settings
 from lightface.cli.pictures import make_folder, name_below, plan_pictures
 from lightface.cli.results import print_json, print_table
@@ -92,10 +93,8 @@ class _Search:
 
         self._frame = find_weights(settings.model or DEFAULT_WEIGHTS).contract.frame
         self._reading = settings.given("max_pixels")
-        given = settings.given("det_threshold")
-        if settings.min_face_size is not None:
-            given["min_face_size_px"] = settings.min_face_size
-        self._detector = MtcnnDetector(resolve_device(settings.device or "auto"), MtcnnSettings(**given))
+        detection = MtcnnSettings(**detection_of(settings))
+        self._detector = MtcnnDetector(resolve_device(settings.device or "auto"), detection)
 
     def load(self, path: Path) -> Photo:
         from lightface.images import load_photo

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightface.cli.console import debug
 from lightface.cli.settings import Settings
@@ -18,15 +18,21 @@ def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> 
     """The detector and the weights that the settings name."""
     from lightface.pipeline import FaceGates, load_pipeline
 
-    gates = settings.given("det_threshold", "min_quality", "max_pixels")
-    if settings.min_face_size is not None:
-        gates["min_face_size_px"] = settings.min_face_size
+    gates = FaceGates(
+        **detection_of(settings), **settings.given("min_quality", "max_pixels"), already_aligned=already_aligned
+    )
     pipeline = load_pipeline(
         **settings.given("model", "device", "precision", "flip"),
-        gates=FaceGates(**gates, already_aligned=already_aligned),
+        gates=gates,
     )
     debug(f"using {describe_pipeline(pipeline)}")
     return pipeline
+
+
+def detection_of(settings: Settings) -> dict[str, Any]:
+    """What is set of the search for faces, under the names of `FaceGates` and `MtcnnSettings`."""
+    set_in_px = {f"{name}_px": value for name, value in settings.given("min_face_size", "max_side").items()}
+    return {**settings.given("det_threshold"), **set_in_px}
 
 
 def describe_pipeline(pipeline: FacePipeline) -> str:

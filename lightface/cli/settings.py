@@ -48,7 +48,8 @@ class Settings:
         default=None, metadata=_about("auto, fp32, bf16 or fp16 (default: auto, fp16 on cuda, otherwise fp32).")
     )
     flip: bool | None = field(
-        default=None, metadata=_about("Average each embedding with that of the mirror image; doubles the work.")
+        default=None,
+        metadata=_about("Average each embedding with that of the mirror image (default: as the weights were measured)."),
     )
     threshold: float | None = field(
         default=None,
@@ -67,6 +68,9 @@ class Settings:
     )
     min_face_size: float | None = field(
         default=None, metadata=_about("Width in pixels below which faces are passed over.", low=1)
+    )
+    max_side: int | None = field(
+        default=None, metadata=_about("Long side in pixels at which larger photographs are searched for faces.", low=12)
     )
     min_quality: float | None = field(
         default=None, metadata=_about("Quality, 0 to 1, below which a face is refused (default: 0.1).", low=0, high=1)

@@ -160,7 +160,13 @@ def _to_failure(error: PhotoError) -> CachedFace:
 
 def _describe(pipeline: FacePipeline, framing: Framing, selection: FaceSelection) -> str:
     """Everything that decides which embedding a picture gets; for crops, detector and gates have no say."""
-    made_by: dict[str, object] = {"method": _METHOD, "model": pipeline.model_id, "framing": framing.value}
+    embedder = pipeline.embedder
+    made_by: dict[str, object] = {
+        "method": _METHOD,
+        "model": embedder.model_id,
+        "precision": embedder.precision,
+        "framing": framing.value,
+    }
     if framing is Framing.DETECT:
         settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
         made_by |= {"selection": selection.value, "gates": asdict(pipeline.gates), "detector": repr(settings)}

@@ -32,6 +32,7 @@ class FaceGates:
     # Lowest `quality.measure_quality`, 0..1. None of 199 portraits and 19 faces of group photographs is below 0.1. A
     # copy (blurred, reduced, darkened) that is matches one in eight photographs of its person, an original one in two.
     min_quality: float = 0.1
+    max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
 
@@ -198,7 +199,9 @@ def load_pipeline(
     """
     embedder = Embedder(load_model(model), device=device, precision=precision, flip=flip)
     settings = MtcnnSettings(
-        min_face_size_px=gates.min_face_size_px, det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE)
+        min_face_size_px=gates.min_face_size_px,
+        det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE),
+        max_side_px=gates.max_side_px,
     )
     return FacePipeline(MtcnnDetector(embedder.device, settings), embedder, gates=gates)
 

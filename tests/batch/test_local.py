@@ -156,10 +156,11 @@ def test_an_emptied_folder_does_not_empty_the_table(embed: Embed, output: Path, 
     assert len(read_rows(output)) == 6
 
 
-@pytest.mark.parametrize("change", ["model", "gates", "selection"])
+@pytest.mark.parametrize("change", ["model", "precision", "gates", "selection"])
 def test_another_model_or_setting_makes_all_rows_anew(folder: Path, output: Path, change: str) -> None:
     embed_folder(make_pipeline(MeanEmbedder()), [folder], output)
-    embedder = MeanEmbedder("other" if change == "model" else "stand-in")
+    precision = "bf16" if change == "precision" else "fp32"
+    embedder = MeanEmbedder("other" if change == "model" else "stand-in", precision=precision)
     pipeline = make_pipeline(embedder, **({"min_face_size_px": 40.0} if change == "gates" else {}))
     selection = FaceSelection.LARGEST if change == "selection" else FaceSelection.ALL
     summary = embed_folder(pipeline, [folder], output, selection=selection)

@@ -95,6 +95,8 @@ def test_no_face_is_trouble(cli: Cli, landscape_path: Path, tmp_path: Path) -> N
 def test_the_settings_reach_the_detector(cli: Cli, grace_hopper_path: Path) -> None:
     assert_one_line(cli("detect", grace_hopper_path, "--min-face-size", "400"), "no face found")
     assert_one_line(cli("detect", grace_hopper_path, "--det-threshold", "1"), "no face found")
+    assert_one_line(cli("detect", grace_hopper_path, "--max-side", "20"), "no face found")
+    assert_one_line(cli("detect", grace_hopper_path, "--max-side", "11"), "--max-side is 11; it must be 12 or more")
     assert_one_line(cli("detect", grace_hopper_path, "--device", "tpu"), "unknown device 'tpu'")
     result = cli("detect", grace_hopper_path, "--max-pixels", "1000")
     assert result.exit_code == 2

@@ -57,6 +57,9 @@ def test_another_model_framing_or_gate_is_embedded_anew(tmp_path: Path) -> None:
         pipeline.embedder.name = "another"  # type: ignore[attr-defined]
         embed_pictures(pipeline, pictures, cache=cache)
         assert count_embedded(pipeline) == 4
+        pipeline.embedder.precision = "bf16"
+        embed_pictures(pipeline, pictures, cache=cache)
+        assert count_embedded(pipeline) == 5
 
 
 def test_failures_are_named_and_a_missing_picture_is_looked_for_again(tmp_path: Path, pipeline: FacePipeline) -> None:
@@ -159,4 +162,4 @@ def test_the_key_of_the_cache_tells_what_matters(tmp_path: Path, pipeline: FaceP
         )
     with sqlite3.connect(tmp_path / "faces.sqlite") as connection:
         ((made_by,),) = connection.execute("SELECT made_by FROM picture_2")
-    assert json.loads(made_by) == {"framing": "lightcnn", "method": 1, "model": "colours"}
+    assert json.loads(made_by) == {"framing": "lightcnn", "method": 1, "model": "colours", "precision": "fp32"}

@@ -25,6 +25,9 @@ from PIL import ExifTags, Image, ImageEnhance, ImageOps
 from rich.console import Console
 from rich.table import Table
 
+from lightface.gallery import open_gallery
+from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+
 OUTPUT = Path("demo-output")
 PEOPLE, PROBES = OUTPUT / "people", OUTPUT / "probes"
 GALLERY, ANSWERS = OUTPUT / "gallery.sqlite", OUTPUT / "answers.csv"
@@ -86,6 +89,7 @@ def save(image: Image.Image, path: Path, *, orientation: int = 1) -> None:
 
 
 def enroll_and_verify() -> Iterator[Answer]:
+    bring_gallery_up_to_date()
     headline("Enroll: one portrait of each")
     lightface("enroll", "--people", PEOPLE)
     headline("Verify: are two photographs of one person?")
@@ -98,6 +102,17 @@ def enroll_and_verify() -> Iterator[Answer]:
     for photo_a, photo_b, expected in pairs:
         status, similarity = re.findall(r"(\w+): similarity (-?[\d.]+)", lightface("verify", photo_a, photo_b))[0]
         yield Answer(f"verify {title(photo_a)} / {title(photo_b)}", expected, status, similarity)
+
+
+def bring_gallery_up_to_date() -> None:
+    """Move the gallery of an earlier run to the weights of this lightface, where it was made with others."""
+    if not GALLERY.exists():
+        return
+    with open_gallery(GALLERY) as gallery:
+        made_with = gallery.model_id
+    if made_with not in (None, find_weights(DEFAULT_WEIGHTS).model_id):
+        headline(f"Reembed: the gallery of an earlier run is of {made_with}")
+        lightface("gallery", "reembed", "--drop-unusable")
 
 
 def identify() -> Iterator[Answer]:

@@ -49,7 +49,7 @@ class Settings:
     )
     flip: bool | None = field(
         default=None,
-        metadata=_about("Average each embedding with that of the mirror image (default: as the weights were measured)."),
+        metadata=_about("Average embeddings with those of the mirror image (default: as the weights were measured)."),
     )
     threshold: float | None = field(
         default=None,

@@ -1,0 +1,46 @@
+"""The demo meets what an earlier demo has left."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from lightface.gallery import FaceSample, open_gallery
+from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+
+
+@pytest.fixture
+def tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for needed in ("matplotlib", "skimage"):
+        pytest.importorskip(needed, reason="needs the extra 'demo'")
+    spec = importlib.util.spec_from_file_location("demo_tour", Path(__file__).parents[1] / "scripts" / "demo_tour.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "demo_tour", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "GALLERY", tmp_path / "gallery.sqlite")
+    return module
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+def test_a_gallery_of_older_weights_is_embedded_again(
+    tour: ModuleType, monkeypatch: pytest.MonkeyPatch, is_older: bool
+) -> None:
+    model_id = "older" if is_older else find_weights(DEFAULT_WEIGHTS).model_id
+    with open_gallery(tour.GALLERY, create=True) as gallery:
+        vector = np.eye(1, 256, dtype=np.float32)[0]
+        gallery.enroll("Ada", [FaceSample(vector, model_id, "/photos/1.jpg", "0" * 64)])
+    commands: list[tuple[object, ...]] = []
+    monkeypatch.setattr(tour, "lightface", lambda *words: commands.append(words))
+    tour.bring_gallery_up_to_date()
+    assert commands == ([("gallery", "reembed", "--drop-unusable")] if is_older else [])
+
+
+def test_a_first_run_has_no_gallery_to_look_at(tour: ModuleType) -> None:
+    tour.bring_gallery_up_to_date()
+    assert not tour.GALLERY.exists()

@@ -24,6 +24,8 @@ from lightface.errors import ConfigError, GalleryError, PersonNotFoundError
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, Person
 
+_ID_DIGITS = 18  # of the largest ids that are told from names
+
 PersonArgument = Annotated[str, typer.Argument(metavar="PERSON", help="A name, in any case, or an id.")]
 
 app = command_group("List, correct, move and delete the people who are enrolled.")
@@ -197,7 +199,7 @@ def _find_person(gallery: Gallery, text: str) -> Person:
     try:
         return gallery.find_person(text)
     except PersonNotFoundError:
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _ID_DIGITS:
             raise
         return gallery.find_person(int(text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from typing import Annotated, Any, NoReturn
@@ -71,6 +72,9 @@ app = typer.Typer(
 
 def run() -> None:
     """The console script."""
+    # A file name need not be text, nor every name fit the terminal's encoding.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 

@@ -30,6 +30,7 @@ from lightface.gallery.records import (
 )
 from lightface.gallery.store import GalleryStore
 
+_LARGEST_ID: Final = 2**63 - 1
 MODEL_ID: Final = "model_id"  # the setting that pins a gallery to its model
 
 
@@ -53,7 +54,7 @@ def pin_model(store: GalleryStore, model_id: str) -> None:
 def find_person(store: GalleryStore, person: str | int) -> Person:
     """The person of that name or id; PersonNotFoundError, naming the closest, where there is none."""
     if isinstance(person, int):
-        found = store.person_by_id(person)
+        found = store.person_by_id(person) if 0 < person <= _LARGEST_ID else None
         closest: list[str] = []
     else:
         found = store.person_by_key(name_key(person))

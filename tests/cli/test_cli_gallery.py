@@ -62,6 +62,8 @@ def test_show_as_json(cli: Cli) -> None:
 def test_an_unknown_person_is_answered_with_the_closest(cli: Cli) -> None:
     assert_one_line(cli("gallery", "show", "Adda"), "no person 'Adda'", "did you mean 'Ada'?")
     assert_one_line(cli("gallery", "show", "17"), "no person 17")
+    for digits in (19, 20, 5000):
+        assert_one_line(cli("gallery", "show", "9" * digits), "no person")
 
 
 def test_remove_asks_and_without_a_terminal_needs_yes(cli: Cli, made_up_gallery: Path) -> None:

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from command_line import Cli, assert_one_line
 
 import lightface
 from lightface.errors import GalleryError
+from lightface.gallery import open_gallery
 
 
 def test_version(cli: Cli) -> None:
@@ -97,6 +100,22 @@ def test_a_closed_pipe_leaves_no_traceback() -> None:
         command = [sys.executable, "-m", "lightface.cli.main", "models", "info"]
         done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_a_file_name_that_is_no_text_can_be_printed(made_up_gallery: Path) -> None:
+    with open_gallery(made_up_gallery) as gallery:
+        (sample, *_) = gallery.samples("Ada")
+        other = replace(sample, image_sha256="f" * 64, source_path="/photos/\udcff.jpg")
+        gallery.enroll("Zoe", [other])
+    done = subprocess.run(
+        [sys.executable, "-c", "from lightface.cli.main import run; run()", "gallery", "show", "Zoe"],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict", "LIGHTFACE_GALLERY": str(made_up_gallery)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "/photos/\\udcff.jpg" in done.stdout
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")

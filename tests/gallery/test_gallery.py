@@ -34,12 +34,14 @@ def test_exported_names() -> None:
     assert sorted(lightface.gallery.__all__) == [
         "FaceSample",
         "Gallery",
+        "GalleryAudit",
         "GalleryMatrix",
         "GalleryStats",
         "GalleryStore",
         "ImportSummary",
         "Person",
         "StoredThreshold",
+        "audit_gallery",
         "default_gallery_path",
         "is_same_face",
         "normalize_name",
@@ -378,6 +380,12 @@ class TestReplaceEmbeddings:
 def test_a_gallery_of_another_thread_says_so(gallery: Gallery) -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(GalleryError, match="thread"):
         pool.submit(gallery.people).result()
+
+
+@pytest.mark.parametrize("person", [-1, 0, 2**63, 10**30])
+def test_an_id_that_cannot_be_is_nobodys(gallery: Gallery, person: int) -> None:
+    with pytest.raises(PersonNotFoundError):
+        gallery.find_person(person)
 
 
 def test_a_closed_gallery_says_so(gallery_path: Path) -> None:

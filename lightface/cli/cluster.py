@@ -97,6 +97,7 @@ def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned
     key = hashlib.sha256(f"{folder.resolve()}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     cache = platformdirs.user_cache_path("lightface", appauthor=False) / "cluster"
     make_folder(cache)
+    cache.chmod(0o700)  # the files in it are private too; this hides which folders were looked at
     table = cache / f"{key}.parquet"
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     with progress_bar("embedding") as advance:

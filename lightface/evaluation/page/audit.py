@@ -109,7 +109,7 @@ def _low_quality(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
         _cell((one,), shown, f"{one.quality:.2f} {one.person_name}, sample {one.id}, {one.source_path}")
         for one in audit.low_quality[:_SHOWN]
     ]
-    return _sheet("low-quality", "Low quality", "Worst first.", cells, len(audit.low_quality))
+    return _sheet("low-quality", "Low quality", "Worst first.", cells, len(audit.low_quality), kind="sheet small")
 
 
 def _gone(audit: GalleryAudit) -> str:
@@ -135,12 +135,12 @@ def _people(name: str, title: str, text: str, people: Sequence[AuditedPerson]) -
     )
 
 
-def _sheet(name: str, title: str, text: str, cells: Sequence[str], total: int) -> str:
+def _sheet(name: str, title: str, text: str, cells: Sequence[str], total: int, *, kind: str = "sheet") -> str:
     if not cells:
         return ""
     return (
         f'<h2>{escape(title)}</h2><p class="note">{escape(text)}</p>'
-        f'<div class="sheet" data-sheet="{name}">{"".join(cells)}</div>{_more(total)}'
+        f'<div class="{kind}" data-sheet="{name}">{"".join(cells)}</div>{_more(total)}'
     )
 
 

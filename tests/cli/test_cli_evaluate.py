@@ -5,9 +5,11 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Cli, assert_one_line
 from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, paint_person
+from PIL import Image
 
 from lightface.gallery import open_gallery
 from lightface.pipeline import FacePipeline, enroll_people
@@ -50,6 +52,22 @@ def test_a_table_of_figures_and_what_failed(cli: Cli, people: Path, pipeline: Fa
     assert {"10-fold accuracy", "EER", "AUC", "FAR at 0.300, as given", "rank-1", "TPIR at FPIR 1e-1"} <= rows.keys()
     assert "1 of 49 pictures failed (1 invalid_image). 4 pairs of one person and 44 of two" in result.stdout
     assert "  p001/broken.jpg: invalid_image" in result.stdout
+
+
+def test_what_a_gate_on_quality_would_gain(cli: Cli, people: Path, pipeline: FacePipeline) -> None:
+    generator = np.random.default_rng(0)
+    for number, path in enumerate(sorted(people.rglob("*.png"))):
+        image = np.asarray(Image.open(path), np.float64)
+        noise = generator.normal(size=image.shape[:2]) * (1 + number / 12)  # the more contrast, the better
+        Image.fromarray(np.rint(image + noise[..., None]).astype(np.uint8)).save(path)
+    result = cli("evaluate", people)
+    assert result.exit_code == 0
+    title, _, *rows = result.stdout.split("without the ")[1].splitlines()[:4]
+    assert title.startswith("4 of 48 faces under a quality of 0.0") and title.endswith(":")
+    data = json.loads(cli("evaluate", people, "--json").stdout)["quality"]
+    assert [row.split("  ")[0] for row in rows] == ["EER", f"FRR at {data['thresholds'][0]['threshold']:.3f}, FAR 1e-1"]
+    assert data["faces"] == 48 and data["points"][0]["faces_rejected"] == 0
+    assert [point["share"] for point in data["points"]][:5] == [0, 0.01, 0.02, 0.05, 0.1]
 
 
 def test_reports_are_written_whole_and_for_the_owner_alone(

@@ -15,7 +15,7 @@ from lightface.evaluation.page.charts import draw_cmc, draw_det, draw_histogram,
 from lightface.evaluation.page.crops import to_data_uri
 from lightface.evaluation.page.document import PRIVACY, document
 from lightface.evaluation.page.markup import card, chart_figure, data_block, facts, table
-from lightface.evaluation.page.rejects import render_rejects
+from lightface.evaluation.page.rejects import draw_rejects, render_rejects
 from lightface.evaluation.summary import (
     SummaryRow,
     describe_loss,
@@ -118,6 +118,14 @@ def _curves(evaluation: Evaluation) -> str:
                 draw_cmc(evaluation.identification.cmc),
                 "CMC.",
                 "How often the right person is among the first so many.",
+            )
+        )
+    if evaluation.rejects is not None:
+        charts.append(
+            chart_figure(
+                draw_rejects(evaluation.rejects),
+                "Error versus reject.",
+                "How errors fall when the faces of the lowest quality are turned away; level: it does not help.",
             )
         )
     return f'<h2>Curves</h2><div class="charts">{"".join(charts)}</div>'

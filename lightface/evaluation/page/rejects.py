@@ -7,15 +7,9 @@ from html import escape
 import numpy as np
 
 from lightface.evaluation.page.axes import Chart, linear
-from lightface.evaluation.page.markup import chart_figure, table
+from lightface.evaluation.page.markup import table
 from lightface.evaluation.rejects import RejectCurve, RejectPoint
 from lightface.evaluation.summary import describe_rejects, interval_of, percent, summarise_rejects
-
-_TITLE = "Error versus reject."
-_CAPTION = (
-    "How the errors fall when the faces of the lowest quality are turned away, at thresholds that stay where all "
-    "pairs put them. A level line would mean that the quality tells nothing."
-)
 
 
 def render_rejects(curve: RejectCurve | None) -> str:
@@ -28,12 +22,11 @@ def render_rejects(curve: RejectCurve | None) -> str:
     gained = summarise_rejects(curve)
     return (
         "<h2>Quality</h2>"
-        f'<div class="charts">{chart_figure(draw_rejects(curve), _TITLE, _CAPTION)}</div>'
         + table(columns, [_row(point) for point in curve.points], name="rejects")
         + f"<h3>{escape(describe_rejects(curve).capitalize())}</h3>"
         + (table(("figure", "all", "without", "lower by, in points"), gained, name="worst tenth") if gained else "")
-        + '<p class="note">Of faces of equal quality all stay or none. The intervals are of 95 %; an error is lower '
-        "for certain where that of the difference lies above 0.</p>"
+        + '<p class="note">The thresholds stay where all pairs put them. Of faces of equal quality all stay or none. '
+        "The intervals are of 95 %: where that of a difference holds 0, it may be chance.</p>"
     )
 
 
@@ -52,13 +45,15 @@ def draw_rejects(curve: RejectCurve) -> str:
     )
     for name, values in errors.items():
         chart.add_curve(name, shares, values, kind="main" if name == "EER" else "refused")
-        chart.add_dot(name, 0, float(values[0]), f"{name} {percent(float(values[0]))}", kind="main", above=True)
+        chart.add_dot(
+            name, 0, float(values[0]), f"{name} {percent(float(values[0]))}", kind="main", above=name != "EER"
+        )
     return chart.to_svg()
 
 
 def _row(point: RejectPoint) -> list[str]:
     cells = [
-        f"{percent(point.share)}\n{point.faces_rejected:,} faces",
+        f"{100 * point.share:g} %\n{point.faces_rejected:,} faces",
         f"{point.lowest_quality:.2f}",
         f"{point.genuine:,} same\n{point.impostors:,} different",
         percent(point.equal_error_rate),

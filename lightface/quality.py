@@ -142,7 +142,8 @@ def _cut_patch(image_rgb: ByteArray, landmarks_px: FloatArray) -> npt.NDArray[np
     grey = cv2.cvtColor(np.ascontiguousarray(image_rgb[top:bottom, left:right]), cv2.COLOR_RGB2GRAY)
     how = cv2.INTER_AREA if min(grey.shape) > _PATCH_PX else cv2.INTER_LINEAR
     # Not in whole grey levels: their steps would pass for detail in a blurred face.
-    return cv2.resize(grey.astype(np.float64), (_PATCH_PX, _PATCH_PX), interpolation=how)
+    patch = cv2.resize(grey.astype(np.float64), (_PATCH_PX, _PATCH_PX), interpolation=how)
+    return patch.astype(np.float64, copy=False)
 
 
 def _measure_sharpness(patch: npt.NDArray[np.float64]) -> float:

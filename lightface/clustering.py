@@ -11,13 +11,14 @@ threshold of FAR 1e-2 stays at 0.61 and 0.67, 0.95 and 0.96, 0.96 and 0.96.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lightface.errors import ClusterError
+from lightface.errors import ClusterError, ThresholdError
 from lightface.faces import FloatArray
 
 IntArray = npt.NDArray[np.int64]
@@ -47,8 +48,10 @@ def cluster_vectors(vectors: FloatArray, *, threshold: float) -> IntArray:
 
     Average linkage at the cosine `threshold`, inclusive. Groups can only grow where two faces reach the threshold, so
     each crowd, whoever is linked through such pairs, is worked on by itself and memory grows with the square of the
-    largest crowd, not of N. ClusterError where that has more than 16,000 faces.
+    largest crowd, not of N. ClusterError where that has more than 16,000 faces, ThresholdError for NaN.
     """
+    if not math.isfinite(threshold):
+        raise ThresholdError("a threshold must be a finite number; give a cosine between -1 and 1")
     crowd_of_face = _find_crowds(vectors, threshold)
     order = np.argsort(crowd_of_face, kind="stable")
     crowds = np.split(order, np.flatnonzero(np.diff(crowd_of_face[order])) + 1) if len(order) else []

@@ -7,7 +7,7 @@ import pytest
 
 from lightface import clustering
 from lightface.clustering import bcubed_score, cluster_vectors, cosines_to_centers, pairwise_score
-from lightface.errors import ClusterError
+from lightface.errors import ClusterError, ThresholdError
 
 
 def labels(*numbers: int) -> np.ndarray:
@@ -118,3 +118,8 @@ def test_pairwise_agrees_with_scikit_learn() -> None:
     score = pairwise_score(found, truth)
     assert score.precision == pytest.approx(true_positive / (true_positive + false_positive))
     assert score.recall == pytest.approx(true_positive / (true_positive + false_negative))
+
+
+def test_a_threshold_that_is_no_number() -> None:
+    with pytest.raises(ThresholdError, match="finite"):
+        cluster_vectors(on_circle(0, 10), threshold=float("nan"))

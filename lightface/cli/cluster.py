@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightface.reports import ClusterRow
 
 
-@with_settings("threshold", *GALLERY, *EMBEDDING, *BATCH)
+@with_settings(*GALLERY, *EMBEDDING, *BATCH)
 def cluster(
     settings: Settings,
     *,
@@ -45,6 +45,15 @@ def cluster(
         str | None,
         typer.Option("--enroll-as", metavar="PREFIX", help="Enroll each group in the gallery: PREFIX 1, PREFIX 2 ..."),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            min=-1,
+            max=1,
+            help="Mean cosine from which two groups are one (default: the weights' for a false-accept rate of 1e-2).",
+        ),
+    ] = None,
     min_size: Annotated[
         int | None, typer.Option("--min-size", min=1, help="How many faces make a group (default: 2).")
     ] = None,
@@ -54,8 +63,7 @@ def cluster(
 ) -> None:
     """Group the faces of people whom nobody has named, by likeness.
 
-    The threshold is the cosine that two groups must reach on average to be one (default: that of the weights at a
-    false-accept rate of 1e-2). A folder is embedded first; stopped at any time, the next run goes on from there.
+    A folder is embedded first; stopped at any time, the next run goes on from there.
     """
     from lightface.pipeline.cluster import cluster_faces
     from lightface.reports import check_folder, check_output, read_faces, write_clusters
@@ -70,7 +78,7 @@ def cluster(
         check_report_outputs([html], [".html"])
     table = _embed(settings, path, recursive=recursive, already_aligned=already_aligned) if path.is_dir() else path
     limits = {} if min_size is None else {"min_size": min_size}
-    groups = cluster_faces(read_faces(table), threshold=settings.threshold, **limits)
+    groups = cluster_faces(read_faces(table), threshold=threshold, **limits)
     enrolled = [] if enroll_as is None else _enroll(settings, groups, enroll_as)
     rows = _to_rows(groups, enrolled)
     if output is not None:

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN = 20
 
+PairsPath = Annotated[
+    Path | None, typer.Argument(metavar="PATH", help="A list of pairs, a data set's folder, or a folder a person.")
+]
+Reports = Annotated[
+    list[Path] | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write a report: .html or .json; may be given twice."),
+]
+Groups = Annotated[
+    Path | None, typer.Option("--groups", metavar="CSV", help="Columns path or person, then groups: figures for each.")
+]
+Worst = Annotated[int, typer.Option("--worst", min=0, help="How many of the worst pairs the report shows.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Have scikit-learn fetch LFW into PATH (default: its data home).")
+]
 # The words of ProtocolName and Framing, which need numpy.
 Protocol = Annotated[
     Literal["pairs", "lfw", "calfw", "cplfw", "agedb30", "cfp-fp", "bin", "people", "crops"] | None,
@@ -51,26 +65,15 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Embed everything anew
 def evaluate(
     settings: Settings,
     *,
-    path: Annotated[
-        Path | None,
-        typer.Argument(metavar="PATH", help="A list of pairs, a data set's folder, or a folder a person."),
-    ] = None,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a report: .html or .json; may be given twice."),
-    ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option("--groups", metavar="CSV", help="Columns path or person, then groups: figures for each."),
-    ] = None,
+    path: PairsPath = None,
+    output: Reports = None,
+    groups: Groups = None,
     protocol: Protocol = None,
     images: Images = None,
     framing: Framed = None,
     pair_limit: PairLimit = None,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst pairs the report shows.")] = 12,
-    download: Annotated[
-        bool, typer.Option("--download", help="Have scikit-learn fetch LFW into PATH (default: its data home).")
-    ] = False,
+    worst: Worst = 12,
+    download: Download = False,
     no_cache: NoCache = False,
     as_json: Json = False,
 ) -> None:

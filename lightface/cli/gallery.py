@@ -38,7 +38,8 @@ app.command("audit")(audit)
 def list_people(settings: Settings, *, as_json: Json = False) -> None:
     """List everybody who is enrolled."""
     with open_gallery_of(settings) as gallery:
-        people, counts = gallery.people(), gallery.stats().samples_per_person
+        counts = gallery.stats().samples_per_person
+        people = [person for person in gallery.people() if person.id in counts]  # others may be enrolled meanwhile
     if as_json:
         print_json([{"id": person.id, "name": person.name, "samples": counts[person.id]} for person in people])
     elif people:

@@ -25,6 +25,7 @@ IntArray = npt.NDArray[np.int64]
 
 # All distances within one crowd are held twice, in float64: some 2 GB.
 MAX_CROWD = 16_000
+_NEVER = 1e12  # a distance that no mean with others, at most 2, brings below a threshold
 _ROWS_AT_ONCE = 1024
 _COLUMNS_AT_ONCE = 8192
 
@@ -43,12 +44,16 @@ class GroupingScore:
         return 2 * self.precision * self.recall / total if total else 0.0
 
 
-def cluster_vectors(vectors: FloatArray, *, threshold: float) -> IntArray:
+def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: IntArray | None = None) -> IntArray:
     """Group unit rows (N, D): (N,) numbers of groups from 0, the largest first. Who is like nobody is a group alone.
 
-    Average linkage at the cosine `threshold`, inclusive. Groups can only grow where two faces reach the threshold, so
-    each crowd, whoever is linked through such pairs, is worked on by itself and memory grows with the square of the
-    largest crowd, not of N. ClusterError where that has more than 16,000 faces, ThresholdError for NaN.
+    Average linkage at the cosine `threshold`, inclusive. Faces of one photograph, those of equal numbers in
+    `photo_of_face` (N,), are never in one group: nobody is on a photograph twice.
+
+    Groups can only grow where two faces reach the threshold, so each crowd, whoever is linked through such pairs, is
+    worked on by itself, and memory grows with the square of the largest crowd, not of N: 2.1 GB and half a minute for
+    16,000 faces in one crowd, 240 MB and as long for 50,000 in small ones. ClusterError where a crowd has more than
+    16,000 faces, ThresholdError for NaN.
     """
     if not math.isfinite(threshold):
         raise ThresholdError("a threshold must be a finite number; give a cosine between -1 and 1")
@@ -61,10 +66,12 @@ def cluster_vectors(vectors: FloatArray, *, threshold: float) -> IntArray:
             f"{largest:,} faces hang together at a similarity of {threshold:.3f}, and at most {MAX_CROWD:,} can be "
             "sorted out in memory; raise --threshold, or group fewer photographs at a time"
         )
+    if photo_of_face is None:
+        photo_of_face = np.arange(len(vectors), dtype=np.int64)
     labels = np.zeros(len(vectors), np.int64)
     count = 0
     for crowd in crowds:
-        within = _link(vectors[crowd], threshold)
+        within = _link(vectors[crowd], photo_of_face[crowd], threshold)
         labels[crowd] = within + count
         count += int(within.max()) + 1
     return _number_by_size(labels)
@@ -128,7 +135,7 @@ def _like_pairs(vectors: FloatArray, threshold: float) -> Iterator[tuple[IntArra
             yield rows + start, columns + first
 
 
-def _link(vectors: FloatArray, threshold: float) -> IntArray:
+def _link(vectors: FloatArray, photos: IntArray, threshold: float) -> IntArray:
     """Average linkage of one crowd (n, D): (n,) numbers from 0."""
     if len(vectors) == 1:
         return np.zeros(1, np.int64)
@@ -139,6 +146,7 @@ def _link(vectors: FloatArray, threshold: float) -> IntArray:
     for place in range(len(vectors) - 1):  # the upper triangle row by row, as scipy wants it
         start, end = end, end + len(vectors) - 1 - place
         np.subtract(1, vectors[place + 1 :] @ vectors[place], out=distances[start:end])
+        distances[start:end][photos[place + 1 :] == photos[place]] = _NEVER
     numbers = fcluster(linkage(distances, "average"), 1 - threshold, "distance")
     return np.asarray(numbers, np.int64) - 1
 

@@ -70,6 +70,15 @@ def test_it_agrees_with_scikit_learn(threshold: float, monkeypatch: pytest.Monke
     assert np.all(np.diff(np.bincount(found)) <= 0)
 
 
+def test_nobody_is_on_a_photograph_twice() -> None:
+    vectors = on_circle(0, 1, 2, 3, 4)
+    assert cluster_vectors(vectors, threshold=0.9).tolist() == [0] * 5
+    found = cluster_vectors(vectors, threshold=0.9, photo_of_face=labels(1, 1, 2, 3, 3))
+    assert found[0] != found[1] and found[3] != found[4]
+    assert len(set(found.tolist())) == 2
+    assert cluster_vectors(vectors, threshold=-1, photo_of_face=labels(7, 7, 7, 7, 7)).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_too_large_a_crowd_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clustering, "MAX_CROWD", 10)
     vectors, _ = make_people(8, 4, noise=1)

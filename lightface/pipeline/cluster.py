@@ -48,7 +48,7 @@ class FaceGroups:
 def cluster_faces(
     rows: Sequence[FaceRow], *, threshold: float | None = None, min_size: int = DEFAULT_MIN_SIZE
 ) -> FaceGroups:
-    """Group the faces of a table by likeness; rows without a face are passed over.
+    """Group the faces of a table by likeness, nobody twice on one photograph; rows without a face are passed over.
 
     `threshold` is the cosine that two groups must reach on average to be one; by default that of the weights at a
     false-accept rate of 1e-2. Groups of fewer than `min_size` faces are none.
@@ -68,7 +68,8 @@ def cluster_faces(
     if threshold is None:
         threshold = _default_threshold(models[0])
     vectors = np.stack([row.embedding for row in faces if row.embedding is not None])
-    labels = cluster_vectors(vectors, threshold=threshold)
+    _, photo_of_face = np.unique([str(row.image_path) for row in faces], return_inverse=True)
+    labels = cluster_vectors(vectors, threshold=threshold, photo_of_face=photo_of_face.astype(np.int64, copy=False))
     similarities = cosines_to_centers(vectors, labels).tolist()
     groups: list[list[GroupedFace]] = [[] for _ in range(int(labels.max()) + 1)]
     for face, label, similarity in zip(faces, labels.tolist(), similarities, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,12 @@ def test_groups_by_size_and_typicality(rows: list[FaceRow]) -> None:
     assert (groups.model_id, groups.threshold) == ("tiny", 0.5)
     assert [len(group) for group in cluster_faces(rows, threshold=0.5, min_size=3).groups] == [3]
     assert [len(group) for group in cluster_faces(rows, threshold=0.5, min_size=1).groups] == [3, 2, 1]
+
+
+def test_two_faces_of_one_photograph_are_two_people(rows: list[FaceRow]) -> None:
+    twin = replace(rows[0], face_index=1, bbox=(100.0, 10.0, 150.0, 70.0))
+    groups = cluster_faces([*rows, twin], threshold=0.5)
+    assert all(len({one.face.image_path for one in group}) == len(group) for group in groups.groups)
 
 
 def test_the_default_threshold_is_that_of_the_weights(rows: list[FaceRow], tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_recognition_embeds_as_training_did(
 def test_normalisation_is_settled_on_what_recognition_sees(tiny_data: TrainingData, cpu: torch.device) -> None:
     torch.manual_seed(0)
     network = build_network(NetworkSettings(norm=True))
-    pixels = tiny_data.crops.decoded.pixels[:32]
+    pixels = tiny_data.crops.decoded.pixels[:32].copy()
     settle_norms(network, pixels)
     with torch.no_grad():
         embeddings = network(torch.from_numpy(pixels)[..., 8:136, 8:136].float() / 255)

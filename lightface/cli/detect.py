@@ -21,6 +21,7 @@ from lightface.errors import FaceNotFoundError, LowQualityError, PhotoError
 if TYPE_CHECKING:
     from lightface.faces import AlignedFace, DetectedFace
     from lightface.images import Photo
+    from lightface.quality import FaceQuality
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class _Found:
     path: Path
     index: int  # in its photograph, 0 for the largest
     face: DetectedFace
-    quality: float  # 0..1
+    quality: FaceQuality
     crop: AlignedFace | None  # None where the landmarks cannot be aligned
 
 
@@ -109,7 +110,7 @@ class _Search:
                 path=photo.path,
                 index=index,
                 face=face,
-                quality=measure_quality(photo.image_rgb, face).score,
+                quality=measure_quality(photo.image_rgb, face),
                 crop=self._align(photo, face),
             )
             for index, face in enumerate(self._detector.detect(photo.image_rgb))
@@ -159,12 +160,13 @@ def _print_faces(found: Sequence[_Found]) -> None:
             one.path,
             one.index,
             f"{one.face.score:.3f}",
-            f"{one.quality:.2f}",
+            f"{one.quality.score:.2f}",
+            one.quality.flaw,
             " ".join(f"{edge:.0f}" for edge in one.face.box_px),
         )
         for one in found
     ]
-    print_table(("photograph", "face", "score", "quality", "box (x_min y_min x_max y_max)"), rows)
+    print_table(("photograph", "face", "score", "quality", "lowered most by", "box (x_min y_min x_max y_max)"), rows)
 
 
 def _to_row(one: _Found) -> dict[str, object]:
@@ -175,5 +177,5 @@ def _to_row(one: _Found) -> dict[str, object]:
         "bbox": one.face.box_px,
         "landmarks": one.face.landmarks_px,
         "det_score": one.face.score,
-        "quality": one.quality,
+        "quality": one.quality.score,
     }

@@ -92,3 +92,5 @@ def test_verify_does_not_guess_from_a_bad_face(cli: Cli, spoiled: dict[str, Path
 def test_detect_shows_the_quality_that_the_gate_goes_by(cli: Cli, spoiled: dict[str, Path]) -> None:
     (face,) = json.loads(cli("detect", spoiled["blurred"], "--json").stdout)
     assert face["quality"] < 0.1
+    header, row = cli("detect", spoiled["blurred"]).stdout.splitlines()
+    assert "quality  lowered most by" in header and f"{face['quality']:.2f}     blurred " in row

@@ -42,3 +42,14 @@ def touch_private(path: Path) -> None:
     """An empty file of mode 0600 at `path`, unless there is a file already. Raises as `write_private`."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def check_place(path: Path) -> None:
+    """Raise OSError now where `write_private` would find no place for a file later: a folder, or none to write in."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OSError(errno.EISDIR, "it is a folder; name a file in it", str(path))
+    if not target.parent.is_dir():
+        raise OSError(errno.ENOENT, f"there is no folder {str(target.parent)!r}; make it", str(path))
+    if not os.access(target.parent, os.W_OK):
+        raise OSError(errno.EACCES, f"{str(target.parent)!r} is not writable; make it so", str(path))

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lightface.errors import ImageError, ImageTooLargeError, OutputError
 from lightface.faces import ByteArray
-from lightface.files import write_private
+from lightface.files import check_place, write_private
 
 # Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a
 # moment (4 in Pillow, 3 in the array), so no photograph needs more than 850 MB.
@@ -170,15 +170,29 @@ def save_image(image_rgb: ByteArray, path: Path) -> None:
 
     Raises OutputError for an unknown suffix or a place that cannot be written.
     """
-    picture_format = _WRITE_FORMATS.get(path.suffix.lower())
-    if picture_format is None:
-        raise OutputError(f"cannot write a picture as {path.suffix!r}; use one of {' '.join(_WRITE_FORMATS)}")
+    picture_format = _write_format(path)
     try:
         with write_private(path) as file:
             # Quality 95 keeps JPEG's ringing away from thin drawn lines; formats without loss ignore it.
             Image.fromarray(image_rgb).save(file, format=picture_format, quality=95)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {_quote(path)} ({_reason(error)}); choose another place") from error
+
+
+def check_picture(path: Path) -> None:
+    """Raise OutputError now for a picture that `save_image` could not write later: suffix, folder, permissions."""
+    _write_format(path)
+    try:
+        check_place(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {_quote(path)}: {error.strerror}, or choose another place") from error
+
+
+def _write_format(path: Path) -> str:
+    picture_format = _WRITE_FORMATS.get(path.suffix.lower())
+    if picture_format is None:
+        raise OutputError(f"cannot write a picture as {path.suffix!r}; use one of {' '.join(_WRITE_FORMATS)}")
+    return picture_format
 
 
 def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:

@@ -81,10 +81,13 @@ def _verify(
     sheet: Path | None,
 ) -> Verification:
     from lightface.faces import FaceSelection
+    from lightface.images import check_picture
     from lightface.pipeline import verify_pairs
 
     if photo_a == photo_b == STANDARD_STREAM:
         raise ConfigError("stdin has one photograph; give - once")
+    if sheet is not None:
+        check_picture(sheet)
     with stdin_as_file() if STANDARD_STREAM in (photo_a, photo_b) else nullcontext(STANDARD_STREAM) as received:
         pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
         (pair,) = verify_pairs(

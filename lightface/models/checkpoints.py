@@ -100,8 +100,9 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # on old pickle protocols; what cannot be read raises
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is no checkpoint that can be read safely ({reason})") from error
+        raise CheckpointError(
+            f"{path} is no checkpoint that can be read safely; give a file that torch.save wrote, or safetensors"
+        ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no state dict; expected tensors by name, or those under 'state_dict'")

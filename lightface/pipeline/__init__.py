@@ -1,10 +1,10 @@
 """The three jobs and their kin as library calls: photographs in, names out.
 
-    pipeline = load_pipeline()
-    with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
-        enroll_photos(pipeline, gallery, "Grace Hopper", [Path("hopper.jpg")])
-        bands = resolve_bands(pipeline.record, gallery=gallery)
-        identify_photos(pipeline, gallery, [Path("party.jpg")], bands=bands)
+pipeline = load_pipeline()
+with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
+    enroll_photos(pipeline, gallery, "Grace Hopper", [Path("hopper.jpg")])
+    bands = resolve_bands(pipeline.record, gallery=gallery)
+    identify_photos(pipeline, gallery, [Path("party.jpg")], bands=bands)
 """
 
 from lightface.pipeline.enroll import EnrolledPhoto, enroll_people, enroll_photos, find_people

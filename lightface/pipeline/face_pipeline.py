@@ -110,9 +110,7 @@ class FacePipeline:
 
         `workers` threads decode ahead while `batch_size` photographs at a time are embedded.
         """
-        for batch in load_in_batches(
-            paths, max_pixels=self.gates.max_pixels, batch_size=batch_size, workers=workers
-        ):
+        for batch in load_in_batches(paths, max_pixels=self.gates.max_pixels, batch_size=batch_size, workers=workers):
             results = self._embed_loaded(batch, selection)
             batch.clear()  # these pixels make room for the next
             yield from results

@@ -15,7 +15,6 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import OutputError
-from lightface.files import write_private
+from lightface.files import check_place, write_private
 from lightface.reports.rows import CLUSTER_COLUMNS, FACE_COLUMNS, PAIR_COLUMNS, ClusterRow, Column, FaceRow, PairRow
 
 _ROWS_AT_ONCE: Final = 4096  # some 5 MB of embeddings: a row group of Parquet
@@ -37,12 +36,10 @@ def check_output(path: Path) -> None:
     """Raise OutputError now for an output that could not be written later: suffix, folder, permissions."""
     if path.suffix.lower() not in _WRITERS:
         raise OutputError(f"cannot write a table as {path.name!r}; end its name in one of {', '.join(TABLE_SUFFIXES)}")
-    if path.is_dir():
-        raise OutputError(f"{str(path)!r} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise OutputError(f"there is no folder {str(path.parent)!r}; make it, or choose another place")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"cannot write into {str(path.parent)!r}; make it writable, or choose another place")
+    try:
+        check_place(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {error.strerror}, or choose another place") from error
 
 
 def write_faces(path: Path, rows: Iterable[FaceRow]) -> None:

@@ -113,6 +113,15 @@ def test_verify_says_same(cli: Cli, grace_hopper_path: Path, hopper_mirrored_pat
     assert Image.open(tmp_path / "sheet.png").size[0] > 2 * 384
 
 
+def test_verify_refuses_a_sheet_it_cannot_write_before_the_work(
+    cli: Cli, grace_hopper_path: Path, tmp_path: Path
+) -> None:
+    for sheet, complaint in [("x.zzz", "cannot write a picture as '.zzz'"), ("none/x.png", "there is no folder")]:
+        result = cli("verify", grace_hopper_path, grace_hopper_path, "--sheet", tmp_path / sheet)
+        assert_one_line(result, complaint)
+        assert "same" not in result.stdout
+
+
 def test_verify_says_different(cli: Cli, grace_hopper_path: Path, collins_path: Path) -> None:
     result = cli("verify", grace_hopper_path, collins_path, "--json")
     assert result.exit_code == 1

@@ -155,4 +155,4 @@ def test_rejecting_the_worst_tenth_of_real_photographs_lowers_the_error(
     for used, gain in zip(curve.thresholds, curve.gain, strict=True):
         assert gain.estimate > 0, used
     # Not by accepting more strangers.
-    assert all(now <= 1.2 * then for now, then in zip(after.far, before.far, strict=True))
+    assert all(now <= 1.5 * then for now, then in zip(after.far, before.far, strict=True))

@@ -249,5 +249,5 @@ def test_a_place_that_cannot_be_written_is_noticed_beforehand(tmp_path: Path, na
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_noticed_beforehand(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot write into"):
+    with pytest.raises(OutputError, match="is not writable"):
         check_output(tmp_path / "faces.csv")

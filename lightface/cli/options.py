@@ -81,14 +81,15 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 def _setting_parameter(name: str) -> inspect.Parameter:
     (help_text,) = [known.metadata["help"] for known in fields(Settings) if known.name == name]
+    kind, flag = setting_types()[name], option_name(name)
     option = typer.Option(
-        option_name(name),
+        f"{flag}/--no-{flag.removeprefix('--')}" if kind is bool else flag,
         envvar=variable_name(name),
         help=help_text,
         show_default=False,
         rich_help_panel=_SETTINGS_PANEL,
     )
-    return _keyword(name, Annotated[setting_types()[name] | None, option], None)
+    return _keyword(name, Annotated[kind | None, option], None)
 
 
 def _verbosity_parameters() -> list[inspect.Parameter]:

@@ -330,12 +330,12 @@ def test_embed_tells_trouble_in_one_line(cli: Cli, landscape_path: Path, tmp_pat
 def test_reembed_moves_the_gallery_to_other_weights(
     cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, collins_path: Path
 ) -> None:
-    other = {"LIGHTFACE_FLIP": str(not find_weights(DEFAULT_WEIGHTS).flip)}  # makes another model of the same file
+    other = "--no-flip" if find_weights(DEFAULT_WEIGHTS).flip else "--flip"  # makes another model of the same file
     reembed = ["gallery", "reembed", "--gallery", portrait_gallery]
     identify = ["identify", hopper_mirrored_path, "--threshold", "0.4", "--gallery", portrait_gallery]
-    assert cli(*reembed, "--dry-run", env=other).exit_code == 0
-    assert_one_line(cli(*identify, env=other), "gallery reembed")
-    assert cli(*reembed, env=other).exit_code == 0
-    result = cli(*identify, env=other)
+    assert cli(*reembed, "--dry-run", other).exit_code == 0
+    assert_one_line(cli(*identify, other), "gallery reembed")
+    assert cli(*reembed, other).exit_code == 0
+    result = cli(*identify, other)
     assert result.exit_code == 0
     assert "Grace Hopper" in result.stdout

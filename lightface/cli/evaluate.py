@@ -58,6 +58,7 @@ PairLimit = Annotated[
     int | None,
     typer.Option("--pair-limit", min=1, help="Of a folder of people, at most so many pairs of each kind, at random."),
 ]
+Card = Annotated[bool, typer.Option("--card", help="Write the figures into the model card of the weights, too.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Embed everything anew, and keep nothing of it.")]
 
 
@@ -73,6 +74,7 @@ def evaluate(
     framing: Framed = None,
     pair_limit: PairLimit = None,
     worst: Worst = 12,
+    card: Card = False,
     download: Download = False,
     no_cache: NoCache = False,
     as_json: Json = False,
@@ -82,6 +84,7 @@ def evaluate(
     PATH may be a CSV of two paths and a label a line; LFW, CALFW, CPLFW, AgeDB-30 or CFP as published; an InsightFace
     .bin file; a folder a person; or an index of training crops. Each picture is embedded once and cached.
     """
+    from lightface.evaluation.card import check_card, write_into_card
     from lightface.evaluation.evaluate import evaluate_pairs
     from lightface.evaluation.groups import read_groups
     from lightface.evaluation.output import check_report_outputs, write_reports
@@ -95,6 +98,8 @@ def evaluate(
         raise ConfigError("nothing to evaluate; name a list of pairs, a data set's folder or a folder of people")
     pairs = read_pairs_of(path, protocol, images, framing, pair_limit)
     pipeline = load_face_pipeline(settings)
+    if card:
+        check_card(pipeline.record)
     with open_cache(no_cache) as cache, progress_bar("embedding") as advance:
         evaluation = evaluate_pairs(
             pipeline,
@@ -106,6 +111,9 @@ def evaluate(
             progress=advance,
         )
     write_reports(evaluation, pipeline, outputs)
+    if card:
+        write_into_card(evaluation, pipeline.record)
+        note(f"wrote the figures into {pipeline.record.card}")
     for report in outputs:
         note(f"wrote {report}")
     _report(evaluation, as_json=as_json)

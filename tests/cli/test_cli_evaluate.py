@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_a_table_of_figures_and_what_failed(cli: Cli, people: Path, pipeline: Fa
     assert {"10-fold accuracy", "EER", "AUC", "FAR at 0.300, as given", "rank-1", "TPIR at FPIR 1e-1"} <= rows.keys()
     assert "1 of 49 pictures failed (1 invalid_image). 4 pairs of one person and 44 of two" in result.stdout
     assert "  p001/broken.jpg: invalid_image" in result.stdout
+
+
+def test_figures_go_into_the_model_card(
+    cli: Cli, people: Path, pipeline: FacePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = replace(pipeline.record, file=tmp_path / "w.safetensors", card="")
+    monkeypatch.setattr(pipeline.embedder, "record", record)
+    assert_one_line(cli("evaluate", people, "--card"), "have no model card")
+    assert embedded(pipeline) == 0  # noticed before the work
+    monkeypatch.setattr(pipeline.embedder, "record", replace(record, card="w.md"))
+    (tmp_path / "w.md").write_text("# w\n\n## Limits\n\nMany.\n")
+    assert cli("evaluate", people, "--card").exit_code == 0
+    text = (tmp_path / "w.md").read_text()
+    assert "## Evaluated: people (" in text and "| EER |" in text and text.endswith("## Limits\n\nMany.\n")
 
 
 def test_what_a_gate_on_quality_would_gain(cli: Cli, people: Path, pipeline: FacePipeline) -> None:

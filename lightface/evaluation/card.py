@@ -1,0 +1,69 @@
+"""Figures into the model card of the weights that were evaluated, in a section for each data set."""
+
+from __future__ import annotations
+
+import re
+
+from lightface.errors import OutputError, WeightsError
+from lightface.evaluation.evaluate import Evaluation
+from lightface.evaluation.summary import describe_loss, summarise, summarise_identification
+from lightface.files import write_private
+from lightface.models.registry import WeightsRecord
+
+_BEFORE = "## Limits"  # the sections of evaluations come here, or at the end where there is none
+
+
+def write_into_card(evaluation: Evaluation, record: WeightsRecord) -> None:
+    """Add the section of this data set to the card of `record`, or replace it.
+
+    Raises WeightsError where the weights have no card, OutputError where it cannot be written.
+    """
+    check_card(record)
+    path = record.file.parent / record.card
+    text = place_section(record.read_card(), format_section(evaluation))
+    try:
+        with write_private(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise OutputError(f"cannot write the model card {str(path)!r} ({error.strerror})") from error
+
+
+def check_card(record: WeightsRecord) -> None:
+    """Raise WeightsError now for weights without a card."""
+    if not record.card:
+        raise WeightsError(f"the weights {record.name!r} have no model card to write the figures into")
+
+
+def format_section(evaluation: Evaluation) -> str:
+    """The section in Markdown: a heading with the data's name, how it was measured, and the table of figures."""
+    pairs, figures = evaluation.pairs, evaluation.figures
+    rows = summarise(figures) + summarise_identification(evaluation.identification)
+    table = [f"| {row.name} | {row.value} | {row.interval} | {row.threshold} |" for row in rows]
+    averaging = "with" if evaluation.model_id.endswith("+flip") else "without"
+    return "\n".join(
+        [
+            f"## Evaluated: {pairs.source.name} ({pairs.name})",
+            "",
+            f"`lightface evaluate`, {evaluation.made_at:%d %B %Y}, {evaluation.precision}, {averaging} flip averaging: "
+            f"{figures.genuine:,} pairs of one person, {figures.impostors:,} of two. "
+            f"{describe_loss(evaluation)}",
+            "",
+            "| figure | value | 95 % interval | cosine |",
+            "|---|---|---|---|",
+            *table,
+            "",
+            "",
+        ]
+    )
+
+
+def place_section(card: str, section: str) -> str:
+    """The card with the section in the place of the one with its heading, or before the limits."""
+    heading = section.split("\n", 1)[0]
+    old = re.search(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    if old is not None:
+        return card[: old.start()] + section + card[old.end() :]
+    start, found, rest = card.partition(f"{_BEFORE}\n")
+    if found:
+        return f"{start}{section}{found}{rest}"
+    return f"{card.rstrip()}\n\n{section.rstrip()}\n"

@@ -11,6 +11,7 @@ little more memory than they take already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import LightfaceError
+
+# With ten false accepts a rate is known to within a factor of two (95 %); with fewer it is a guess.
+MIN_FALSE_ACCEPTS = 10
+MIN_PEOPLE = 10  # pairs share people: thousands of pairs of three people say little of a fourth
 
 Scores = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
@@ -103,6 +108,11 @@ def threshold_at_far(impostor_scores: Scores, far: float) -> float:
     highest_refused = np.partition(impostors, impostors.size - 1 - admitted)[impostors.size - 1 - admitted]
     # The next number of the scores' own type: a finer step would be lost when they are compared.
     return float(np.nextafter(highest_refused, impostors.dtype.type(np.inf)))
+
+
+def impostors_needed(far: float) -> int:
+    """Pairs of different people that it takes to measure a false-accept rate."""
+    return math.ceil(round(MIN_FALSE_ACCEPTS / far, 6))  # 10 / 1e-3 is not quite 10,000
 
 
 def tar_at_far(scores: Scores, same: BoolArray, far: float) -> float:

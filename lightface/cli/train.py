@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import note
+from lightface.cli.console import complain, note
 from lightface.cli.options import with_settings
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
@@ -74,7 +74,7 @@ def train(
 def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
     from lightface.training.synthetic import write_synthetic_set
 
-    write_synthetic_set(folder, people=20, dev_people=4, crops_per_person=10)
+    write_synthetic_set(folder, people=26, dev_people=10, crops_per_person=10)
     _train(_shipped_recipe("smoke"), output or folder / "smoke", settings, data=folder, cache=folder)
     note("training works on this machine" + ("; these weights are thrown away" if output is None else ""))
 
@@ -140,6 +140,8 @@ def _train(
     note("measuring the best network of the run")
     exported = export_run(config, run, run, name=name or run.absolute().name)
     _print_result(exported)
+    if exported.step == 0:
+        complain("training made these weights no better on the validation people: they are those it started from")
     return exported.record
 
 
@@ -175,10 +177,9 @@ def _progress_notes() -> Callable[[Progress], None]:
         if progress.figures != said_of:
             said_of = progress.figures
             for size_px, figures in progress.figures.items():
-                note(
-                    f"validation at {size_px} px: TAR {figures.tar_at_1e2:.1%} at FAR 1e-2, {figures.tar_at_1e3:.1%} "
-                    f"at 1e-3, EER {figures.equal_error_rate:.1%}"
-                )
+                tars = {"1e-2": figures.tar_at_1e2, "1e-3": figures.tar_at_1e3}
+                known = "".join(f", TAR {tar:.1%} at FAR {far}" for far, tar in tars.items() if tar is not None)
+                note(f"validation at {size_px} px: EER {figures.equal_error_rate:.1%}{known}")
         if time.monotonic() - said_at >= _SECONDS_BETWEEN_NOTES:
             said_at = time.monotonic()
             at, pace = progress.at, f"{progress.images_per_second:.0f} images/s"
@@ -200,6 +201,8 @@ def _print_result(exported: Exported) -> None:
     record = exported.record
     typer.echo(f"weights: {record.file}")
     typer.echo(f"model card: {exported.card}")
+    if not record.accuracy:
+        note("the validation people are too few to measure anything on; measure the weights with 'lightface evaluate'")
     for figure, value in record.accuracy.items():
         typer.echo(f"{figure}: {value:.3f}")
     for far, threshold in exported.thresholds.items():

@@ -11,15 +11,14 @@ import numpy as np
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.all_pairs import pair_up
-from lightface.evaluation.figures import impostors_needed, rate_text
+from lightface.evaluation.figures import rate_text
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
 from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs
 from lightface.faces import FloatArray
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
 from lightface.matching import cosine_scores
-from lightface.metrics import BoolArray, IntArray, threshold_at_far
+from lightface.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
 
-MIN_PEOPLE = 10  # pairs share people: thousands of pairs of three people say little of a fourth
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched
 _PROBES_AT_ONCE = 1024
 

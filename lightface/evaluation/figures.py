@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,16 @@ import numpy as np
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure
 from lightface.evaluation.pair_list import FOLD_COUNT
 from lightface.evaluation.scoring import ScoredPairs
-from lightface.metrics import FoldAccuracy, equal_error_rate, kfold_accuracy, roc_points, threshold_at_far
+from lightface.metrics import (
+    FoldAccuracy,
+    equal_error_rate,
+    impostors_needed,
+    kfold_accuracy,
+    roc_points,
+    threshold_at_far,
+)
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
-
-# With ten false accepts a rate is known to within a factor of two (95 %); with fewer it is a guess.
-MIN_FALSE_ACCEPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,6 @@ class VerificationFigures:
     area: Figure
     tar_at_far: tuple[TarAtFar, ...]
     at_thresholds: tuple[AtThreshold, ...]
-
-
-def impostors_needed(far: float) -> int:
-    """Pairs of different people that it takes to measure a false-accept rate."""
-    return math.ceil(round(MIN_FALSE_ACCEPTS / far, 6))  # 10 / 1e-3 is not quite 10,000
 
 
 def rate_text(rate: float) -> str:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightface.evaluation.embed import EmbeddedPictures
-from lightface.evaluation.figures import MIN_FALSE_ACCEPTS
 from lightface.evaluation.intervals import Figure, share_over_people
 from lightface.evaluation.pair_list import PairList
 from lightface.faces import FloatArray
 from lightface.matching import DEFAULT_PERSON_SCORING, person_scores
-from lightface.metrics import BoolArray, IntArray, threshold_at_far
+from lightface.metrics import MIN_FALSE_ACCEPTS, BoolArray, IntArray, threshold_at_far
 
 FPIRS = (1e-1, 1e-2)
 _RANKS = 20

@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lightface.errors import OutputError, TrainingError
 from lightface.faces import ByteArray
 from lightface.metrics import (
+    MIN_PEOPLE,
     BoolArray,
     Interval,
     Scores,
     bootstrap_interval,
     equal_error_rate,
+    impostors_needed,
     tar_at_far,
     threshold_at_far,
 )
@@ -38,7 +41,6 @@ from lightface.training.split import IntArray
 from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
 
 FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
-_MIN_FALSE_ACCEPTS = 10  # fewer say too little of where a threshold lies
 _ROUNDS = 300  # of the bootstrap
 _MIN_AGREEMENT = 0.995  # cosine between the embeddings before and after
 _COMPARED = 64  # crops
@@ -53,6 +55,7 @@ class Exported:
     record: WeightsRecord
     thresholds: Mapping[str, Interval]  # by FAR, as "1e-3"
     card: Path
+    step: int  # of the run, after which the network was kept; 0 for what it started from
 
 
 def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) -> Exported:
@@ -106,7 +109,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     except OSError as error:
         raise OutputError(f"cannot write the model card to {folder} ({error.strerror})") from error
     register_weights(record, folder)
-    return Exported(record, thresholds, folder / record.card)
+    return Exported(record, thresholds, folder / record.card, content["at"]["step"])
 
 
 @torch.no_grad()
@@ -152,9 +155,11 @@ def find_thresholds(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str,
     """The threshold of each FAR, with its interval over people, from all impostor pairs.
 
     `people` (V,) says who is on each row that `pairs` count. A FAR that fewer than ten of these pairs stand behind is
-    left out.
+    left out, and every FAR with fewer than ten people.
     """
     impostors = int((~pairs.same).sum())
+    if _too_few(people):
+        return {}
 
     def threshold(sample: Scores, same: BoolArray, *, far: float) -> float:
         return threshold_at_far(sample[~same], far)
@@ -162,21 +167,30 @@ def find_thresholds(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str,
     return {
         name: bootstrap_interval(partial(threshold, far=far), scores, people[pairs.a], people[pairs.b], rounds=_ROUNDS)
         for name, far in FARS.items()
-        if far * impostors >= _MIN_FALSE_ACCEPTS
+        if impostors >= impostors_needed(far)
     }
 
 
 def measure_intervals(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Interval]:
-    """TAR at FAR 1e-2 and 1e-3 and the equal error rate, with intervals over people."""
+    """TAR at each FAR and the equal error rate, with intervals over people; those that can be measured."""
+    if _too_few(people):
+        return {}
+    impostors = int((~pairs.same).sum())
     figures: dict[str, Callable[[Scores, BoolArray], float]] = {
-        "TAR at FAR 1e-2": partial(tar_at_far, far=1e-2),
-        "TAR at FAR 1e-3": partial(tar_at_far, far=1e-3),
-        "EER": equal_error_rate,
+        f"TAR at FAR {name}": partial(tar_at_far, far=far)
+        for name, far in FARS.items()
+        if impostors >= impostors_needed(far)
     }
+    figures["EER"] = equal_error_rate
     return {
         name: bootstrap_interval(figure, scores, people[pairs.a], people[pairs.b], rounds=_ROUNDS)
         for name, figure in figures.items()
     }
+
+
+def _too_few(people: IntArray) -> bool:
+    """Whether these are too few people for any figure or interval."""
+    return len(np.unique(people)) < MIN_PEOPLE
 
 
 def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:

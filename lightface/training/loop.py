@@ -98,6 +98,8 @@ class TrainingRun:
         saved = self._clock = time.monotonic()
         alone = self.processes.count == 1  # several must agree to stop, and do so when they look
         stopped = epoch_ended = False
+        if self.at.step == 0 and self.config.network.start_from is not None:
+            self._validate()  # what is kept is never worse than what was there
         while self.share_done < 1 and not stopped:
             epoch = self.at.data.epoch
             self._train_step()
@@ -203,7 +205,8 @@ class TrainingRun:
             )
             self._figures[size_px] = figures
             if self._logbook is not None:
-                row = {"samples": self.at.samples, **asdict(figures)}
+                known = {name: value for name, value in asdict(figures).items() if value is not None}
+                row = {"samples": self.at.samples, **known}
                 self._logbook.write(f"validation at {size_px} px", self.at.step, row)
         if self._figures[FRAME_PX].is_better_than(self.best):
             self.best = self._figures[FRAME_PX]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightface.metrics import Interval
+from lightface.metrics import MIN_PEOPLE, Interval
 from lightface.models.registry import WeightsRecord
 from lightface.training.config import TrainingConfig, dump_config
 from lightface.training.preflight import Preflight
@@ -49,18 +49,7 @@ Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {co
 
 ## Measured
 
-On {measured.pairs:,} pairs of the validation people (fp32, flip averaging; 95 % intervals by bootstrap over people):
-
-| figure | these weights |{" teacher |" if measured.teacher else ""}
-|---|---|{"---|" if measured.teacher else ""}
-{_figure_rows(measured)}
-
-Thresholds, from all {data.impostor_pairs:,} impostor pairs of the validation crops. A FAR that fewer than ten false
-accepts would stand behind is left out.
-
-| FAR | cosine |
-|---|---|
-{_threshold_rows(measured)}
+{_measured_text(measured)}
 
 ## Limits
 
@@ -75,6 +64,27 @@ accepts would stand behind is left out.
 {dump_config(recipe).rstrip()}
 ```
 """
+
+
+def _measured_text(measured: Measured) -> str:
+    if not measured.figures:
+        return (
+            f"Nothing: {measured.data.validation_people:,} validation people are too few for a figure or a threshold, "
+            f"which take {MIN_PEOPLE} or more."
+        )
+    return f"""On {measured.pairs:,} pairs of the validation people (fp32, flip averaging; 95 % intervals by bootstrap over \
+people):
+
+| figure | these weights |{" teacher |" if measured.teacher else ""}
+|---|---|{"---|" if measured.teacher else ""}
+{_figure_rows(measured)}
+
+Thresholds, from all {measured.data.impostor_pairs:,} impostor pairs of the validation crops. A FAR that fewer than ten
+false accepts would stand behind is left out.
+
+| FAR | cosine |
+|---|---|
+{_threshold_rows(measured)}"""
 
 
 def _figure_rows(measured: Measured) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 
 from lightface.errors import TrainingError
 from lightface.faces import ByteArray, FloatArray
-from lightface.metrics import BoolArray, IntArray, equal_error_rate, tar_at_far
+from lightface.metrics import BoolArray, IntArray, equal_error_rate, impostors_needed, tar_at_far
 from lightface.training.augmentation import FRAME_PX, Augmentation, augment, cut_frame
 from lightface.training.precision import autocast
 from lightface.training.split import TrainingSplit
@@ -38,15 +38,15 @@ class Pairs:
 class Figures:
     """What a network reaches on pairs."""
 
-    tar_at_1e2: float  # TAR at FAR 1e-2, 0..1
-    tar_at_1e3: float
+    tar_at_1e2: float | None  # TAR at FAR 1e-2, 0..1; None where impostor pairs are too few
+    tar_at_1e3: float | None
     equal_error_rate: float  # 0..1
 
     def is_better_than(self, other: Figures | None) -> bool:
-        """By TAR at FAR 1e-2, and by equal error rate where that is the same."""
+        """By TAR at FAR 1e-2, and by equal error rate where that is the same, or not known."""
         if other is None:
             return True
-        return (self.tar_at_1e2, -self.equal_error_rate) > (other.tar_at_1e2, -other.equal_error_rate)
+        return (self.tar_at_1e2 or 0, -self.equal_error_rate) > (other.tar_at_1e2 or 0, -other.equal_error_rate)
 
 
 def measure(
@@ -62,10 +62,15 @@ def measure(
     embeddings = embed_crops(network, pixels, device=device, precision=precision, size_px=size_px)
     scores = score_pairs(embeddings, pairs)
     return Figures(
-        tar_at_1e2=tar_at_far(scores, pairs.same, 1e-2),
-        tar_at_1e3=tar_at_far(scores, pairs.same, 1e-3),
+        tar_at_1e2=_tar(scores, pairs, 1e-2),
+        tar_at_1e3=_tar(scores, pairs, 1e-3),
         equal_error_rate=equal_error_rate(scores, pairs.same),
     )
+
+
+def _tar(scores: FloatArray, pairs: Pairs, far: float) -> float | None:
+    enough = int((~pairs.same).sum()) >= impostors_needed(far)
+    return tar_at_far(scores, pairs.same, far) if enough else None
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ cache = "cache"
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe of eight steps, beside its data."""
-    write_synthetic_set(tmp_path / "data", people=10, dev_people=2, crops_per_person=4)
+    write_synthetic_set(tmp_path / "data", people=18, dev_people=10, crops_per_person=4)
     path = tmp_path / "tiny.toml"
     path.write_text(RECIPE)
     return path
@@ -38,14 +38,31 @@ def test_from_a_recipe_to_weights_that_can_be_used(cli: Cli, recipe: Path, tmp_p
     assert "development pairs, EER: 0." in result.stdout
     assert "training: 32 crops, 0 of them without a class" in result.stderr
     assert "classes: 8 people with 4 to 4 crops each (median 4)" in result.stderr
-    assert "validation: 8 crops of 2 other people, 12 genuine and 16 impostor pairs" in result.stderr
+    assert "validation: 40 crops of 10 other people, 60 genuine and 720 impostor pairs" in result.stderr
     assert "expected first loss of softmax: 2.08" in result.stderr
-    assert "validation at 128 px: TAR" in result.stderr
+    assert "validation at 128 px: EER " in result.stderr
     imported = cli("models", "import", run / "my-run.safetensors", "--name", "mine")
     assert imported.exit_code == 0, imported.output
     assert "mine" in cli("models", "list").stdout
     again = cli("train", "--config", recipe, "--output", run)
     assert_one_line(again, "holds a run already")
+
+
+def test_too_few_people_are_not_measured_on(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    write_synthetic_set(tmp_path / "few", people=10, dev_people=2, crops_per_person=4)
+    result = cli("train", "--config", recipe, "--data", tmp_path / "few", "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "EER" not in result.stdout and "threshold" not in result.stdout
+    assert "the validation people are too few to measure anything on" in result.stderr
+    card = (tmp_path / "run" / "run.md").read_text()
+    assert "2 validation people are too few for a figure or a threshold, which take 10 or more" in card
+
+
+def test_training_that_helps_nothing_keeps_what_it_started_from(cli: Cli, recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(f'{RECIPE}[network]\nstart_from = "lightcnn9"\n[optimiser]\nlearning_rate = 0.2\nclip_norm = 1.0\n')
+    result = cli("train", "--config", recipe, "--output", tmp_path / "run", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "training made these weights no better on the validation people" in result.stderr
 
 
 def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

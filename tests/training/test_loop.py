@@ -94,7 +94,8 @@ def test_what_a_run_leaves_behind(simple_config: TrainingConfig, tiny_data: Trai
     validations = [row for row in read_history(tmp_path) if row["kind"] == "validation at 128 px"]
     assert [row["step"] for row in validations] == [12, 24]
     assert report.best is not None
-    assert report.best.tar_at_1e2 == max(row["tar_at_1e2"] for row in validations)
+    assert report.best.equal_error_rate == min(row["equal_error_rate"] for row in validations)
+    assert "tar_at_1e2" not in validations[0]  # of 16 impostor pairs
 
 
 def test_the_first_loss_is_the_expected_one(

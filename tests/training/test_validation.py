@@ -74,7 +74,10 @@ def test_a_network_that_knows_people_is_measured_so(cpu: torch.device) -> None:
             return torch.stack([mean, 1 - mean], dim=1)
 
     figures = measure(Two(), pixels, all_pairs(people), device=cpu, precision="fp32")
-    assert figures == Figures(tar_at_1e2=1.0, tar_at_1e3=1.0, equal_error_rate=0.0)
+    assert figures == Figures(tar_at_1e2=None, tar_at_1e3=None, equal_error_rate=0.0)  # of 16 impostor pairs
+    many, of = np.repeat(pixels, 8, axis=0), np.repeat(people, 8)  # 1,024
+    figures = measure(Two(), many, all_pairs(of), device=cpu, precision="fp32")
+    assert figures == Figures(tar_at_1e2=1.0, tar_at_1e3=None, equal_error_rate=0.0)
 
 
 def test_better_is_by_tar_and_then_by_equal_error_rate() -> None:
@@ -83,6 +86,8 @@ def test_better_is_by_tar_and_then_by_equal_error_rate() -> None:
     assert good.is_better_than(same_tar) and not same_tar.is_better_than(good)
     assert good.is_better_than(worse) and not worse.is_better_than(good)
     assert not good.is_better_than(good)
+    unknown, better = Figures(None, None, 0.2), Figures(None, None, 0.1)
+    assert better.is_better_than(unknown) and not unknown.is_better_than(better)
 
 
 def test_pairs_of_a_file(tiny_data: TrainingData, tmp_path: Path) -> None:

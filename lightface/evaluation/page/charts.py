@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightface.evaluation.figures import MIN_FALSE_ACCEPTS, NamedThreshold, VerificationFigures
+from lightface.evaluation.figures import NamedThreshold, VerificationFigures
 from lightface.evaluation.page.axes import Chart, linear, logarithmic, probit
 from lightface.evaluation.scoring import ScoredPairs
 from lightface.evaluation.summary import percent
-from lightface.metrics import FloatRow, RocCurve
+from lightface.metrics import MIN_FALSE_ACCEPTS, FloatRow, RocCurve
 
 _LOWEST_FAR = 1e-5
 _BINS = 70

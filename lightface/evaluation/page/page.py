@@ -7,7 +7,7 @@ from html import escape
 
 from lightface import __version__
 from lightface.evaluation.evaluate import Evaluation, WorstPair
-from lightface.evaluation.figures import MIN_FALSE_ACCEPTS, NamedThreshold, rate_text
+from lightface.evaluation.figures import NamedThreshold, rate_text
 from lightface.evaluation.groups import Grouping, list_figures
 from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
@@ -25,6 +25,7 @@ from lightface.evaluation.summary import (
     to_json,
 )
 from lightface.faces import ByteArray
+from lightface.metrics import MIN_FALSE_ACCEPTS
 
 _KEY = '<span class="key"><i class="impostors"></i>different people &ensp; <i class="genuine"></i>same person</span>'
 

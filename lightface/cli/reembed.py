@@ -122,6 +122,8 @@ def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def _describe(report: ReembedReport) -> str:
+    if report.model_id_before == report.model_id_after:
+        return f"the gallery is of {report.model_id_after} already; nothing to do"
     done = "embedded" if report.moved else "would embed"
     before = f", not {report.model_id_before}" if report.model_id_before else "; nobody was enrolled before"
     text = f"{done} {report.embedded} samples with {report.model_id_after}{before}"

@@ -78,10 +78,13 @@ def reembed_gallery(
     A photograph must be the same file as at enrolment (SHA-256), and the face is found again by its box; gates do not
     hold, since it was let in. A sample for which that fails is deleted with `drop_unusable`; without, GalleryError
     names the first and nothing is changed. `dry_run` only reports. Decisions are compared at `threshold` where it is
-    given, else each set at its own: before, the gallery's or that of its weights; after, that of the new weights. The
-    gallery must have been opened without a model id.
+    given, else each set at its own: before, the gallery's or that of its weights; after, that of the new weights. A
+    gallery that is of these weights already is left alone, with its thresholds. The gallery must have been opened
+    without a model id.
     """
     model_id, samples = gallery.model_id, gallery.samples()
+    if model_id == pipeline.model_id:
+        return ReembedReport(model_id, model_id, 0, (), _NO_SHIFT, (), moved=False)
     if not (drop_unusable or dry_run):
         _refuse(samples, [(sample, "it is gone") for sample in samples if not os.path.exists(sample.source_path)])
     names = {person.id: person.name for person in gallery.people()}
@@ -98,6 +101,9 @@ def reembed_gallery(
         gallery.replace_embeddings(pipeline.model_id, vectors, drop=dropped)
     flipped = _name_flips(shift, kept, names)
     return ReembedReport(model_id, pipeline.model_id, len(vectors), tuple(unusable), shift, flipped, moved)
+
+
+_NO_SHIFT = EmbeddingShift(None, None, None, None, None, None, None, ())
 
 
 def _refuse(samples: Sequence[FaceSample], unusable: Sequence[tuple[FaceSample, str]]) -> None:

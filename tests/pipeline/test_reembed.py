@@ -54,6 +54,14 @@ def test_every_sample_is_embedded_by_the_new_model(
     assert enrolled.thresholds() == []  # they were the old model's
 
 
+def test_a_gallery_of_these_weights_is_left_alone(enrolled: Gallery) -> None:
+    same = make_pipeline(MeanEmbedder("stand-in"))
+    heard: list[PhotoFaces] = []
+    report = reembed_gallery(same, enrolled, progress=heard.append)
+    assert (report.embedded, report.moved, heard) == (0, False, [])
+    assert len(enrolled.thresholds()) == 1  # still those of its weights
+
+
 def test_a_dry_run_changes_nothing(other: FacePipeline, enrolled: Gallery) -> None:
     report = reembed_gallery(other, enrolled, dry_run=True)
     assert report.embedded == 2

@@ -22,7 +22,7 @@ from lightface.errors import CheckpointError
 from lightface.faces import Frame, InputContract
 from lightface.models.lightcnn import ARCHITECTURES, Structure, build_lightcnn
 from lightface.models.registry import WeightsRecord, check_new_name, imported_folder, register_weights
-from lightface.models.weights import load_strictly, read_state, write_weights
+from lightface.models.weights import DIGEST_KEY, digest_tensors, load_strictly, read_state, write_weights
 
 # By input channels: V4 was trained on colour in OpenCV's order, the others on grey. All share the frame.
 CONTRACTS = {1: InputContract(), 3: InputContract(channels=3, order="bgr")}
@@ -50,7 +50,8 @@ def read_checkpoint(path: Path, *, name: str) -> tuple[WeightsRecord, dict[str, 
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; give the path of a checkpoint")
     if path.suffix == ".safetensors":
-        tensors, described = read_state(path), _read_description(path)
+        tensors = read_state(path)
+        described = _read_description(path, digest_tensors(tensors))
     else:
         tensors, described = _unpickle(path), {}
     state = {_plain_key(key): tensor for key, tensor in tensors.items()}
@@ -109,7 +110,8 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     return {str(key): tensor for key, tensor in state.items()}
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def _read_description(path: Path, digest: str) -> dict[str, Any]:
+    """What the file says of itself; figures and thresholds only with the proof that they are of these tensors."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -117,6 +119,10 @@ def _read_description(path: Path) -> dict[str, Any]:
         if described:
             contract = described["contract"]
             described["contract"] = InputContract(**{**contract, "frame": Frame(**contract["frame"])})
+        if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest:
+            raise CheckpointError(f"{path} was changed since it was written; get it again from where it came")
+        if DIGEST_KEY not in metadata:
+            described |= {"accuracy": {}, "thresholds": {}}
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has a damaged description ({error})") from error
     return described

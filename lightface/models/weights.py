@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from lightface.errors import CheckpointError, WeightsError
 from lightface.models.layers import PADDINGS, POOLINGS
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, verify_weights, write_model_file
+
+DIGEST_KEY = "tensors_sha256"  # of the metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,24 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Write safetensors, owner-only and whole or not at all; returns the SHA-256. OutputError when that fails."""
+    """Write safetensors, owner-only and whole or not at all; returns the SHA-256. OutputError when that fails.
+
+    The digest of the tensors joins the metadata, so that the figures there can be held to belong to them.
+    """
     tensors = {key: tensor.detach().contiguous().cpu() for key, tensor in state.items()}
-    data = safetensors.torch.save(tensors, metadata=dict(metadata))
+    data = safetensors.torch.save(tensors, metadata={**metadata, DIGEST_KEY: digest_tensors(tensors)})
     write_model_file(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def digest_tensors(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().contiguous().cpu()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_strictly(network: LightCNN, state: Mapping[str, Tensor], *, source: Path) -> None:

@@ -72,8 +72,8 @@ def _measured_text(measured: Measured) -> str:
             f"Nothing: {measured.data.validation_people:,} validation people are too few for a figure or a threshold, "
             f"which take {MIN_PEOPLE} or more."
         )
-    return f"""On {measured.pairs:,} pairs of the validation people (fp32, flip averaging; 95 % intervals by bootstrap over \
-people):
+    return f"""On {measured.pairs:,} pairs of the validation people (fp32, flip averaging; 95 % intervals by bootstrap \
+over people):
 
 | figure | these weights |{" teacher |" if measured.teacher else ""}
 |---|---|{"---|" if measured.teacher else ""}

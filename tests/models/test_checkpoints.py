@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from lightface.errors import CheckpointError, WeightsError
 from lightface.models.checkpoints import describe, import_checkpoint, read_checkpoint
 from lightface.models.lightcnn import ARCHITECTURES, build_lightcnn
-from lightface.models.registry import imported_folder, list_weights
+from lightface.models.registry import find_weights, imported_folder, list_weights
 from lightface.models.weights import load_model, write_weights
 
 CLASSIFIERS = {"lightcnn9": (79077, True), "lightcnn29": (79077, True), "lightcnn29v2": (80013, False)}
@@ -68,6 +69,22 @@ def test_an_exported_file_brings_its_record_along(tmp_path: Path) -> None:
     imported = import_checkpoint(tmp_path / "exported.safetensors", name="mine")
     assert imported.training_data == "imported from bare.safetensors"
     assert imported.contract == record.contract
+
+
+def test_figures_are_believed_of_the_very_tensors_only(tmp_path: Path) -> None:
+    state = dict(build_lightcnn("lightcnn9").state_dict())
+    record = replace(find_weights("lightcnn9"), thresholds={"1e-3": 0.4}, accuracy={"EER": 0.1})
+    path = tmp_path / "w.safetensors"
+    write_weights(path, state, describe(record))
+    assert import_checkpoint(path, name="whole").thresholds == {"1e-3": 0.4}
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1  # one bit of one number
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="was changed since it was written"):
+        import_checkpoint(path, name="changed")
+    save_file(state, path, metadata=describe(record))  # nothing proves that the figures are of these
+    unproven = import_checkpoint(path, name="unproven")
+    assert (unproven.thresholds, unproven.accuracy, unproven.licence) == ({}, {}, record.licence)
 
 
 def test_imported_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:

@@ -23,40 +23,43 @@ if TYPE_CHECKING:
     from lightface.reports import ClusterRow
 
 
+Faces = Annotated[
+    Path, typer.Argument(metavar="FACES", help="A face table that embed wrote, or a folder of photographs.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a table: .parquet, .csv, .jsonl or .npz.")
+]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="Make a folder with a folder of links for each group.")
+]
+Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the faces of each group.")]
+EnrollAs = Annotated[
+    str | None,
+    typer.Option("--enroll-as", metavar="PREFIX", help="Enroll each group in the gallery: PREFIX 1, PREFIX 2 ..."),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=-1,
+        max=1,
+        help="Mean cosine from which two groups are one (default: the weights' for a false-accept rate of 1e-2).",
+    ),
+]
+MinSize = Annotated[int | None, typer.Option("--min-size", min=1, help="How many faces make a group (default: 2).")]
+
+
 @with_settings(*GALLERY, *EMBEDDING, *BATCH)
 def cluster(
     settings: Settings,
     *,
-    path: Annotated[
-        Path, typer.Argument(metavar="FACES", help="A face table that embed wrote, or a folder of photographs.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a table: .parquet, .csv, .jsonl or .npz."),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", metavar="DIR", help="Make a folder with a folder of links for each group."),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the faces of each group.")
-    ] = None,
-    enroll_as: Annotated[
-        str | None,
-        typer.Option("--enroll-as", metavar="PREFIX", help="Enroll each group in the gallery: PREFIX 1, PREFIX 2 ..."),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            min=-1,
-            max=1,
-            help="Mean cosine from which two groups are one (default: the weights' for a false-accept rate of 1e-2).",
-        ),
-    ] = None,
-    min_size: Annotated[
-        int | None, typer.Option("--min-size", min=1, help="How many faces make a group (default: 2).")
-    ] = None,
+    path: Faces,
+    output: Output = None,
+    folder: Folder = None,
+    html: Page = None,
+    enroll_as: EnrollAs = None,
+    threshold: Threshold = None,
+    min_size: MinSize = None,
     recursive: Recursive = True,
     already_aligned: AlreadyAligned = False,
     as_json: Json = False,
@@ -124,7 +127,7 @@ def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned
 
 
 def _enroll(settings: Settings, groups: FaceGroups, prefix: str) -> list[EnrolledPhoto]:
-    from lightface.errors import DuplicateFaceError
+    from lightface.errors import DuplicateFaceError, PhotoError
     from lightface.pipeline.cluster import enroll_groups
 
     total = sum(map(len, groups.groups))
@@ -132,10 +135,13 @@ def _enroll(settings: Settings, groups: FaceGroups, prefix: str) -> list[Enrolle
         open_gallery_of(settings, model_id=groups.model_id, create=True) as gallery,
         counting_bar("enrolling", total) as count,
     ):
+        told: list[PhotoError] = []  # one error may stand for a whole group
 
         def follow(result: EnrolledPhoto) -> None:
-            if result.error is not None and not isinstance(result.error, DuplicateFaceError):
-                complain(explain(result.path, result.error))
+            error = result.error
+            if error is not None and not isinstance(error, DuplicateFaceError) and error not in told:
+                told.append(error)
+                complain(explain(result.path, error))
             count()
 
         results = enroll_groups(gallery, groups, prefix, progress=follow)

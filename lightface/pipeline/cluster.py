@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightface.clustering import cluster_vectors, cosines_to_centers
-from lightface.errors import ClusterError, FaceNotFoundError, PersonNotFoundError, PhotoError, ThresholdError
-from lightface.faces import Status
-from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.errors import (
+    ClusterError,
+    FaceNotFoundError,
+    IdentityConflictError,
+    PersonNotFoundError,
+    PhotoError,
+    ThresholdError,
+)
+from lightface.faces import FloatArray, Status
+from lightface.gallery import FaceSample, Gallery, GalleryMatrix, normalize_name
 from lightface.images import hash_file
+from lightface.matching import is_same, person_scores
 from lightface.pipeline.enroll import EnrolledPhoto
-from lightface.pipeline.thresholds import find_record
+from lightface.pipeline.thresholds import find_record, resolve_bands
 from lightface.reports import FaceRow
 
 # Of the weights' thresholds the one for this rate is the default: see `lightface.clustering` for what it gives.
@@ -90,19 +98,22 @@ def enroll_groups(
 ) -> list[EnrolledPhoto]:
     """Make a person of each group, "PREFIX 1" and so on; numbers that are taken already are passed over.
 
-    The rules are those of `enroll_photos`: each face is enrolled by itself and stays so, and one that cannot be is
-    refused with its reason: a photograph that is gone, a face that is enrolled already. One result a grouped face, in
-    their order; `progress` hears of each.
+    A group that resembles somebody who was enrolled before, its centre their template as `identify` decides, is
+    refused whole: it would be that person a second time. Otherwise the rules are those of `enroll_photos`: each face
+    is enrolled by itself and stays so, and one that cannot be is refused with its reason, such as a photograph that
+    is gone. One result a grouped face, in their order; `progress` hears of each.
     Raises GalleryError for an impossible name and ModelMismatchError for another model's gallery.
     """
     normalize_name(prefix)
+    enrolled, limit = gallery.matrix(), _matching_threshold(gallery, groups)
     results = []
     number = 1
     for group in groups.groups:
+        known = _find_known(enrolled, group, limit)
         while _is_taken(gallery, f"{prefix} {number}"):
             number += 1
         for grouped in group:
-            result = _enroll(gallery, f"{prefix} {number}", grouped.face)
+            result = _enroll(gallery, f"{prefix} {number}", grouped.face, known)
             results.append(result)
             if progress is not None:
                 progress(result)
@@ -117,6 +128,31 @@ def _default_threshold(model_id: str) -> float:
     return threshold
 
 
+def _matching_threshold(gallery: Gallery, groups: FaceGroups) -> float:
+    try:
+        return resolve_bands(find_record(groups.model_id), gallery=gallery).threshold
+    except ThresholdError:
+        return groups.threshold
+
+
+def _find_known(
+    enrolled: GalleryMatrix, group: Sequence[GroupedFace], threshold: float
+) -> IdentityConflictError | None:
+    """Why a group is no new person; None where it may be one."""
+    if not enrolled.people:
+        return None
+    total = np.sum([one.face.embedding for one in group if one.face.embedding is not None], axis=0, dtype=np.float64)
+    center: FloatArray = np.float32(total / max(float(np.linalg.norm(total)), 1e-9))[np.newaxis]
+    (scores,) = person_scores(center, enrolled.vectors, enrolled.person_index, len(enrolled.people))
+    best = int(scores.argmax())
+    if not is_same(scores[best], threshold):
+        return None
+    return IdentityConflictError(
+        f"group {group[0].cluster} resembles {enrolled.people[best].name!r}, who is enrolled already "
+        f"(similarity {scores[best]:.2f}); enroll its photographs there, or leave them out"
+    )
+
+
 def _is_taken(gallery: Gallery, name: str) -> bool:
     try:
         gallery.find_person(name)
@@ -125,7 +161,9 @@ def _is_taken(gallery: Gallery, name: str) -> bool:
     return True
 
 
-def _enroll(gallery: Gallery, name: str, row: FaceRow) -> EnrolledPhoto:
+def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictError | None) -> EnrolledPhoto:
+    if known is not None:
+        return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=known)
     assert row.embedding is not None and row.model_id is not None  # or it would be in no group
     try:
         sample = FaceSample(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from stand_ins import paint
 
-from lightface.errors import ClusterError, DuplicateFaceError, FaceNotFoundError, IdentityConflictError, ThresholdError
+from lightface.errors import ClusterError, FaceNotFoundError, IdentityConflictError, ThresholdError
 from lightface.faces import Status
 from lightface.gallery import Gallery
 from lightface.images import hash_file
@@ -95,18 +95,25 @@ def test_people_of_groups(rows: list[FaceRow], gallery: Gallery) -> None:
     assert sample.image_sha256 == hash_file(Path(sample.source_path))
 
 
-def test_the_rules_of_enrolment_hold(rows: list[FaceRow], gallery: Gallery) -> None:
-    groups = cluster_faces(rows, threshold=0.5)
-    enroll_groups(gallery, cluster_faces(rows[:2] + rows[3:5], threshold=0.5), "guest")  # 0 and 3, 1 and 4
-    names = {Path(sample.source_path).stem: sample.person_id for sample in gallery.samples()}
+def test_a_photograph_that_is_gone_is_refused_alone(rows: list[FaceRow], gallery: Gallery) -> None:
     rows[5].image_path.unlink()
-    results = enroll_groups(gallery, groups, "Guest")
-    assert all(isinstance(one.error, IdentityConflictError) for one in results if one.path != rows[5].image_path)
-    (gone,) = [one for one in results if one.path == rows[5].image_path]
-    assert gone.error is not None and gone.error.reason == "invalid_image"
-    assert {Path(sample.source_path).stem: sample.person_id for sample in gallery.samples()} == names
-    assert len(gallery.people()) == 2  # nobody was made without a photograph
-    assert not any(isinstance(one.error, DuplicateFaceError) for one in results)
+    results = enroll_groups(gallery, cluster_faces(rows, threshold=0.5), "Guest")
+    (gone,) = [one for one in results if one.error is not None]
+    assert gone.path == rows[5].image_path and gone.error is not None and gone.error.reason == "invalid_image"
+    assert [len(gallery.samples(name)) for name in ("Guest 1", "Guest 2")] == [2, 2]
+
+
+def test_nobody_becomes_a_person_twice(rows: list[FaceRow], gallery: Gallery) -> None:
+    enroll_groups(gallery, cluster_faces([rows[1], rows[4]], threshold=0.5), "Ada")
+    results = enroll_groups(gallery, cluster_faces(rows, threshold=0.5), "Guest")
+    known, new = results[:3], results[3:]  # the groups of 1, 4 and 5, and of 0 and 3
+    assert all(isinstance(one.error, IdentityConflictError) for one in known)
+    assert "group 1 resembles 'Ada 1', who is enrolled already" in str(known[0].error)
+    assert {(one.person_name, one.status) for one in new} == {("Guest 1", Status.ENROLLED)}
+    assert [(person.name, len(gallery.samples(person.id))) for person in gallery.people()] == [
+        ("Ada 1", 2),
+        ("Guest 1", 2),
+    ]
 
 
 def test_numbers_that_are_taken_are_passed_over(rows: list[FaceRow], gallery: Gallery) -> None:

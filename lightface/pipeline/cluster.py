@@ -141,8 +141,9 @@ def _find_known(
     """Why a group is no new person; None where it may be one."""
     if not enrolled.people:
         return None
-    total = np.sum([one.face.embedding for one in group if one.face.embedding is not None], axis=0, dtype=np.float64)
-    center: FloatArray = np.float32(total / max(float(np.linalg.norm(total)), 1e-9))[np.newaxis]
+    vectors = np.stack([one.face.embedding for one in group if one.face.embedding is not None])
+    total = vectors.sum(axis=0, keepdims=True)
+    center = total / np.maximum(np.linalg.norm(total), 1e-9)
     (scores,) = person_scores(center, enrolled.vectors, enrolled.person_index, len(enrolled.people))
     best = int(scores.argmax())
     if not is_same(scores[best], threshold):

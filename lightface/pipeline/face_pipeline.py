@@ -29,8 +29,8 @@ class FaceGates:
 
     det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
-    # Lowest `quality.measure_quality`, 0..1. None of 199 portraits and 19 faces of group photographs is below 0.1. A
-    # copy (blurred, reduced, darkened) that is matches one in eight photographs of its person, an original one in two.
+    # Lowest `quality.measure_quality`, 0..1. None of 199 research portraits is below 0.1; blurred, reduced and darkened
+    # copies are, and seldom match their own person.
     min_quality: float = 0.1
     max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded

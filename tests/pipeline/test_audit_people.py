@@ -26,6 +26,19 @@ def share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
+def nearest_but(gallery: Gallery, repeated: set[frozenset[int]]) -> tuple[float, float]:
+    """The highest cosine of two photographs that are no picture again: of one person, and of two."""
+    samples = gallery.samples()
+    vectors, owners = np.stack([one.vector for one in samples]), np.array([one.person_id for one in samples])
+    scores = vectors @ vectors.T
+    for a, one in enumerate(samples):
+        for b, other in enumerate(samples):
+            if a == b or frozenset({one.id, other.id}) in repeated:
+                scores[a, b] = -1
+    same = owners[:, None] == owners[None, :]
+    return float(scores[same].max()), float(scores[~same].max())
+
+
 def swap_labels(gallery: Gallery, threshold: float, generator: np.random.Generator) -> tuple[int, int, int]:
     """Put six samples under other names and back: how many are found, of how many that are listed, named right."""
     people = gallery.people()
@@ -55,6 +68,8 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
             enroll_photos(pipeline, gallery, name, paths, selection=FaceSelection.LARGEST)
         threshold = resolve_bands(pipeline.record, gallery=gallery).threshold
         clean = audit_gallery(gallery, threshold=threshold)
+        repeats = {frozenset({one.a.id, one.b.id}): one.similarity for one in clean.repeated}
+        nearest_own, nearest_other = nearest_but(gallery, set(repeats))
         swaps = [swap_labels(gallery, threshold, generator) for _ in range(DRAWS)]
         found, listed, named = (sum(column) for column in zip(*swaps, strict=True))
         for person in list(people)[:SPLIT]:
@@ -71,6 +86,10 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
         "samples": clean.sample_count,
         "listed as mislabelled where all is right": len(clean.mislabelled),
         "repeated pictures where there are two": clean.repeated_total,
+        "least similar of them": min(repeats.values()),
+        "most similar of other photographs of one person": nearest_own,
+        "most similar of photographs of two people": nearest_other,
+        "share under the limit of low quality": len(clean.low_quality) / clean.sample_count,
         "close people where all is right": clean.close_people_total,
         f"of {DRAWS} x {SWAPPED} swapped labels, found (recall)": share(found, DRAWS * SWAPPED),
         "of those listed, swapped (precision)": share(found, listed),

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,25 +23,27 @@ from lightface.gallery.records import (
     IntArray,
     Person,
     StoredThreshold,
-    check_metadata,
-    check_sample,
     name_key,
-    normalize_name,
-    parse_date,
 )
 from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
+from lightface.gallery.sqlite_rows import (
+    CONVERSION_ERRORS,
+    PERSON_COLUMNS,
+    SAMPLE_COLUMNS,
+    from_date,
+    from_text,
+    from_vector,
+    to_date,
+    to_int,
+    to_person,
+    to_sample,
+    to_threshold,
+)
 
 Record = TypeVar("Record")
 
 BUSY_TIMEOUT_S: Final = 30.0  # how long to wait for other processes
 
-_PERSON_COLUMNS: Final = "id, name, metadata, created_at"
-_SAMPLE_COLUMNS: Final = (
-    "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
-    "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
-)
-# What a record raises that lightface has not written: dates, numbers, JSON, names, embeddings.
-_CONVERSION_ERRORS: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, GalleryError)
 _SCRUB_OWED: Final = "scrub_owed"  # the setting that stands from a deletion until its traces are gone
 
 
@@ -101,7 +103,7 @@ class SqliteStore:
         self._run("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
 
     def people(self) -> list[Person]:
-        return list(self._read(f"SELECT {_PERSON_COLUMNS} FROM person ORDER BY id", (), _to_person))
+        return list(self._read(f"SELECT {PERSON_COLUMNS} FROM person ORDER BY id", (), to_person))
 
     def person_by_id(self, person_id: int) -> Person | None:
         return self._person("id = ?", person_id)
@@ -112,7 +114,7 @@ class SqliteStore:
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
     ) -> Person:
-        values = (person_id, name, name_key(name), json.dumps(dict(metadata)), _from_date(created_at))
+        values = (person_id, name, name_key(name), json.dumps(dict(metadata)), from_date(created_at))
         new_id = self._run("INSERT INTO person VALUES (?, ?, ?, ?, ?)", values).lastrowid
         assert new_id is not None  # an INSERT has one
         return Person(new_id, name, dict(metadata), created_at)
@@ -129,14 +131,14 @@ class SqliteStore:
         self._run("DELETE FROM person WHERE id = ?", (person_id,))  # the samples follow by the foreign key
 
     def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
-        query = f"SELECT {_SAMPLE_COLUMNS} FROM sample"
+        query = f"SELECT {SAMPLE_COLUMNS} FROM sample"
         if person_id is None:
-            return self._read(f"{query} ORDER BY person_id, id", (), _to_sample)
-        return self._read(f"{query} WHERE person_id = ? ORDER BY id", (person_id,), _to_sample)
+            return self._read(f"{query} ORDER BY person_id, id", (), to_sample)
+        return self._read(f"{query} WHERE person_id = ? ORDER BY id", (person_id,), to_sample)
 
     def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
-        query = f"SELECT {_SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
-        return list(self._read(query, (image_sha256,), _to_sample))
+        query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
+        return list(self._read(query, (image_sha256,), to_sample))
 
     def sample_ids(self) -> set[int]:
         return {sample_id for (sample_id,) in self._read("SELECT id FROM sample", (), tuple)}
@@ -165,22 +167,22 @@ class SqliteStore:
         return vectors.astype(np.float32, copy=False), np.array(person_ids, dtype=np.int64)
 
     def embedding_size(self) -> int | None:
-        return self._first("SELECT length(embedding) / 4 FROM sample LIMIT 1", (), _to_int)
+        return self._first("SELECT length(embedding) / 4 FROM sample LIMIT 1", (), to_int)
 
     def created_at(self) -> datetime:
-        date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), _to_date)
+        date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), to_date)
         if date is None:
             raise describe_damage(self._path, "it has no date")
         return date
 
     def last_enrolled_at(self) -> datetime | None:
-        return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), _to_date)
+        return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
 
     def insert_sample(self, person_id: int, sample: FaceSample) -> None:
         values = (
-            *(sample.id, person_id, _from_vector(sample.vector), _from_text(sample.source_path)),
+            *(sample.id, person_id, from_vector(sample.vector), from_text(sample.source_path)),
             *(sample.image_sha256, *(sample.box_px or (None,) * 4), sample.det_score, sample.quality),
-            _from_date(sample.created_at),
+            from_date(sample.created_at),
         )
         # The cast lets the undecodable bytes of a file name into a text column.
         self._run("INSERT INTO sample VALUES (?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -196,18 +198,18 @@ class SqliteStore:
     def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
         self._owe_scrub()
         for sample_id, vector in vectors.items():
-            self._run("UPDATE sample SET embedding = ? WHERE id = ?", (_from_vector(vector), sample_id))
+            self._run("UPDATE sample SET embedding = ? WHERE id = ?", (from_vector(vector), sample_id))
 
     def thresholds(self) -> list[StoredThreshold]:
         query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
-        return list(self._read(query, (), _to_threshold))
+        return list(self._read(query, (), to_threshold))
 
     def put_threshold(self, threshold: StoredThreshold) -> None:
         values = (
             threshold.far,
             threshold.threshold,
-            _from_text(threshold.source),
-            _from_date(threshold.created_at),
+            from_text(threshold.source),
+            from_date(threshold.created_at),
         )
         self._run("INSERT OR REPLACE INTO threshold VALUES (?, ?, CAST(? AS TEXT), ?)", values)
 
@@ -215,7 +217,7 @@ class SqliteStore:
         self._run("DELETE FROM threshold")
 
     def _person(self, condition: str, value: int | str) -> Person | None:
-        return self._first(f"SELECT {_PERSON_COLUMNS} FROM person WHERE {condition}", (value,), _to_person)
+        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE {condition}", (value,), to_person)
 
     def _empty_log(self) -> None:
         """Move the write-ahead log into the database and cut it to length 0."""
@@ -245,7 +247,7 @@ class SqliteStore:
             for row in self._connection.execute(query, values):
                 try:
                     record = convert(row)
-                except _CONVERSION_ERRORS as error:
+                except CONVERSION_ERRORS as error:
                     raise describe_damage(self._path, error) from error
                 yield record
 
@@ -265,65 +267,3 @@ def open_sqlite_store(path: Path, *, create: bool) -> SqliteStore:
                 store.scrub()
         on_failure.pop_all()
     return store
-
-
-def _to_person(row: tuple[Any, ...]) -> Person:
-    person_id, name, metadata, created_at = row
-    known = json.loads(metadata)
-    check_metadata(known)
-    return Person(person_id, normalize_name(name), known, parse_date(created_at))
-
-
-def _to_sample(row: tuple[Any, ...]) -> FaceSample:
-    (
-        sample_id,
-        person_id,
-        blob,
-        model_id,
-        source_path,
-        image_sha256,
-        *box_px,
-        det_score,
-        quality,
-        created_at,
-    ) = row
-    x_min, y_min, x_max, y_max = box_px
-    sample = FaceSample(
-        id=sample_id,
-        person_id=person_id,
-        vector=np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False),
-        model_id=model_id,
-        source_path=source_path,
-        image_sha256=image_sha256,
-        box_px=None if x_min is None else (x_min, y_min, x_max, y_max),
-        det_score=det_score,
-        quality=quality,
-        created_at=parse_date(created_at),
-    )
-    check_sample(sample)
-    return sample
-
-
-def _to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
-    far, threshold, source, created_at = row
-    return StoredThreshold(far, threshold, source, parse_date(created_at))
-
-
-def _to_date(row: tuple[Any, ...]) -> datetime:
-    return parse_date(row[0])
-
-
-def _to_int(row: tuple[Any, ...]) -> int:
-    return int(row[0])
-
-
-def _from_vector(vector: FloatArray) -> bytes:
-    return vector.astype("<f4", copy=False).tobytes()
-
-
-def _from_text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _from_date(date: datetime) -> str:
-    return date.astimezone(UTC).isoformat(timespec="microseconds")  # one width, so that text sorts by time

@@ -16,7 +16,7 @@ from lightface.errors import (
     PhotoError,
     ThresholdError,
 )
-from lightface.faces import FloatArray, Status
+from lightface.faces import Status
 from lightface.gallery import FaceSample, Gallery, GalleryMatrix, normalize_name
 from lightface.images import hash_file
 from lightface.matching import is_same, person_scores

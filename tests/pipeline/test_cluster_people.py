@@ -51,7 +51,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
     return figures
 
 
-# The bounds hold for the first, weak weights.
+# The bounds leave room below what the weights of run 3 give.
 
 
 def test_groups_are_of_one_person(figures: dict[str, float]) -> None:
@@ -60,6 +60,6 @@ def test_groups_are_of_one_person(figures: dict[str, float]) -> None:
 
 
 def test_people_are_found_together(figures: dict[str, float]) -> None:
-    assert figures["pairwise F"] >= 0.5
-    assert figures["B-cubed F"] >= 0.6
+    assert figures["pairwise F"] >= 0.6
+    assert figures["B-cubed F"] >= 0.7
     assert figures["groups"] <= 100

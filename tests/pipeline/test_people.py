@@ -85,7 +85,7 @@ def named(photo: IdentifiedPhoto) -> str | None:
     return None if match is None else match.person_name
 
 
-# The bounds hold for the first, weak weights with room for a photograph or five; they are to rise with the weights.
+# The bounds leave room for a handful of photographs below what the weights of run 3 give; they are to rise with weights.
 
 
 def test_nearly_every_photograph_has_a_usable_face(figures: Figures) -> None:
@@ -94,16 +94,16 @@ def test_nearly_every_photograph_has_a_usable_face(figures: Figures) -> None:
 
 
 def test_the_nearest_person_is_the_right_one(figures: Figures) -> None:
-    assert figures["rank-1"] >= 0.65
+    assert figures["rank-1"] >= 0.85
 
 
 def test_the_default_score_is_no_worse_than_the_other(figures: Figures) -> None:
-    # Which is better was measured over many splits (see `lightface.matching`); on one, three probes may go either way.
+    # On one split, three probes may go either way.
     assert figures["rank-1"] >= max(figures["rank-1, best sample"], figures["rank-1, mean template"]) - 3 / 80
 
 
 def test_names_are_given_sparingly(figures: Figures) -> None:
     # The threshold admits one pair in a thousand; a probe meets 80 samples of 20 people.
-    assert figures["strangers rejected"] >= 0.8
-    assert figures["given a wrong name"] <= 0.12
-    assert figures["given the right name"] >= 0.35
+    assert figures["strangers rejected"] >= 0.9
+    assert figures["given a wrong name"] <= 0.06
+    assert figures["given the right name"] >= 0.6

@@ -1,0 +1,91 @@
+"""Rows of a gallery's SQLite file -> records, held to what lightface itself would have written; and back."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from lightface.errors import GalleryError
+from lightface.faces import FloatArray
+from lightface.gallery.records import (
+    FaceSample,
+    Person,
+    StoredThreshold,
+    check_metadata,
+    check_sample,
+    normalize_name,
+    parse_date,
+)
+
+PERSON_COLUMNS: Final = "id, name, metadata, created_at"
+SAMPLE_COLUMNS: Final = (
+    "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
+    "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
+)
+# What a record raises that lightface has not written: dates, numbers, JSON, names, embeddings.
+CONVERSION_ERRORS: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, GalleryError)
+
+
+def to_person(row: tuple[Any, ...]) -> Person:
+    person_id, name, metadata, created_at = row
+    known = json.loads(metadata)
+    check_metadata(known)
+    return Person(person_id, normalize_name(name), known, parse_date(created_at))
+
+
+def to_sample(row: tuple[Any, ...]) -> FaceSample:
+    (
+        sample_id,
+        person_id,
+        blob,
+        model_id,
+        source_path,
+        image_sha256,
+        *box_px,
+        det_score,
+        quality,
+        created_at,
+    ) = row
+    x_min, y_min, x_max, y_max = box_px
+    sample = FaceSample(
+        id=sample_id,
+        person_id=person_id,
+        vector=np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False),
+        model_id=model_id,
+        source_path=source_path,
+        image_sha256=image_sha256,
+        box_px=None if x_min is None else (x_min, y_min, x_max, y_max),
+        det_score=det_score,
+        quality=quality,
+        created_at=parse_date(created_at),
+    )
+    check_sample(sample)
+    return sample
+
+
+def to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
+    far, threshold, source, created_at = row
+    return StoredThreshold(far, threshold, source, parse_date(created_at))
+
+
+def to_date(row: tuple[Any, ...]) -> datetime:
+    return parse_date(row[0])
+
+
+def to_int(row: tuple[Any, ...]) -> int:
+    return int(row[0])
+
+
+def from_vector(vector: FloatArray) -> bytes:
+    return vector.astype("<f4", copy=False).tobytes()
+
+
+def from_text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def from_date(date: datetime) -> str:
+    return date.astimezone(UTC).isoformat(timespec="microseconds")  # one width, so that text sorts by time

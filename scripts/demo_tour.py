@@ -147,13 +147,8 @@ def report(answers: list[Answer]) -> int:
     table = Table("", "question", "expected", "answer", "similarity", box=None)
     for answer in answers:
         mark = "[green]right" if answer.is_right else "[red]WRONG"
-        table.add_row(
-            mark,
-            answer.question,
-            answer.expected,
-            answer.given,
-            f"{float(answer.similarity):.3f}" if answer.similarity else "",
-        )
+        rounded = f"{float(answer.similarity):.3f}" if answer.similarity else ""
+        table.add_row(mark, answer.question, answer.expected, answer.given, rounded)
     console = Console(width=max(110, Console().width))
     console.rule("Right answers", align="left")
     console.print(table)

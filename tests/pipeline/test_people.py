@@ -85,7 +85,7 @@ def named(photo: IdentifiedPhoto) -> str | None:
     return None if match is None else match.person_name
 
 
-# The bounds leave room for a handful of photographs below what the weights of run 3 give; they are to rise with weights.
+# The bounds leave room for a handful of photographs below what run 3's weights give; they are to rise.
 
 
 def test_nearly_every_photograph_has_a_usable_face(figures: Figures) -> None:

@@ -1,0 +1,1 @@
+"""What `scripts/bench` runs: a file for each part, and the frame around them."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.faces import ByteArray
@@ -48,7 +49,7 @@ class BatchSource:
         home = torch.device("cpu") if self._resident is None else device  # where batches are put together
         self._rows = torch.from_numpy(split.rows).to(home)
         self._labels = torch.from_numpy(split.labels).to(home)
-        self._teacher = None if crops.teacher is None else torch.from_numpy(crops.teacher[split.rows]).to(home)
+        self._teacher = None if crops.teacher is None else _centre(torch.from_numpy(crops.teacher[split.rows])).to(home)
         self._order, self._order_epoch = torch.empty(0), -1
 
     def __len__(self) -> int:
@@ -70,6 +71,14 @@ class BatchSource:
         batch = Batch(self._bring(crops), Targets(self._bring(self._labels[chosen]), teacher), rows)
         after = DataPosition(position.epoch, position.offset + batch_size)
         return batch, self._skip_rest(after, batch_size)
+
+    def sample(self, count: int) -> Batch:
+        """At most `count` crops from all over the data, on the CPU, the same in every process."""
+        chosen = torch.arange(0, len(self), 1 + len(self) // count, device=self._rows.device)
+        rows = self._rows[chosen].cpu()
+        teacher = None if self._teacher is None else self._teacher[chosen].cpu()
+        targets = Targets(self._labels[chosen].cpu(), teacher)
+        return Batch(torch.from_numpy(self._pixels[rows.numpy()]), targets, rows)
 
     def _skip_rest(self, position: DataPosition, batch_size: int) -> DataPosition:
         rest = len(self) - position.offset
@@ -93,6 +102,14 @@ class BatchSource:
             return False  # the memory map is as near as memory is
         free, _ = torch.cuda.mem_get_info(self._device)
         return bool(count * self._pixels[0].nbytes < _RESIDENT_SHARE * free)
+
+
+def _centre(rows: Tensor) -> Tensor:
+    """(N, D) rows without their mean, of unit length again.
+
+    What all faces have in common says nothing of a person. The network's embedding is centred, too.
+    """
+    return F.normalize(rows - rows.mean(dim=0))
 
 
 def _upload(pixels: ByteArray, rows: IntArray, device: torch.device) -> Tensor:

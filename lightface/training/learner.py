@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lightface.training.averaging import AveragedNetwork
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
-from lightface.training.model import TrainingModel, build_network
+from lightface.training.model import TrainingModel, build_network, embed_images
 from lightface.training.objectives.combination import build_objectives
 from lightface.training.objectives.objective import Targets
 from lightface.training.optimiser import build_optimisers, set_learning_rate
@@ -22,7 +22,8 @@ from lightface.training.precision import resolve_precision
 class Learner:
     """Network, objectives, optimiser and average, equal in every process of a run.
 
-    `images`: a batch of the network's input, for recipes that put batch normalisation into finished weights.
+    `start`: images of the network's input and what is known of them, that weights which are trained on begin with:
+    batch normalisation put into finished weights and the layers of the objectives are fitted to them.
     """
 
     def __init__(
@@ -33,14 +34,16 @@ class Learner:
         teacher_size: int | None,
         device: torch.device,
         processes: Processes,
-        images: Tensor | None = None,
+        start: tuple[Tensor, Targets] | None = None,
     ) -> None:
         torch.manual_seed(config.seed)  # of the fresh weights
         self.precision = resolve_precision(config.precision, device)
         objectives = build_objectives(
             config.objectives, dropout=config.network.dropout, classes=classes, teacher_size=teacher_size
         )
-        network = build_network(config.network, images=images)
+        network = build_network(config.network, images=None if start is None else start[0])
+        if start is not None and config.network.start_from is not None:
+            objectives.fit(embed_images(network, start[0]), start[1])
         self.model = TrainingModel(network, objectives, precision=self.precision).to(device)
         network.to(memory_format=torch.channels_last)
         self.average = AveragedNetwork(network, config.ema_decay)

@@ -30,7 +30,7 @@ from lightface.training.stopping import StopRequest
 from lightface.training.validation import Figures, measure
 
 CONFIG = "config.toml"  # of a run folder
-_NORM_IMAGES = 256  # at most, that batch normalisation put into finished weights begins with
+_START_IMAGES = 1024  # at most, that weights which are trained on begin with
 
 
 class TrainingRun:
@@ -58,17 +58,17 @@ class TrainingRun:
         self.config, self.data, self.output = config, data, output
         self.processes, self.max_minutes = processes, max_minutes
         self.device = device
+        self.source = BatchSource(data.crops, data.split, device=device, seed=config.seed, processes=processes)
+        some = self.source.sample(_START_IMAGES)
         teacher = data.crops.teacher
-        some = data.split.rows[:: 1 + len(data.split.rows) // _NORM_IMAGES]
         self.learner = Learner(
             config,
             classes=len(data.split.classes),
             teacher_size=None if teacher is None else teacher.shape[1],
             device=device,
             processes=processes,
-            images=cut_frame(torch.from_numpy(data.crops.decoded.pixels[some])),
+            start=(cut_frame(some.crops), some.targets),
         )
-        self.source = BatchSource(data.crops, data.split, device=device, seed=config.seed, processes=processes)
         self.at = self._looked_at = RunPosition()
         self.best: Figures | None = None
         self._figures: dict[int, Figures] = {}  # of the last validation, by image size

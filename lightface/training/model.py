@@ -18,6 +18,9 @@ from lightface.training.objectives.combination import CombinedObjective
 from lightface.training.objectives.objective import Targets
 from lightface.training.precision import autocast
 
+_AT_ONCE = 128  # images
+_NORM_IMAGES = 256  # at most, whose statistics batch normalisation begins with: all are in memory at once
+
 
 class TrainingModel(nn.Module):
     """(N, C, H, W) images, their labels, the teacher's rows and their window's corner -> (K,) unweighted losses.
@@ -63,10 +66,20 @@ def build_network(settings: NetworkSettings, *, images: Tensor | None = None) ->
         plain = build_lightcnn(settings.architecture, replace(structure, norm=False))
         load_strictly(plain, state, source=source)
         network.load_state_dict(plain.state_dict(), strict=False)
-        start_norms(network, images)
+        start_norms(network, images[:: 1 + len(images) // _NORM_IMAGES])
     else:
         load_strictly(network, state, source=source)
     return network
+
+
+@torch.no_grad()
+def embed_images(network: LightCNN, images: Tensor) -> Tensor:
+    """(N, C, H, W) images in 0..1 -> (N, 256) embeddings, not of unit length, in evaluation mode."""
+    was_training = network.training
+    network.eval()
+    embeddings = torch.cat([network(part) for part in torch.split(images, _AT_ONCE)])
+    network.train(was_training)
+    return embeddings
 
 
 @torch.no_grad()

@@ -22,7 +22,9 @@ def test_a_batch_is_what_the_index_says(tiny_data: TrainingData) -> None:
     places = [tiny_data.split.rows.tolist().index(row) for row in rows]
     assert batch.targets.labels.tolist() == tiny_data.split.labels[places].tolist()
     assert batch.targets.teacher is not None and tiny_data.crops.teacher is not None
-    assert np.array_equal(batch.targets.teacher.numpy(), tiny_data.crops.teacher[rows])
+    centred = tiny_data.crops.teacher[rows] - tiny_data.crops.teacher[tiny_data.split.rows].mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    assert batch.targets.teacher.numpy() == pytest.approx(centred, abs=1e-6)
     assert after == DataPosition(0, 8)
 
 
@@ -35,6 +37,15 @@ def test_an_epoch_shows_every_crop_once_in_an_order_of_its_own(tiny_data: Traini
     assert sorted(first) == sorted(second) == sorted(tiny_data.split.rows.tolist())
     assert first != second
     assert position == DataPosition(2, 0)
+
+
+def test_a_sample_comes_from_all_over_the_data(tiny_data: TrainingData) -> None:
+    sample = source(tiny_data).sample(12)
+    rows = sample.rows.tolist()
+    assert rows == tiny_data.split.rows[:: 1 + 96 // 12].tolist() and len(rows) == 11
+    assert np.array_equal(sample.crops.numpy(), tiny_data.crops.decoded.pixels[rows])
+    assert sample.targets.teacher is not None and sample.targets.teacher.shape[0] == 11
+    assert len(source(tiny_data).sample(10_000).rows) == 96
 
 
 def test_what_fills_no_batch_is_passed_over(tiny_data: TrainingData) -> None:

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from lightface.training.config import OptimiserSettings, TrainingConfig
+from lightface.training.config import NetworkSettings, OptimiserSettings, TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
+from lightface.training.model import build_network, embed_images
+from lightface.training.objectives.combination import ObjectiveSettings
+from lightface.training.objectives.distillation import CosineSettings
 from lightface.training.objectives.objective import Targets
 
 IMAGES = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -34,6 +38,31 @@ def test_a_batch_is_learnt(simple_config: TrainingConfig) -> None:
     losses = [float(student.learn(IMAGES, TARGETS, learning_rate=1e-3, step=step)) for step in range(12)]
     assert losses[0] == pytest.approx(1.0986, rel=0.05)  # ln 3
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_weights_that_are_trained_on_begin_with_a_fitted_head(simple_config: TrainingConfig) -> None:
+    trained_on = replace(still(simple_config).network, start_from="lightcnn9", norm=True)
+    objectives = ObjectiveSettings(cosine=CosineSettings(head="isometry"))
+    images = torch.rand(64, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def begin(network: NetworkSettings, teacher: torch.Tensor) -> float:
+        targets = Targets(torch.full((64,), -1), teacher)
+        student = Learner(
+            replace(simple_config, network=network, objectives=objectives, precision="fp32"),
+            classes=0,
+            teacher_size=128,
+            device=torch.device("cpu"),
+            processes=Processes(),
+            start=(images, targets),
+        )
+        student.model.eval()
+        with torch.no_grad():
+            return float(student.model(images, targets.labels, teacher))
+
+    embeddings = embed_images(build_network(trained_on, images=images), images)
+    axes = torch.linalg.qr(torch.randn(256, 128, generator=torch.Generator().manual_seed(1))).Q
+    teacher = F.normalize(embeddings @ axes)
+    assert begin(trained_on, teacher) < 0.35 < 0.8 < begin(replace(trained_on, start_from=None), teacher)
 
 
 def test_parts_add_up_to_the_whole_batch(simple_config: TrainingConfig) -> None:

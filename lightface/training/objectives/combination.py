@@ -80,6 +80,12 @@ class CombinedObjective(nn.Module):
         ]
         return torch.stack(losses)
 
+    def fit(self, embeddings: Tensor, targets: Targets) -> None:
+        """Suit what stands on the network to the embeddings that it gives already."""
+        for objective in self.objectives.values():
+            assert isinstance(objective, Objective)
+            objective.fit(embeddings, targets)
+
 
 def build_objectives(
     recipe: ObjectiveSettings, *, dropout: float, classes: int, teacher_size: int | None

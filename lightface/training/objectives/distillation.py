@@ -7,18 +7,28 @@ Sources: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightface.errors import TrainingError
 from lightface.training.objectives.objective import Objective, Targets
+
+_RIDGE = 0.1  # times the number of crops that a linear head is fitted to
 
 
 @dataclass(frozen=True, slots=True)
 class CosineSettings:
-    """The teacher's embedding, through a linear layer."""
+    """The teacher's embedding, through a layer on top of the student's.
+
+    An isometry is not learnt: the student's embedding itself must become the teacher's, turned into its own space, and
+    so its own cosines become the teacher's. A linear layer leaves them free.
+    """
 
     weight: float = 1.0
+    head: Literal["linear", "isometry"] = "linear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +39,43 @@ class RelationalSettings:
 
 
 class CosineDistillation(Objective):
-    """1 - cosine between the teacher's embedding and a linear image of the student's."""
+    """1 - cosine between the teacher's embedding and the student's, one of them taken to the other's space."""
+
+    axes: Tensor  # (teacher_size, embedding_size), orthonormal rows; of an isometry
 
     def __init__(self, settings: CosineSettings, *, embedding_size: int, teacher_size: int) -> None:
         super().__init__()
         self.settings = settings
-        self.head = nn.Linear(embedding_size, teacher_size)
+        if settings.head == "linear":
+            self.head = nn.Linear(embedding_size, teacher_size)
+            return
+        if teacher_size > embedding_size:
+            raise TrainingError(
+                f"the teacher's {teacher_size} numbers do not fit into an embedding of {embedding_size}; set head = "
+                '"linear" in [objectives.cosine]'
+            )
+        self.register_buffer("axes", nn.init.orthogonal_(torch.empty(teacher_size, embedding_size)))
 
     def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
         assert targets.teacher is not None
-        return 1 - F.cosine_similarity(self.head(embeddings), targets.teacher).mean()
+        if self.settings.head == "linear":
+            return 1 - F.cosine_similarity(self.head(embeddings), targets.teacher).mean()
+        return 1 - F.cosine_similarity(embeddings, targets.teacher @ self.axes).mean()
+
+    @torch.no_grad()
+    def fit(self, embeddings: Tensor, targets: Targets) -> None:
+        """Least squares: ridge regression for a linear head, orthogonal Procrustes for an isometry."""
+        assert targets.teacher is not None
+        if self.settings.head == "isometry":
+            left, _, right = torch.linalg.svd(targets.teacher.T @ F.normalize(embeddings), full_matrices=False)
+            self.axes.copy_(left @ right)
+            return
+        mean = embeddings.mean(dim=0)
+        centred = embeddings - mean
+        ridge = _RIDGE * len(embeddings) * torch.eye(embeddings.shape[1])
+        weight = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ targets.teacher).T
+        self.head.weight.copy_(weight)
+        self.head.bias.copy_(-weight @ mean)
 
 
 class RelationalDistillation(Objective):

@@ -16,7 +16,7 @@ class Targets:
     """What is known of a batch."""
 
     labels: Tensor  # (N,) int64 classes, UNKNOWN where the person is not known
-    teacher: Tensor | None  # (N, D) float32 rows of unit length
+    teacher: Tensor | None  # (N, D) float32 rows of unit length, of mean 0 over the training crops
 
 
 class Objective(nn.Module):
@@ -30,6 +30,9 @@ class Objective(nn.Module):
 
     def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
         raise NotImplementedError
+
+    def fit(self, embeddings: Tensor, targets: Targets) -> None:
+        """Suit the layers to the embeddings of a network that is trained on, where that is known in closed form."""
 
 
 def labelled_cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rows of a gallery's SQLite file -> records, held to what lightface itself would have written; and back."""
+"""Rows of a gallery's tables -> records, held to what lightface itself would have written; and back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import numpy as np
-
 from lightface.errors import GalleryError
-from lightface.faces import FloatArray
 from lightface.gallery.records import (
     FaceSample,
     Person,
@@ -33,14 +30,15 @@ def to_person(row: tuple[Any, ...]) -> Person:
     person_id, name, metadata, created_at = row
     known = json.loads(metadata)
     check_metadata(known)
-    return Person(person_id, normalize_name(name), known, parse_date(created_at))
+    return Person(person_id, normalize_name(name), known, _date(created_at))
 
 
 def to_sample(row: tuple[Any, ...]) -> FaceSample:
+    """A sample of a row of SAMPLE_COLUMNS whose embedding is an array already."""
     (
         sample_id,
         person_id,
-        blob,
+        vector,
         model_id,
         source_path,
         image_sha256,
@@ -53,14 +51,14 @@ def to_sample(row: tuple[Any, ...]) -> FaceSample:
     sample = FaceSample(
         id=sample_id,
         person_id=person_id,
-        vector=np.frombuffer(blob, dtype="<f4").astype(np.float32, copy=False),
+        vector=vector,
         model_id=model_id,
-        source_path=source_path,
+        source_path=_text(source_path),
         image_sha256=image_sha256,
         box_px=None if x_min is None else (x_min, y_min, x_max, y_max),
         det_score=det_score,
         quality=quality,
-        created_at=parse_date(created_at),
+        created_at=_date(created_at),
     )
     check_sample(sample)
     return sample
@@ -68,24 +66,31 @@ def to_sample(row: tuple[Any, ...]) -> FaceSample:
 
 def to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
     far, threshold, source, created_at = row
-    return StoredThreshold(far, threshold, source, parse_date(created_at))
+    return StoredThreshold(far, threshold, _text(source), _date(created_at))
 
 
 def to_date(row: tuple[Any, ...]) -> datetime:
-    return parse_date(row[0])
+    return _date(row[0])
 
 
 def to_int(row: tuple[Any, ...]) -> int:
     return int(row[0])
 
 
-def from_vector(vector: FloatArray) -> bytes:
-    return vector.astype("<f4", copy=False).tobytes()
-
-
 def from_text(text: str) -> bytes:
+    """The bytes of a text that need not be Unicode, such as the name of a file."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def from_date(date: datetime) -> str:
     return date.astimezone(UTC).isoformat(timespec="microseconds")  # one width, so that text sorts by time
+
+
+def _text(value: str | bytes) -> str:
+    """A text as it went through `from_text`: SQLite gives it as text, PostgreSQL as bytes."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _date(value: str | datetime) -> datetime:
+    """SQLite keeps a date as text, PostgreSQL as what it is."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else parse_date(value)

@@ -1,0 +1,223 @@
+"""What the stores of a gallery in SQL have in common: most of their statements, which every database understands."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Final, TypeVar
+
+from lightface.errors import GalleryError
+from lightface.faces import FloatArray
+from lightface.gallery.records import FaceSample, Person, StoredThreshold, name_key
+from lightface.gallery.rows import (
+    CONVERSION_ERRORS,
+    PERSON_COLUMNS,
+    SAMPLE_COLUMNS,
+    from_date,
+    from_text,
+    to_date,
+    to_int,
+    to_person,
+    to_sample,
+    to_threshold,
+)
+
+Record = TypeVar("Record")
+
+_SAMPLE_VALUES: Final = (
+    "person_id, embedding, source_path, image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
+)
+
+
+class SqlStore(ABC):
+    """The part of a `GalleryStore` that is plain SQL, with `?` for a value. For one thread at a time.
+
+    A database adds transactions, its own statements, and what it does when embeddings change or are erased.
+    """
+
+    _TEXT: ClassVar[str]  # the placeholder of a text that `from_text` has made bytes of
+    _DIMENSIONS: ClassVar[str]  # the length of the column `embedding`
+
+    @abstractmethod
+    def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement; all rows that it returns."""
+
+    @abstractmethod
+    def _stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query that may be too many to be held at once."""
+
+    @abstractmethod
+    def _damage(self, reason: object) -> GalleryError:
+        """The error of a store that holds what lightface never writes."""
+
+    @abstractmethod
+    def _from_vector(self, vector: FloatArray) -> object:
+        """An embedding as a value of a statement."""
+
+    @abstractmethod
+    def _to_vector(self, value: Any) -> FloatArray:
+        """An embedding as a row has it."""
+
+    @abstractmethod
+    def _erasing(self) -> None:
+        """Something is about to be deleted or overwritten."""
+
+    @abstractmethod
+    def _samples_changed(self, person_ids: Collection[int]) -> None:
+        """The samples of these people, who may be gone, are others than before."""
+
+    @abstractmethod
+    def _id_given(self, table: str, last_id: int) -> None:
+        """A row was added under an id that the table had not chosen itself and must not choose again."""
+
+    def setting(self, name: str) -> str | None:
+        rows = self._query("SELECT value FROM setting WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def set_setting(self, name: str, value: str) -> None:
+        self._query(
+            "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
+
+    def people(self) -> list[Person]:
+        return self._read(f"SELECT {PERSON_COLUMNS} FROM person ORDER BY id", (), to_person)
+
+    def person_by_id(self, person_id: int) -> Person | None:
+        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE id = ?", (person_id,), to_person)
+
+    def person_by_key(self, key: str) -> Person | None:
+        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (key,), to_person)
+
+    def insert_person(
+        self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
+    ) -> Person:
+        values = (name, name_key(name), json.dumps(dict(metadata)), from_date(created_at))
+        columns = "name, name_key, metadata, created_at"
+        if person_id is None:
+            (row,) = self._query(f"INSERT INTO person ({columns}) VALUES (?, ?, ?, ?) RETURNING id", values)
+            person_id = to_int(row)
+        else:
+            self._query(f"INSERT INTO person (id, {columns}) VALUES (?, ?, ?, ?, ?)", (person_id, *values))
+            self._id_given("person", person_id)
+        return Person(person_id, name, dict(metadata), created_at)
+
+    def update_person(self, person: Person) -> None:
+        self._erasing()
+        self._query(
+            "UPDATE person SET name = ?, name_key = ?, metadata = ? WHERE id = ?",
+            (person.name, name_key(person.name), json.dumps(dict(person.metadata)), person.id),
+        )
+
+    def delete_person(self, person_id: int) -> None:
+        self._erasing()
+        self._query("DELETE FROM person WHERE id = ?", (person_id,))  # the samples follow by the foreign key
+
+    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
+        query = f"SELECT {SAMPLE_COLUMNS} FROM sample"
+        if person_id is None:
+            rows = self._stream(f"{query} ORDER BY person_id, id")
+        else:
+            rows = self._stream(f"{query} WHERE person_id = ? ORDER BY id", (person_id,))
+        return self._convert(rows, self._to_sample)
+
+    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
+        query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
+        return self._read(query, (image_sha256,), self._to_sample)
+
+    def sample_ids(self) -> set[int]:
+        return {sample_id for (sample_id,) in self._stream("SELECT id FROM sample")}
+
+    def sample_counts(self) -> dict[int, int]:
+        query = (
+            "SELECT person.id, count(sample.id) FROM person LEFT JOIN sample ON sample.person_id = person.id "
+            "GROUP BY person.id ORDER BY person.id"
+        )
+        return dict(self._read(query, (), tuple))
+
+    def embedding_size(self) -> int | None:
+        return self._first(f"SELECT {self._DIMENSIONS} FROM sample LIMIT 1", (), to_int)
+
+    def created_at(self) -> datetime:
+        date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), to_date)
+        if date is None:
+            raise self._damage("it has no date")
+        return date
+
+    def last_enrolled_at(self) -> datetime | None:
+        return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
+
+    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+        values = self._from_sample(person_id, sample)
+        placeholders = f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
+        if sample.id is None:
+            self._query(f"INSERT INTO sample ({_SAMPLE_VALUES}) VALUES ({placeholders})", values)
+        else:
+            self._query(f"INSERT INTO sample (id, {_SAMPLE_VALUES}) VALUES (?, {placeholders})", (sample.id, *values))
+            self._id_given("sample", sample.id)
+        self._samples_changed([person_id])
+
+    def move_samples(self, source_id: int, target_id: int) -> None:
+        self._query("UPDATE sample SET person_id = ? WHERE person_id = ?", (target_id, source_id))
+        self._samples_changed([source_id, target_id])
+
+    def delete_samples(self, sample_ids: Collection[int]) -> None:
+        self._erasing()
+        self._change_each("DELETE FROM sample WHERE id = ? RETURNING person_id", ((one,) for one in sample_ids))
+
+    def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
+        self._erasing()
+        self._change_each(
+            "UPDATE sample SET embedding = ? WHERE id = ? RETURNING person_id",
+            ((self._from_vector(vector), sample_id) for sample_id, vector in vectors.items()),
+        )
+
+    def thresholds(self) -> list[StoredThreshold]:
+        query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
+        return self._read(query, (), to_threshold)
+
+    def put_threshold(self, threshold: StoredThreshold) -> None:
+        date = from_date(threshold.created_at)
+        self._query("DELETE FROM threshold WHERE far = ?", (threshold.far,))
+        self._query(
+            f"INSERT INTO threshold (far, threshold, source, created_at) VALUES (?, ?, {self._TEXT}, ?)",
+            (threshold.far, threshold.threshold, from_text(threshold.source), date),
+        )
+
+    def delete_thresholds(self) -> None:
+        self._query("DELETE FROM threshold")
+
+    def _change_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement that returns a person's id for each of `rows`."""
+        self._samples_changed({person_id for row in rows for (person_id,) in self._query(statement, row)})
+
+    def _from_sample(self, person_id: int, sample: FaceSample) -> tuple[object, ...]:
+        """The values of a sample's row but for its id."""
+        return (
+            *(person_id, self._from_vector(sample.vector), from_text(sample.source_path), sample.image_sha256),
+            *(sample.box_px or (None,) * 4),
+            *(sample.det_score, sample.quality, from_date(sample.created_at)),
+        )
+
+    def _to_sample(self, row: tuple[Any, ...]) -> FaceSample:
+        sample_id, person_id, embedding, *rest = row
+        return to_sample((sample_id, person_id, self._to_vector(embedding), *rest))
+
+    def _read(self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]) -> list[Record]:
+        return list(self._convert(self._query(query, values), convert))
+
+    def _first(
+        self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]
+    ) -> Record | None:
+        return next(iter(self._read(query, values, convert)), None)
+
+    def _convert(
+        self, rows: Iterable[tuple[Any, ...]], convert: Callable[[tuple[Any, ...]], Record]
+    ) -> Iterator[Record]:
+        for row in rows:
+            try:
+                record = convert(row)
+            except CONVERSION_ERRORS as error:
+                raise self._damage(error) from error
+            yield record

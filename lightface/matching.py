@@ -86,10 +86,21 @@ def person_scores(
         samples, person_of_sample = samples[order], person_of_sample[order]
     present, first_samples = np.unique(person_of_sample, return_index=True)
     if how == "mean":
-        scores[:, present] = cosine_scores(probes, _mean_templates(samples, first_samples))
+        scores[:, present] = cosine_scores(probes, mean_templates(samples, first_samples))
     else:
         scores[:, present] = np.maximum.reduceat(cosine_scores(probes, samples), first_samples, axis=1)
     return scores
+
+
+def mean_templates(samples: FloatArray, first_samples: IntArray) -> FloatArray:
+    """Unit rows (K, D) float32, one for each run of `samples` (S, D) that begins at `first_samples` (K,).
+
+    A template is the normalised mean of its run; zeros where the run cancels out.
+    """
+    sums = np.add.reduceat(samples, first_samples, axis=0, dtype=np.float64)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    templates: FloatArray = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
+    return templates
 
 
 def is_same(similarity: float, threshold: float) -> bool:
@@ -107,6 +118,9 @@ def decide(similarity: float, bands: DecisionBands) -> Status:
 
 def rank_people(scores: FloatArray, k: int | None = None) -> IntArray:
     """Indices of the `k` highest of `scores` (K,), best first, ties in the order given."""
+    if k is not None and 0 < k < len(scores):  # of a million people, only those who can be among the first k are sorted
+        likely = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        return likely[np.argsort(-scores[likely], kind="stable")][:k].astype(np.int64, copy=False)
     return np.argsort(-scores, kind="stable")[:k].astype(np.int64, copy=False)
 
 
@@ -127,11 +141,3 @@ def assign_people(scores: FloatArray, threshold: float) -> list[int | None]:
         if admissible[face, people[column]]:
             assigned[face] = int(people[column])
     return assigned
-
-
-def _mean_templates(samples: FloatArray, first_samples: IntArray) -> FloatArray:
-    """Unit rows, one a run of samples that begins at `first_samples`; zeros where the run cancels out."""
-    sums = np.add.reduceat(samples, first_samples, axis=0, dtype=np.float64)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    templates: FloatArray = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
-    return templates

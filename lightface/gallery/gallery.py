@@ -94,6 +94,11 @@ class Gallery:
         """The model of all embeddings, None while nobody was ever enrolled."""
         return self._store.setting(rules.MODEL_ID)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no sample to compare with."""
+        return self._store.embedding_size() is None
+
     def check_model(self) -> None:
         """Raise ModelMismatchError where the gallery is not one of the model it was opened for."""
         if self._expected_model_id is not None:
@@ -130,6 +135,19 @@ class Gallery:
                 self.check_model()
                 self._matrix, self._matrix_version = self._read_matrix(), version
         return self._matrix
+
+    def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
+        """The samples of some people, the `k` nearest of each unit row of `probes` (P, D) among them.
+
+        Nearest by their templates, as `person_scores(..., how="mean")` has them: the scores of these people decide who
+        the nearest are, as exactly as those of everybody, in a fraction of the time. Errors as in `matrix`.
+        """
+        with self._store.reading():
+            self.check_model()
+            near = self._store.people_near(probes, k)
+            if near is not None:
+                return self._read_matrix(near)
+        return self.matrix()
 
     def stats(self) -> GalleryStats:
         """Counts, size and dates."""
@@ -283,10 +301,11 @@ class Gallery:
         self._store.scrub()  # metadata that were joined
         return summary
 
-    def _read_matrix(self) -> GalleryMatrix:
-        vectors, person_ids = self._store.vectors()
+    def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
+        vectors, person_ids = self._store.vectors(only)
         present, person_index = np.unique(person_ids, return_inverse=True)
-        by_id = {person.id: person for person in self._store.people()}
+        people = self._store.people() if only is None else map(self.find_person, present.tolist())
+        by_id = {person.id: person for person in people}
         vectors.flags.writeable = False
         return GalleryMatrix(
             vectors=vectors if len(vectors) else vectors.reshape(_EMPTY_MATRIX_SHAPE),

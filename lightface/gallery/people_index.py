@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,9 +24,6 @@ _log = logging.getLogger(__name__)
 # From so many people on the codes are kept in a file: below, reading all samples takes a fraction of a second.
 FILED_FROM: Final = 20_000
 
-# The setting that holds another token after any change of samples but their addition.
-REWRITTEN: Final = "rewritten"
-
 _PEOPLE_AT_ONCE: Final = 20_000  # while an index is made: some 20 MB for each sample that they have
 _NO_ROWS: Final = np.empty(0, np.int64)
 
@@ -38,6 +36,9 @@ class IndexedStore(Protocol):
     def setting(self, name: str) -> str | None: ...
     def embedding_size(self) -> int | None: ...
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]: ...
+
+    def rewritten(self) -> str:
+        """A token that is another one after each change of samples but their addition."""
 
     def newest_sample(self, *, up_to: int | None = None) -> tuple[int, str] | None:
         """The sample with the highest id, of those with no higher one than `up_to`: its id, and what else tells it."""
@@ -68,7 +69,7 @@ class PeopleIndex:
         self._path = path
         self._snapshot: _Snapshot | None = None
         self._version: Hashable = None
-        self._wrote = False
+        self.is_new = False  # the file was written by this very object, and waits for `settle`
 
     def people_near(self, probes: FloatArray, k: int) -> list[int]:
         """Ids, ascending, of people who include the `k` nearest of each unit row of `probes` (P, D).
@@ -87,15 +88,11 @@ class PeopleIndex:
 
         To be called inside `reading()`, but not the one in which it was written.
         """
-        if self._wrote:
-            self._wrote = False
-            source = self._snapshot.source if self._snapshot else None
-            if source is None or source.gallery != self._describe_gallery():
-                self.delete()
-
-    def delete(self) -> None:
-        """Delete the file, if there is one. Raises OSError."""
-        self._path.unlink(missing_ok=True)
+        self.is_new = False
+        source = self._snapshot.source if self._snapshot else None
+        if source is None or source.gallery != self._describe_gallery():
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def _look(self) -> _Snapshot:
         if self._snapshot is not None and (renewed := self._renew(self._snapshot.source, self._snapshot.cached)):
@@ -133,7 +130,7 @@ class PeopleIndex:
         except (OSError, ValueError) as error:  # a full disk, a folder that is not ours
             _log.info("no search index is kept: %s", error)
             return None
-        self._wrote = True
+        self.is_new = True
         read = read_index(self._path)
         return read[1] if read is not None and read[0] == source else None
 
@@ -152,4 +149,4 @@ class PeopleIndex:
 
     def _describe_gallery(self) -> str:
         store = self._store
-        return json.dumps([store.created_at().isoformat(), store.setting("model_id"), store.setting(REWRITTEN)])
+        return json.dumps([store.created_at().isoformat(), store.setting("model_id"), store.rewritten()])

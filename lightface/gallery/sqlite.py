@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import time
 from array import array
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,9 +21,14 @@ from lightface.gallery.records import IntArray
 from lightface.gallery.sql_store import SqlStore
 from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
 
+if TYPE_CHECKING:
+    from lightface.gallery.people_index import PeopleIndex
+
 BUSY_TIMEOUT_S: Final = 30.0  # how long to wait for other processes
 
 _SCRUB_OWED: Final = "scrub_owed"  # the setting that stands from a deletion until its traces are gone
+_HIGHEST_ID: Final = 2**63 - 1
+_REWRITTEN: Final = "rewritten"  # the setting that is another one after each change of samples but their addition
 
 
 class SqliteStore(SqlStore):
@@ -34,6 +40,9 @@ class SqliteStore(SqlStore):
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._index_path = Path(f"{path}.index")
+        self._index: PeopleIndex | None = None
+        self._is_rewriting = False
 
     @property
     def location(self) -> str:
@@ -47,11 +56,17 @@ class SqliteStore(SqlStore):
     def reading(self) -> Iterator[None]:
         with translated_errors(self._path), transaction(self._connection, "BEGIN"):
             yield
+        if self._index is not None and self._index.is_new:
+            with translated_errors(self._path), transaction(self._connection, "BEGIN"):
+                self._index.settle()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
+        self._is_rewriting = False
         with translated_errors(self._path), transaction(self._connection):
             yield
+        if self._is_rewriting:
+            self.delete_index()
 
     def version(self) -> Hashable:
         # data_version counts the commits of other connections only, total_changes the rows changed here.
@@ -76,10 +91,63 @@ class SqliteStore(SqlStore):
         except (GalleryError, OutputError) as error:
             raise GalleryError(f"deleted, but traces stay until the gallery is next opened: {error}") from error
 
-    def vectors(self) -> tuple[FloatArray, IntArray]:
+    def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
+        if person_ids is not None:
+            query = "SELECT person_id, embedding FROM sample WHERE person_id IN (SELECT value FROM json_each(?))"
+            return self._to_vectors(self._stream(f"{query} ORDER BY person_id, id", (json.dumps(list(person_ids)),)))
+        if self._query("SELECT 1 FROM sample WHERE person_id NOT IN (SELECT id FROM person) LIMIT 1"):
+            raise self._damage("samples of nobody")
+        return self._to_vectors(self._stream("SELECT person_id, embedding FROM sample ORDER BY person_id, id"))
+
+    def people_near(self, probes: FloatArray, k: int) -> list[int]:
+        if self._index is None:
+            from lightface.gallery.people_index import PeopleIndex  # which most work on a gallery does without
+
+            self._index = PeopleIndex(self, self._index_path)
+        return self._index.people_near(probes, k)
+
+    def people_since(self, sample_id: int) -> list[int]:
+        query = "SELECT DISTINCT person_id FROM sample WHERE id > ? ORDER BY person_id"
+        return [person_id for (person_id,) in self._stream(query, (sample_id,))]
+
+    def newest_sample(self, *, up_to: int | None = None) -> tuple[int, str] | None:
+        query = "SELECT id, created_at || ' ' || image_sha256 FROM sample WHERE id <= ? ORDER BY id DESC LIMIT 1"
+        rows = self._query(query, (_HIGHEST_ID if up_to is None else up_to,))
+        return (int(rows[0][0]), str(rows[0][1])) if rows else None
+
+    def rewritten(self) -> str:
+        return self.setting(_REWRITTEN) or ""
+
+    def delete_index(self) -> None:
+        """Delete the search index, which holds what was deleted. GalleryError where that fails."""
+        try:
+            self._index_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise GalleryError(f"deleted, but {self._index_path} stays ({error}); delete it") from error
+
+    def delete_person(self, person_id: int) -> None:
+        self._rewriting()
+        super().delete_person(person_id)
+
+    def move_samples(self, source_id: int, target_id: int) -> None:
+        self._rewriting()
+        super().move_samples(source_id, target_id)
+
+    def delete_samples(self, sample_ids: Collection[int]) -> None:
+        self._rewriting()
+        super().delete_samples(sample_ids)
+
+    def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
+        self._rewriting()
+        super().update_vectors(vectors)
+
+    def _rewriting(self) -> None:
+        self._is_rewriting = True
+        self.set_setting(_REWRITTEN, secrets.token_hex(8))
+
+    def _to_vectors(self, rows: Iterator[tuple[Any, ...]]) -> tuple[FloatArray, IntArray]:
         person_ids, values, sizes = array("q"), bytearray(), set()
-        query = "SELECT person_id, embedding FROM sample ORDER BY person_id, id"
-        for person_id, blob in self._stream(query):
+        for person_id, blob in rows:
             person_ids.append(person_id)
             values += blob  # one growing buffer: a list of rows would take the memory twice
             sizes.add(len(blob))
@@ -88,8 +156,6 @@ class SqliteStore(SqlStore):
         vectors = np.frombuffer(values, dtype="<f4").reshape(len(person_ids), -1 if sizes else 0)
         if not are_unit_rows(vectors):
             raise self._damage("embeddings whose length is not 1")
-        if self._query("SELECT 1 FROM sample WHERE person_id NOT IN (SELECT id FROM person) LIMIT 1"):
-            raise self._damage("samples of nobody")
         return vectors.astype(np.float32, copy=False), np.array(person_ids, dtype=np.int64)
 
     def _empty_log(self) -> None:
@@ -136,6 +202,7 @@ def open_sqlite_store(path: Path, *, create: bool) -> SqliteStore:
         on_failure.callback(store.close)
         if store.setting(_SCRUB_OWED) is not None:  # a process was killed, or a reader stood in the way
             with suppress(GalleryError):  # whoever is still in the way, the next opening tries again
+                store.delete_index()
                 store.scrub()
         on_failure.pop_all()
     return store

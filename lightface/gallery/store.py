@@ -78,8 +78,11 @@ class GalleryStore(Protocol):
     def sample_counts(self) -> dict[int, int]:
         """Number of samples by person id, for everybody."""
 
-    def vectors(self) -> tuple[FloatArray, IntArray]:
-        """All embeddings (S, D) and their person ids (S,), in the order of `samples()`."""
+    def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
+        """Embeddings (S, D) and their person ids (S,), of these people or all, in the order of `samples()`."""
+
+    def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
+        """The ids of people who include the `k` nearest, by template, of each row of `probes` (P, D); None: all."""
 
     def embedding_size(self) -> int | None:
         """D, or None where there is no sample."""

@@ -54,12 +54,11 @@ def identify_photos(
 
     `limit` candidates are listed for each face. Raises GalleryError where nobody is enrolled.
     """
-    matrix = gallery.matrix()
-    if not matrix.people:
+    if gallery.is_empty:
         raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
     results = []
     for photo in pipeline.embed_paths(paths, selection=selection):
-        result = _identify(photo, matrix, bands, limit, scoring)
+        result = _identify(photo, gallery, bands, limit, scoring)
         results.append(result)
         if progress is not None:
             progress(result)
@@ -67,13 +66,15 @@ def identify_photos(
 
 
 def _identify(
-    photo: PhotoFaces, matrix: GalleryMatrix, bands: DecisionBands, limit: int, scoring: PersonScoring
+    photo: PhotoFaces, gallery: Gallery, bands: DecisionBands, limit: int, scoring: PersonScoring
 ) -> IdentifiedPhoto:
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, error=photo.error)
-    scores = person_scores(
-        stack_vectors(photo.faces), matrix.vectors, matrix.person_index, len(matrix.people), how=scoring
-    )
+    vectors = stack_vectors(photo.faces)
+    # As many as there are faces are enough to name them: whoever is worse than that for a face, the best assignment
+    # can do without, for the other faces take one person each.
+    matrix = gallery.matrix_near(vectors, max(limit, len(vectors))) if scoring == "mean" else gallery.matrix()
+    scores = person_scores(vectors, matrix.vectors, matrix.person_index, len(matrix.people), how=scoring)
     people = assign_people(scores, bands.naming_threshold)
     return IdentifiedPhoto(
         photo.path,

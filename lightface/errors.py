@@ -8,6 +8,10 @@ from typing import ClassVar
 class LightfaceError(Exception):
     """Base of all errors below; the command line turns one into a line on stderr and exit code 2."""
 
+    def __init__(self, message: str) -> None:
+        # What a library says of a file, and is quoted here, may have several lines.
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
 
 class ConfigError(LightfaceError):
     """A setting, option or configuration file that cannot be used."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -26,6 +27,11 @@ from lightface.models.weights import DIGEST_KEY, digest_tensors, load_strictly, 
 
 # By input channels: V4 was trained on colour in OpenCV's order, the others on grey. All share the frame.
 CONTRACTS = {1: InputContract(), 3: InputContract(channels=3, order="bgr")}
+# What torch's reader raises on files that are cut off, damaged or no checkpoints at all.
+TORCH_ERRORS = (
+    *(OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError),
+    *(AssertionError, MemoryError, pickle.UnpicklingError, struct.error),
+)
 METADATA_KEY = "lightface"  # of the record, as JSON, in the metadata of a safetensors file
 
 
@@ -100,7 +106,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on old pickle protocols; what cannot be read raises
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except TORCH_ERRORS as error:
         raise CheckpointError(
             f"{path} is no checkpoint that can be read safely; give a file that torch.save wrote, or safetensors"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ import torch
 
 from lightface.errors import OutputError, TrainingError
 from lightface.files import write_private
+from lightface.models.checkpoints import TORCH_ERRORS
 
 LAST = "last.pt"  # to go on from
 BEST = "best.pt"  # the network that did best in validation
-
-# What torch's reader raises on files that are cut off or no checkpoints at all.
-_LOAD_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, pickle.UnpicklingError)
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -34,6 +31,6 @@ def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:
         raise TrainingError(f"there is no {path}, so no run to resume; start one with --config")
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except _LOAD_ERRORS as error:
+    except TORCH_ERRORS as error:
         raise TrainingError(f"{path} is damaged ({type(error).__name__}); start the run again") from error
     return content

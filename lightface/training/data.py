@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from lightface.faces import FloatArray
 from lightface.training.config import DataSettings
 from lightface.training.crop_cache import CropPixels, load_pixels
 from lightface.training.crop_index import CropEntry, find_index, read_index
+
+# What numpy raises on files that are cut off or damaged; it reads their header as Python's text.
+_NUMPY_ERRORS = (OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, tokenize.TokenError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +68,7 @@ def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
     for path in paths:
         try:
             embeddings = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except _NUMPY_ERRORS as error:
             raise TrainingError(f"cannot read the teacher's embeddings {path} ({error})") from error
         if embeddings.ndim != 2 or len(embeddings) != count:
             raise TrainingError(f"{path} has the shape {embeddings.shape}; expected a row for each of {count:,} crops")

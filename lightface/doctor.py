@@ -34,6 +34,7 @@ GOLDEN_FILE: Final = "golden.toml"  # beside the weights: a table for each, with
 _PACKAGES: Final = ("torch", "torchvision", "facenet-pytorch", "numpy", "opencv-python-headless", "pillow")
 _GOLDEN_SIMILARITY: Final = 0.9999  # what another processor's rounding leaves far behind
 _PARITY_SIMILARITY: Final = 0.99999
+_PRECISION_SIMILARITY: Final = 0.999  # of bf16 and fp16 to fp32
 _REINSTALL: Final = "install the versions in constraints.txt, or try --device cpu"
 _LARGE_BATCH: Final = 64
 _EVERY: Final = 9  # of the large batch, this face and its multiples are embedded again on their own
@@ -70,12 +71,14 @@ def check_installation(
         loaded = load_model(model)
         single = Embedder(loaded, device=device, precision="fp32", batch_size=1)
         batched = Embedder(loaded, device=device, precision="fp32", batch_size=_LARGE_BATCH)
+        usual = Embedder(loaded, device=device)
     except LightfaceError as error:
         yield Check("embedding", Health.FAULT, str(error))
     else:
         yield _check(_check_golden, single)
         yield _check_batches(single, batched)
         yield _check_threads(batched)
+        yield _check_precision(single, usual)
         yield _check(_check_gallery, gallery or default_gallery_path(), single.record)
 
 
@@ -186,6 +189,16 @@ def _check_threads(embedder: Embedder) -> Check:
     finally:
         torch.set_num_threads(threads)
     return _parity(f"1 and {threads} threads", _smallest_cosine(one, many))
+
+
+def _check_precision(exact: Embedder, usual: Embedder) -> Check:
+    """What `--precision auto` comes to here, against fp32."""
+    faces = _variants(exact.record)[::_EVERY]
+    similarity = _smallest_cosine(exact.embed(faces), usual.embed(faces))
+    detail = f"auto is {usual.precision}, which agrees with fp32 to cosine {similarity:.6f}"
+    if similarity >= _PRECISION_SIMILARITY:
+        return Check("precision", Health.OK, detail)
+    return Check("precision", Health.FAULT, detail, "use --precision fp32")
 
 
 def _check_gallery(path: Path, record: WeightsRecord) -> Check:

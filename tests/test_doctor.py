@@ -11,8 +11,10 @@ import torch
 
 from lightface import doctor
 from lightface.doctor import Check, Health, check_installation, draw_golden_face, format_golden, read_golden
+from lightface.embedding import Embedder
 from lightface.gallery import FaceSample, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, list_weights
+from lightface.models.weights import load_model
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def faults(checks: list[Check]) -> list[Check]:
 def test_a_sound_installation_passes(healthy: list[Check]) -> None:
     assert faults(healthy) == []
     names = [check.name for check in healthy]
-    assert names == ["versions", "device", "weights", "detector", "golden embedding", "parity", "parity", "gallery"]
+    figures = ["golden embedding", "parity", "parity", "precision"]
+    assert names == ["versions", "device", "weights", "detector", *figures, "gallery"]
     assert f"torch {torch.__version__.split('+')[0]}" in healthy[0].detail
 
 
@@ -128,6 +131,16 @@ def test_the_gallery_is_looked_over(tmp_path: Path, healthy: list[Check]) -> Non
     (tmp_path / "text").write_text("hello " * 100)
     found = doctor._check(doctor._check_gallery, tmp_path / "text", record)
     assert (found.name, found.health) == ("gallery", Health.FAULT)
+
+
+def test_a_precision_far_from_fp32_is_a_fault() -> None:
+    exact = Embedder(load_model(), device="cpu", precision="fp32")
+    assert doctor._check_precision(exact, exact).health is Health.OK
+    # Flip averaging moves an embedding by more than bf16 may.
+    other = Embedder(load_model(), device="cpu", precision="fp32", flip=not exact.record.flip)
+    found = doctor._check_precision(exact, other)
+    assert found.health is Health.FAULT
+    assert "auto is fp32" in found.detail and found.remedy == "use --precision fp32"
 
 
 def test_parity_that_is_lost_is_a_fault() -> None:

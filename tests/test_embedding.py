@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lightface.alignment import accept_aligned, align_face
+from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder, resolve_device, to_network_input
 from lightface.errors import DeviceError
-from lightface.faces import AlignedFace, Frame, InputContract
+from lightface.faces import AlignedFace, ByteArray, Frame, InputContract
+from lightface.images import decode_photo
 from lightface.models.weights import LoadedModel, load_model
+
+RESEARCH_CROPS = Path(__file__).parents[1].parent / "shared" / "data" / "dev-00.zip"
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +44,53 @@ def test_no_faces_are_no_rows(model: LoadedModel) -> None:
 
 
 def test_the_size_of_the_batch_does_not_matter(model: LoadedModel, faces: list[AlignedFace]) -> None:
-    alone = Embedder(model, device="cpu", precision="fp32", batch_size=1).embed(faces)
-    together = Embedder(model, device="cpu", precision="fp32", batch_size=64).embed(faces)
+    alone = Embedder(model, device="cpu", precision="fp32", batch_size=1).embed(faces[:18])
+    together = Embedder(model, device="cpu", precision="fp32", batch_size=16).embed(faces[:18])
     assert (alone * together).sum(1).min() >= 0.99999
 
 
-def test_bf16_stays_near_fp32(model: LoadedModel, faces: list[AlignedFace]) -> None:
-    exact = Embedder(model, device="cpu", precision="fp32").embed(faces)
-    rough = Embedder(model, device="cpu", precision="bf16").embed(faces)
-    assert (exact * rough).sum(1).min() >= 0.999
+@pytest.fixture(scope="module")
+def real_crops(detector: MtcnnDetector, grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray) -> list[AlignedFace]:
+    """Two portraits, mirrored and dark too; research crops where they lie beside a checkout."""
+    portraits = [align_face(rgb, detector.detect(rgb)[0]) for rgb in (grace_hopper_rgb, astronaut_rgb)]
+    mirrored = [replace(face, pixels=np.ascontiguousarray(face.pixels[:, ::-1])) for face in portraits]
+    dark = [replace(face, pixels=face.pixels // 4) for face in portraits]
+    return [*portraits, *mirrored, *dark, *read_research_crops(count=24)]
+
+
+def read_research_crops(*, count: int) -> list[AlignedFace]:
+    if not RESEARCH_CROPS.exists():
+        return []
+    with zipfile.ZipFile(RESEARCH_CROPS) as shard:
+        names = sorted(name for name in shard.namelist() if name.endswith((".png", ".jpg", ".webp")))
+        chosen = names[:: len(names) // count][:count]
+        crops = [decode_photo(shard.read(name), name=name) for name in chosen]
+    return [accept_aligned(crop) for crop in crops]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("precision", ["auto", "bf16"])
+def test_embeddings_of_real_faces_stay_near_fp32(
+    model: LoadedModel, real_crops: list[AlignedFace], precision: str, flip: bool
+) -> None:
+    exact = Embedder(model, device="cpu", precision="fp32", flip=flip).embed(real_crops)
+    usual = Embedder(model, device="cpu", precision=precision, flip=flip).embed(real_crops)
+    assert (exact * usual).sum(1).min() >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True, "avx512_bf16": False}, "bf16"), ({"avx512_f": True}, "fp32")],
+)
+def test_auto_takes_bf16_where_the_processor_multiplies_it(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert Embedder(model, device="cpu").precision == precision
+    # An older torch does not tell.
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert Embedder(model, device="cpu").precision == "fp32"
+    assert Embedder(model, device="cpu", precision="bf16").precision == "bf16"
 
 
 def test_flip_averaging_makes_mirror_images_equal(model: LoadedModel, faces: list[AlignedFace]) -> None:

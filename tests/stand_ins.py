@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from lightface.embedding import Embedder
@@ -41,6 +42,7 @@ class MeanEmbedder(Embedder):
     def __init__(self, name: str = "stand-in", *, precision: str = "fp32") -> None:
         self.name = name
         self.precision = precision
+        self.device = torch.device("cpu")
         self.count = 0
         self.record = find_weights("lightcnn9")
 

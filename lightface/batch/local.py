@@ -1,15 +1,23 @@
-"""Embed a folder on this machine, in this process."""
+"""Embed a folder on this machine: on a GPU from this process, on the CPU from several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from lightface.batch.job import EmbedProgress, EmbedSummary, open_job
+from lightface.batch.processes import embed_in_processes
 from lightface.faces import FaceSelection
 from lightface.images import find_photos
-from lightface.pipeline import FacePipeline
+from lightface.pipeline import FacePipeline, PhotoFaces
+
+_PHOTOS_A_PROCESS: Final = 32  # fewer are done before another process has started
+_BYTES_A_PROCESS: Final = 2 << 30  # with photographs from a telephone in hand
+_MOST_DECODERS: Final = 8  # beside one GPU
 
 
 def embed_folder(
@@ -20,7 +28,7 @@ def embed_folder(
     selection: FaceSelection = FaceSelection.ALL,
     recursive: bool = True,
     batch_size: int = 8,
-    workers: int = 2,
+    workers: int | None = None,
     progress: Callable[[EmbedProgress], None] | None = None,
 ) -> EmbedSummary:
     """Embed the photographs in `paths`, files and folders, into one table: Parquet, CSV, JSONL or NPZ by suffix.
@@ -29,21 +37,43 @@ def embed_folder(
     run, what it has finished lies in the journal beside the output, and the next run goes on from there; it does only
     what is new, has changed or was made by another model or other settings. Rows of photographs that are gone leave.
 
-    `workers` threads read and decode ahead while `batch_size` photographs at a time are embedded and recorded, so
-    that memory does not grow with the folder. `progress` hears of each batch, and once before the first.
+    `workers` is how many processes share the work, each with its own copy of the networks; on a GPU, which one process
+    keeps busy, how many threads decode for it. None: as many as there are cores, memory and photographs for. Batches of
+    `batch_size` photographs are handed out, and recorded in order, so that neither memory nor the table depend on it.
+    `progress` hears of each batch, and once before the first.
+
+    Processes import the program that called: keep the call under `if __name__ == "__main__":`, or set `workers=1`.
 
     Raises ImageError for a path that is missing or no photograph at all, and OutputError where the output cannot be
     written or another run is writing it.
     """
     with open_job(output, pipeline, selection=selection) as job:
         plan = job.plan(find_photos(paths, recursive=recursive))
-        photos = pipeline.embed_paths(plan.todo, selection=selection, batch_size=batch_size, workers=workers)
         report = progress or _ignore
         report(job.progress())
-        while batch := list(islice(photos, batch_size)):
-            job.record(batch)
-            report(job.progress())
+        with closing(_embed(pipeline, plan.todo, selection, batch_size, workers)) as photos:
+            while batch := list(islice(photos, batch_size)):
+                job.record(batch)
+                report(job.progress())
         return job.finish()
+
+
+def _embed(
+    pipeline: FacePipeline, paths: Sequence[Path], selection: FaceSelection, batch_size: int, workers: int | None
+) -> Generator[PhotoFaces, None, None]:
+    cores = os.cpu_count() or 1
+    if pipeline.embedder.device.type != "cpu":
+        decoders = min(cores, _MOST_DECODERS) if workers is None else workers
+        yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size, workers=decoders)
+        return
+    if workers is None:
+        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        workers = min(cores, memory_bytes // _BYTES_A_PROCESS, len(paths) // _PHOTOS_A_PROCESS)
+    workers = min(workers, -(-len(paths) // batch_size))
+    if workers > 1:
+        yield from embed_in_processes(pipeline, paths, selection=selection, batch_size=batch_size, workers=workers)
+    else:
+        yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size)
 
 
 def _ignore(progress: EmbedProgress) -> None:

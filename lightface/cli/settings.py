@@ -79,7 +79,9 @@ class Settings:
         default=None, metadata=_about("Pixels above which a picture is refused before it is decoded.", low=1)
     )
     batch_size: int | None = field(default=None, metadata=_about("Photographs that go through together.", low=1))
-    workers: int | None = field(default=None, metadata=_about("Threads that read and decode photographs.", low=1))
+    workers: int | None = field(
+        default=None, metadata=_about("Processes that share the work (on a GPU: threads that decode).", low=1)
+    )
 
     def __post_init__(self) -> None:
         for known in fields(self):

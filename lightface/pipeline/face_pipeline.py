@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -63,6 +65,13 @@ class FacePipeline:
         self.detector = detector
         self.embedder = embedder
         self.gates = gates
+        self._loaded_with: dict[str, Any] | None = None  # by `load_pipeline`
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """What was loaded is loaded again where it is unpickled: a few words travel, whatever the networks became."""
+        if self._loaded_with is None:
+            return super().__reduce_ex__(protocol)
+        return partial(load_pipeline, **self._loaded_with), ()
 
     @property
     def model_id(self) -> str:
@@ -201,7 +210,9 @@ def load_pipeline(
         det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE),
         max_side_px=gates.max_side_px,
     )
-    return FacePipeline(MtcnnDetector(embedder.device, settings), embedder, gates=gates)
+    pipeline = FacePipeline(MtcnnDetector(embedder.device, settings), embedder, gates=gates)
+    pipeline._loaded_with = {"model": model, "device": device, "precision": precision, "flip": flip, "gates": gates}
+    return pipeline
 
 
 def stack_vectors(faces: Sequence[FaceEmbedding]) -> FloatArray:

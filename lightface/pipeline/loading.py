@@ -19,6 +19,8 @@ _PIXELS_AT_ONCE = 25_000_000
 def load_in_batches(paths: Iterable[Path], *, max_pixels: int, batch_size: int, workers: int) -> Iterator[list[Loaded]]:
     """Each path with its photograph, or with the error that it met, in order, up to `batch_size` at once.
 
+    Every `batch_size`-th path begins a batch, so that runs of so many give the same batches when they are taken apart.
+
     Decoders release Python's lock, so `workers` threads decode the next batch while the networks work on one. Large
     photographs make smaller batches, so that memory does not grow with them; the caller must let go of a batch before
     the next is asked for.
@@ -49,9 +51,9 @@ def _group(paths: Iterable[Path], batch_size: int) -> Iterator[list[Path]]:
     """Runs of paths whose photographs stay within `_PIXELS_AT_ONCE`, or single ones."""
     group: list[Path] = []
     pixels = 0
-    for path in paths:
+    for number, path in enumerate(paths):
         size = count_pixels(path)
-        if group and (len(group) == batch_size or pixels + size > _PIXELS_AT_ONCE):
+        if group and (number % batch_size == 0 or pixels + size > _PIXELS_AT_ONCE):
             yield group
             group, pixels = [], 0
         group.append(path)

@@ -38,7 +38,14 @@ def test_a_batch_is_bounded_by_its_pixels_and_never_empty(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch, pixels: int, size: int
 ) -> None:
     monkeypatch.setattr(loading, "_PIXELS_AT_ONCE", pixels)
-    assert set(sizes_of(paths[:18])[:-1]) == {size}
+    assert set(sizes_of(paths[:18], batch_size=18)[:-1]) == {size}
+
+
+def test_batches_are_the_same_for_runs_that_are_taken_apart(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_PIXELS_AT_ONCE", 3 * SIDE**2)
+    together = sizes_of(paths)
+    apart = [size for start in range(0, len(paths), 8) for size in sizes_of(paths[start : start + 8])]
+    assert together == apart == [3, 3, 2, 3, 3, 2, 3, 1]
 
 
 def test_what_cannot_be_read_has_its_place(paths: list[Path], tmp_path: Path) -> None:

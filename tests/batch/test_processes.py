@@ -1,0 +1,209 @@
+"""Several processes make the rows that one makes, and lose nothing when one of them dies."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from stand_ins import MeanEmbedder, MiddleDetector, make_pipeline, paint
+
+from lightface.batch import EmbedProgress, embed_folder, journal_path
+from lightface.batch import processes as batch_processes
+from lightface.batch.processes import embed_in_processes
+from lightface.faces import ByteArray, DetectedFace, FaceSelection
+from lightface.images import find_photos
+from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
+
+DEADLY = (7, 7, 7)  # the colour of a photograph that ends whoever looks at it
+SLOW = (8, 8, 8)
+
+
+class MortalDetector(MiddleDetector):
+    """Dies as the system's memory killer would have it."""
+
+    def detect(self, image_rgb: ByteArray) -> list[DetectedFace]:
+        if tuple(image_rgb[0, 0]) == DEADLY:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if tuple(image_rgb[0, 0]) == SLOW:
+            time.sleep(60)
+        return super().detect(image_rgb)
+
+
+@pytest.fixture
+def crowd(folder: Path) -> Path:
+    for number in range(20):
+        paint(folder / f"crowd-{number:02}.png", (10 * number, 5, 5))
+    return folder
+
+
+def mortal_pipeline() -> FacePipeline:
+    return FacePipeline(MortalDetector(), MeanEmbedder(), gates=FaceGates(min_quality=0.0))
+
+
+def test_the_rows_do_not_depend_on_the_number_of_processes(crowd: Path, tmp_path: Path) -> None:
+    tables, heard = [], list[EmbedProgress]()
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.parquet"
+        summary = embed_folder(
+            make_pipeline(MeanEmbedder()), [crowd], output, batch_size=4, workers=workers, progress=heard.append
+        )
+        assert (summary.embedded, summary.failed, summary.faces) == (23, 2, 24)
+        tables.append(pq.read_table(output))
+    assert tables[0].equals(tables[1])
+    assert [progress.done for progress in heard] == 2 * [0, 4, 8, 12, 16, 20, 24, 25]
+
+
+def test_a_job_that_several_began_is_continued_by_one(crowd: Path, tmp_path: Path) -> None:
+    output, undisturbed = tmp_path / "faces.parquet", tmp_path / "undisturbed.parquet"
+
+    def interrupt(progress: EmbedProgress) -> None:
+        if progress.done == 8:
+            raise KeyboardInterrupt
+
+    pipeline = make_pipeline(MeanEmbedder())
+    with pytest.raises(KeyboardInterrupt):
+        embed_folder(pipeline, [crowd], output, batch_size=4, workers=2, progress=interrupt)
+    assert embed_folder(pipeline, [crowd], output, workers=1).unchanged == 7  # not the broken one
+    embed_folder(pipeline, [crowd], undisturbed, workers=1)
+    assert pq.read_table(output).equals(pq.read_table(undisturbed))
+
+
+def test_a_photograph_that_ends_its_process_is_reported_alone(crowd: Path, tmp_path: Path) -> None:
+    deadly = paint(crowd / "crowd-03-deadly.png", DEADLY)
+    output, expected = tmp_path / "faces.parquet", tmp_path / "expected.parquet"
+    summary = embed_folder(mortal_pipeline(), [crowd], output, batch_size=4, workers=2)
+    assert (summary.embedded, summary.failed) == (23, 3)
+    rows = pq.read_table(output).to_pylist()
+    assert {row["image_path"] for row in rows if row["error"] == "invalid_image"} == {
+        str(deadly),
+        str(crowd / "broken.jpg"),
+    }
+    deadly.unlink()
+    embed_folder(mortal_pipeline(), [crowd], expected, workers=1)
+    left = [row for row in rows if row["image_path"] != str(deadly)]
+    assert left == pq.read_table(expected).to_pylist()
+
+
+def test_a_process_that_is_killed_from_without_loses_nothing(crowd: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill(progress: EmbedProgress) -> None:
+        if progress.done == 8 and not killed:
+            killed.extend(children_of(os.getpid()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    output, undisturbed = tmp_path / "faces.parquet", tmp_path / "undisturbed.parquet"
+    embed_folder(make_pipeline(MeanEmbedder()), [crowd], output, batch_size=4, workers=2, progress=kill)
+    assert killed
+    embed_folder(make_pipeline(MeanEmbedder()), [crowd], undisturbed, workers=1)
+    assert pq.read_table(output).equals(pq.read_table(undisturbed))
+
+
+def test_processes_end_with_the_one_that_gives_the_work(tmp_path: Path) -> None:
+    for number in range(16):
+        paint(tmp_path / "photos" / f"{number}.png", SLOW if number > 3 else (200, number, 9))
+    script = """if True:
+        import sys
+        from pathlib import Path
+        from test_processes import mortal_pipeline
+        from lightface.batch import embed_folder
+        folder, output = map(Path, sys.argv[1:])
+        embed_folder(mortal_pipeline(), [folder], output, batch_size=4, workers=2,
+                     progress=lambda progress: print(progress.done, flush=True))
+    """
+    search = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
+    output = tmp_path / "faces.csv"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path / "photos", output],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": search},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["0\n", "4\n"]
+        workers = children_of(process.pid)
+        assert len(workers) >= 2
+        process.kill()
+    deadline = time.monotonic() + 20
+    while any(is_alive(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert journal_path(output).exists()
+
+
+def test_what_cannot_travel_is_done_here(crowd: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = make_pipeline(MeanEmbedder())
+    pipeline.detector.detect = lambda image: MiddleDetector().detect(image)  # type: ignore[method-assign]
+    assert embed_folder(pipeline, [crowd], tmp_path / "faces.csv", batch_size=4, workers=2).embedded == 23
+    assert "in this process" in caplog.text
+
+
+def test_where_no_process_comes_up_the_work_is_done_here(
+    crowd: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(batch_processes, "_begin", os.abort)  # takes no arguments: an error in each process
+    photos = find_photos([crowd])
+    pipeline = make_pipeline(MeanEmbedder())
+    results = list(embed_in_processes(pipeline, photos, selection=FaceSelection.ALL, batch_size=4, workers=2))
+    assert [result.path for result in results] == photos
+    assert "in this process" in caplog.text
+
+
+def test_little_work_is_not_shared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.batch.local.embed_in_processes", lambda *_, **__: pytest.fail("shared"))
+    assert embed_folder(make_pipeline(MeanEmbedder()), [folder], tmp_path / "faces.csv").embedded == 3
+    assert embed_folder(make_pipeline(MeanEmbedder()), [folder], tmp_path / "b.csv", workers=9).embedded == 3
+
+
+def test_loaded_networks_are_loaded_again_where_they_are_unpickled() -> None:
+    pipeline = load_pipeline(precision="fp32", gates=FaceGates(min_face_size_px=55.0))
+    pickled = pickle.dumps(pipeline)
+    assert len(pickled) < 1000
+    twin = pickle.loads(pickled)
+    assert (twin.model_id, twin.gates, twin.embedder.precision) == (pipeline.model_id, pipeline.gates, "fp32")
+    assert twin.detector.settings == pipeline.detector.settings
+
+
+def test_real_networks_give_the_same_faces_in_any_number_of_processes(tmp_path: Path) -> None:
+    data = pytest.importorskip("skimage.data")
+    from PIL import Image
+
+    for number in range(4):
+        side = 300 + 30 * number
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(data.astronaut()).resize((side, side)).save(tmp_path / "photos" / f"{number}.png")
+    tables = []
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.parquet"
+        embed_folder(load_pipeline(precision="fp32"), [tmp_path / "photos"], output, batch_size=2, workers=workers)
+        tables.append(pq.read_table(output).to_pylist())
+    one, two = tables
+    assert len(one) == len(two) >= 4
+    for a, b in zip(one, two, strict=True):
+        assert (a["image_path"], a["face_index"], a["status"]) == (b["image_path"], b["face_index"], b["status"])
+        assert np.allclose(a["bbox"], b["bbox"], atol=1e-2)
+        assert np.allclose(a["embedding"], b["embedding"], atol=1e-4)
+
+
+def children_of(pid: int) -> list[int]:
+    """The worker processes of a process; not the one that keeps account of its resources."""
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    if not found.exists():
+        pytest.skip("tells processes apart by /proc")
+    lines = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in found.read_text().split()}
+    return [child for child, line in lines.items() if b"spawn_main" in line]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

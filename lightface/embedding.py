@@ -15,6 +15,7 @@ from lightface.errors import DeviceError
 from lightface.faces import AlignedFace, FloatArray, Frame, InputContract
 from lightface.models.registry import WeightsRecord
 from lightface.models.weights import LoadedModel
+from lightface.processor import multiplies_bf16
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -22,8 +23,6 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # On the CPU the maps of 64 faces are too large for its caches and for the allocator to keep: a third slower than 8.
 _BATCH_SIZE: Final = {"cpu": 8, "mps": 64, "cuda": 256}
-# Where products of bf16 are instructions of their own. Elsewhere they are imitated, and slower than fp32.
-_CPU_BF16: Final = ("avx512_bf16", "amx_bf16")
 # ITU-R BT.601, the weights behind OpenCV's and Pillow's grey.
 _GREY_OF_RGB: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -128,14 +127,6 @@ def resolve_device(name: str) -> torch.device:
     if (device.index or 0) >= count:
         raise DeviceError(f"device {name!r} is not available on this machine; use --device cpu or auto")
     return device
-
-
-def multiplies_bf16() -> bool:
-    """Whether the processor has instructions for products of bf16."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch, which does not tell
-        return False
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in _CPU_BF16)
 
 
 def _resolve_precision(name: str, device: torch.device) -> str:

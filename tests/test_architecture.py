@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
-    0: ["__init__", "errors", "faces", "files", "allocator"],
+    0: ["__init__", "errors", "faces", "files", "allocator", "processor"],
     1: ["databases", "images", "detection", "alignment", "models", "matching", "metrics", "quality", "clustering"],
     2: ["embedding", "gallery", "reports", "drawing"],
     3: ["pipeline"],

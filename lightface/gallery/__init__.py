@@ -1,8 +1,10 @@
-"""Galleries: the people to be recognised, with their face samples, kept in one file."""
+"""Galleries: the people to be recognised, with their face samples, kept in one file or on a server."""
 
 from lightface.gallery.audit import GalleryAudit, audit_gallery
-from lightface.gallery.gallery import Gallery, default_gallery_path, open_gallery
+from lightface.gallery.gallery import Gallery
+from lightface.gallery.places import default_gallery_path, gallery_exists, open_gallery
 from lightface.gallery.records import (
+    CopySummary,
     FaceSample,
     GalleryMatrix,
     GalleryStats,
@@ -15,6 +17,7 @@ from lightface.gallery.records import (
 from lightface.gallery.store import GalleryStore
 
 __all__ = [
+    "CopySummary",
     "FaceSample",
     "Gallery",
     "GalleryAudit",
@@ -26,6 +29,7 @@ __all__ = [
     "StoredThreshold",
     "audit_gallery",
     "default_gallery_path",
+    "gallery_exists",
     "is_same_face",
     "normalize_name",
     "open_gallery",

@@ -17,11 +17,11 @@ The file holds biometric data: it is written for its owner only (mode 0600).
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,14 +56,21 @@ class ExportHeader:
 ExportRecord = ExportHeader | Person | StoredThreshold | FaceSample
 
 
-def write_export(path: Path, header: ExportHeader, *records: Iterable[ExportRecord]) -> None:
+def write_export(path: Path, records: Iterable[ExportRecord]) -> None:
     """Write an export whole or not at all, readable by its owner only. OutputError where that fails."""
     try:
         with write_private(path) as file:
-            for record in chain([header], *records):
-                file.write(f"{json.dumps(_to_json(record), allow_nan=False)}\n".encode("ascii"))
+            file.writelines(_to_line(record) for record in records)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); nothing was exported") from error
+
+
+def hash_records(records: Iterable[ExportRecord]) -> str:
+    """The SHA-256, in hex, of the export that holds these records."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(_to_line(record))
+    return digest.hexdigest()
 
 
 def read_export(path: Path) -> Iterator[ExportRecord]:
@@ -129,6 +136,10 @@ class _Reader:
                 f"the file ends with {found[0]} people and {found[1]} samples of "
                 f"{self._header.person_count} and {self._header.sample_count}"
             )
+
+
+def _to_line(record: ExportRecord) -> bytes:
+    return f"{json.dumps(_to_json(record), allow_nan=False)}\n".encode("ascii")
 
 
 def _to_json(record: ExportRecord) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,14 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-import platformdirs
 
 from lightface.errors import GalleryError, OutputError
 from lightface.faces import BoxPx, FloatArray
 from lightface.gallery import rules
-from lightface.gallery.exchange import ExportHeader, read_export, write_export
+from lightface.gallery.copying import copy_records, read_records
+from lightface.gallery.exchange import read_export, write_export
 from lightface.gallery.records import (
+    CopySummary,
     FaceSample,
     GalleryMatrix,
     GalleryStats,
@@ -28,33 +28,9 @@ from lightface.gallery.records import (
     name_key,
     normalize_name,
 )
-from lightface.gallery.sqlite import open_sqlite_store
 from lightface.gallery.store import GalleryStore
 
 _EMPTY_MATRIX_SHAPE: Final = (0, 256)
-
-
-def default_gallery_path() -> Path:
-    """Where the gallery lies unless another is named: in the user's data folder."""
-    return platformdirs.user_data_path("lightface", appauthor=False) / "gallery.sqlite"
-
-
-def open_gallery(path: Path, *, model_id: str | None = None, create: bool = False) -> Gallery:
-    """The gallery at `path`, to be closed or used in a `with`.
-
-    `model_id` is the model whose embeddings will be compared and enrolled; None opens it for work that
-    embeds nothing. A missing gallery is made where `create` allows it, for its owner's eyes only, in a folder
-    of mode 0700 if that is missing too.
-
-    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged), ModelMismatchError and
-    OutputError (read-only place, full disk).
-    """
-    with ExitStack() as on_failure:
-        gallery = Gallery(open_sqlite_store(path, create=create), model_id=model_id)
-        on_failure.callback(gallery.close)
-        gallery.check_model()
-        on_failure.pop_all()
-    return gallery
 
 
 class Gallery:
@@ -88,6 +64,11 @@ class Gallery:
     def location(self) -> str:
         """Where the gallery is, for messages."""
         return self._store.location
+
+    @property
+    def beyond_reach(self) -> str | None:
+        """Where what was deleted may live on all the same, for the user to see to; None: nowhere known."""
+        return self._store.beyond_reach
 
     @property
     def model_id(self) -> str | None:
@@ -281,9 +262,16 @@ class Gallery:
         if path.resolve() == Path(self.location).resolve():
             raise OutputError(f"{path} is the gallery itself; export to another file")
         with self._store.reading():
-            counts = self._store.sample_counts()
-            header = ExportHeader(self.model_id, len(counts), sum(counts.values()))
-            write_export(path, header, self._store.people(), self._store.thresholds(), self._store.samples())
+            write_export(path, read_records(self._store))
+
+    def copy_to(self, target: Gallery) -> CopySummary:
+        """Make `target`, which must be empty, what this gallery is, ids and thresholds included.
+
+        Whole or not at all: what was written is read back and compared before it counts. A target that is the same
+        already is left alone. GalleryError for one that holds something else.
+        """
+        with self._store.reading(), target._store.writing():
+            return copy_records(self._store, target._store)
 
     def import_from(self, path: Path) -> ImportSummary:
         """Add what an export holds.

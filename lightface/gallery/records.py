@@ -95,6 +95,16 @@ class ImportSummary:
     samples_skipped: int
 
 
+@dataclass(frozen=True, slots=True)
+class CopySummary:
+    """A gallery that is the same in two places."""
+
+    person_count: int
+    sample_count: int
+    sha256: str  # hex, of the export of either
+    was_there: bool  # before, so that nothing was copied
+
+
 def normalize_name(name: str) -> str:
     """A name as it is stored: NFC, without blanks around it. GalleryError for one that cannot be shown."""
     normalized = unicodedata.normalize("NFC", name).strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -26,7 +27,7 @@ from lightface.gallery.rows import (
 
 Record = TypeVar("Record")
 
-_SAMPLE_VALUES: Final = (
+SAMPLE_VALUES: Final = (
     "person_id, embedding, source_path, image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
 )
 
@@ -149,14 +150,28 @@ class SqlStore(ABC):
         return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
 
     def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+        if sample.id is not None:
+            self.insert_samples([replace(sample, person_id=person_id)])
+            return
         values = self._from_sample(person_id, sample)
-        placeholders = f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
-        if sample.id is None:
-            self._query(f"INSERT INTO sample ({_SAMPLE_VALUES}) VALUES ({placeholders})", values)
-        else:
-            self._query(f"INSERT INTO sample (id, {_SAMPLE_VALUES}) VALUES (?, {placeholders})", (sample.id, *values))
-            self._id_given("sample", sample.id)
+        self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({self._placeholders})", values)
         self._samples_changed([person_id])
+
+    def insert_samples(self, samples: Iterable[FaceSample]) -> None:
+        owners, last_id = set(), 0
+
+        def rows() -> Iterator[tuple[object, ...]]:
+            nonlocal last_id
+            for sample in samples:
+                assert sample.id is not None and sample.person_id is not None  # whoever asks for it has seen to it
+                owners.add(sample.person_id)
+                last_id = max(last_id, sample.id)
+                yield (sample.id, *self._from_sample(sample.person_id, sample))
+
+        self._insert_rows(rows())
+        if owners:
+            self._id_given("sample", last_id)
+            self._samples_changed(owners)
 
     def move_samples(self, source_id: int, target_id: int) -> None:
         self._query("UPDATE sample SET person_id = ? WHERE person_id = ?", (target_id, source_id))
@@ -187,6 +202,15 @@ class SqlStore(ABC):
 
     def delete_thresholds(self) -> None:
         self._query("DELETE FROM threshold")
+
+    def _insert_rows(self, rows: Iterable[Sequence[object]]) -> None:
+        """Add rows of `id` and SAMPLE_VALUES to the table of samples."""
+        for row in rows:
+            self._query(f"INSERT INTO sample (id, {SAMPLE_VALUES}) VALUES (?, {self._placeholders})", row)
+
+    @property
+    def _placeholders(self) -> str:
+        return f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
 
     def _change_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement that returns a person's id for each of `rows`."""

@@ -79,6 +79,10 @@ class SqliteStore(SqlStore):
                 size += path.stat().st_size
         return size
 
+    @property
+    def beyond_reach(self) -> str | None:
+        return None
+
     def scrub(self) -> None:
         token = self.setting(_SCRUB_OWED)
         if token is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -36,6 +36,10 @@ class GalleryStore(Protocol):
 
     def size_bytes(self) -> int:
         """Room that the records take on disk."""
+
+    @property
+    def beyond_reach(self) -> str | None:
+        """Where what was deleted may live on, out of the reach of `scrub`, for the user to see to; None: nowhere."""
 
     def scrub(self) -> None:
         """Overwrite what was deleted, wherever the store has kept a copy of it."""
@@ -95,6 +99,9 @@ class GalleryStore(Protocol):
 
     def insert_sample(self, person_id: int, sample: FaceSample) -> None:
         """Add a sample to a person, under its own id if it has one."""
+
+    def insert_samples(self, samples: Iterable[FaceSample]) -> None:
+        """Add many samples, each under the id and to the person that it names."""
 
     def move_samples(self, source_id: int, target_id: int) -> None:
         """Give all samples of one person to another."""

@@ -14,6 +14,11 @@ from lightface.errors import GalleryError, LightfaceError
 from lightface.gallery import Gallery, StoredThreshold, open_gallery
 
 
+@pytest.fixture
+def place(gallery_path: Path) -> Path:
+    return gallery_path
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a small gallery that uses every table, without anything in the log."""

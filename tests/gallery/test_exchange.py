@@ -158,7 +158,9 @@ class TestFile:
         assert export.read_bytes() == before
         assert [path.name for path in export.parent.iterdir() if path.is_file()] == ["export.jsonl"]
 
-    def test_not_onto_the_gallery_itself(self, filled: Gallery, gallery_path: Path) -> None:
+    def test_not_onto_the_gallery_itself(self, gallery_path: Path, filled: Gallery) -> None:
+        if filled.location != str(gallery_path):
+            pytest.skip("a gallery that is no file")
         with pytest.raises(OutputError, match="is the gallery itself"):
             filled.export_to(gallery_path.parent / ".." / gallery_path.parent.name / gallery_path.name)
 

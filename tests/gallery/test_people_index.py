@@ -32,6 +32,11 @@ def always_filed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def place(gallery_path: Path) -> Path:
+    return gallery_path
+
+
+@pytest.fixture
 def index_path(gallery_path: Path) -> Path:
     return gallery_path.with_name(f"{gallery_path.name}.index")
 

@@ -21,6 +21,11 @@ from lightface.errors import GalleryError, OutputError
 from lightface.gallery import Gallery, StoredThreshold, open_gallery, sqlite, sqlite_file
 
 
+@pytest.fixture
+def place(gallery_path: Path) -> Path:
+    return gallery_path
+
+
 def files_of(path: Path) -> list[Path]:
     """The database and whatever SQLite keeps beside it."""
     return sorted(path.parent.glob(f"{path.name}*"))

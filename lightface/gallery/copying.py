@@ -1,0 +1,52 @@
+"""A gallery from one store to another, the same to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lightface.errors import GalleryError
+from lightface.gallery.exchange import ExportHeader, ExportRecord, hash_records
+from lightface.gallery.records import CopySummary
+from lightface.gallery.rules import MODEL_ID
+from lightface.gallery.store import GalleryStore
+
+
+def read_records(store: GalleryStore) -> Iterator[ExportRecord]:
+    """All that a store holds, in the order of an export. Called inside `reading()` or `writing()`."""
+    yield _describe(store)
+    yield from store.people()
+    yield from store.thresholds()
+    yield from store.samples()
+
+
+def copy_records(source: GalleryStore, target: GalleryStore) -> CopySummary:
+    """Make an empty target what the source is; see `Gallery.copy_to`.
+
+    Called inside the source's `reading()` and the target's `writing()`, which undoes a copy that is not the same.
+    """
+    header = _describe(source)
+    was_there = _describe(target) != ExportHeader(None, 0, 0)
+    if not was_there:
+        _fill(target, source, header.model_id)
+    elif _describe(target) != header:
+        raise GalleryError(f"{target.location} holds something else than {source.location}; name an empty gallery")
+    sha256 = hash_records(read_records(source))
+    if hash_records(read_records(target)) != sha256:
+        remedy = "name an empty gallery" if was_there else "nothing was copied, try again"
+        raise GalleryError(f"{target.location} is not the same as {source.location}; {remedy}")
+    return CopySummary(header.person_count, header.sample_count, sha256, was_there)
+
+
+def _describe(store: GalleryStore) -> ExportHeader:
+    counts = store.sample_counts()
+    return ExportHeader(store.setting(MODEL_ID), len(counts), sum(counts.values()))
+
+
+def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> None:
+    if model_id is not None:
+        target.set_setting(MODEL_ID, model_id)
+    for person in source.people():
+        target.insert_person(person.name, person.metadata, person.created_at, person_id=person.id)
+    target.insert_samples(source.samples())
+    for threshold in source.thresholds():
+        target.put_threshold(threshold)

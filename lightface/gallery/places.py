@@ -1,0 +1,68 @@
+"""Where galleries are: in files, or on PostgreSQL servers."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import Final, TypeGuard
+
+import platformdirs
+
+from lightface.errors import GalleryError
+from lightface.gallery.gallery import Gallery
+from lightface.gallery.sqlite import open_sqlite_store
+from lightface.gallery.store import GalleryStore
+
+_URL_SCHEMES: Final = ("postgresql://", "postgres://")
+
+
+def default_gallery_path() -> Path:
+    """Where the gallery lies unless another is named: in the user's data folder."""
+    return platformdirs.user_data_path("lightface", appauthor=False) / "gallery.sqlite"
+
+
+def is_url(place: Path | str) -> TypeGuard[str]:
+    """Whether a place is a database on a server and no file."""
+    return isinstance(place, str) and place.lower().startswith(_URL_SCHEMES)
+
+
+def gallery_exists(place: Path | str) -> bool:
+    """Whether there is something at `place` that `open_gallery` would not have to make."""
+    return bool(_postgres().has_gallery(place)) if is_url(place) else Path(place).exists()
+
+
+def open_gallery(place: Path | str, *, model_id: str | None = None, create: bool = False) -> Gallery:
+    """The gallery at `place`, to be closed or used in a `with`.
+
+    A text that begins with postgresql:// or postgres:// is a database with pgvector (extra `postgres`), anything else
+    a SQLite file. `model_id` is the model whose embeddings will be compared and enrolled; None opens it for work that
+    embeds nothing. A missing gallery is made where `create` allows it: a file for its owner's eyes only, in a folder
+    of mode 0700 if that is missing too; on a server, the schema `lightface` in a database that is there.
+
+    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach),
+    ModelMismatchError and OutputError (read-only place, full disk).
+    """
+    with ExitStack() as on_failure:
+        gallery = Gallery(_open_store(place, create=create), model_id=model_id)
+        on_failure.callback(gallery.close)
+        gallery.check_model()
+        on_failure.pop_all()
+    return gallery
+
+
+def _open_store(place: Path | str, *, create: bool) -> GalleryStore:
+    if is_url(place):
+        store: GalleryStore = _postgres().open_postgres_store(place, create=create)
+        return store
+    return open_sqlite_store(Path(place), create=create)
+
+
+def _postgres() -> ModuleType:
+    try:
+        from lightface.gallery import postgres
+    except ImportError as error:  # an extra that most do without
+        raise GalleryError(
+            f"a gallery in PostgreSQL needs more than is installed ({error}); pip install 'lightface[postgres]'"
+        ) from error
+    return postgres

@@ -1,0 +1,206 @@
+"""The store of a gallery that several programs share: a PostgreSQL database with pgvector."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from pgvector import Vector
+
+from lightface.errors import GalleryError
+from lightface.faces import FloatArray, are_unit_rows
+from lightface.gallery.postgres_server import (
+    CREATE_INDEX,
+    INDEXED_SIZE,
+    SCHEMA,
+    Connection,
+    connect,
+    describe_damage,
+    has_gallery,
+    location_of,
+    translated_errors,
+)
+from lightface.gallery.records import IntArray
+from lightface.gallery.sql_store import SAMPLE_VALUES, SqlStore
+
+__all__ = ["PostgresStore", "has_gallery", "open_postgres_store"]
+
+# Measured on 250,000 people by scripts/measure_scaling; the figures are in docs/scaling.md.
+SEARCHED_BY_INDEX: Final = 20_000  # people from which candidates come from the index
+CANDIDATES: Final = 50  # people a probe that are scored by their samples
+EF_SEARCH: Final = 200  # how far the index looks
+
+_MOST_CANDIDATES: Final = 1000  # pgvector's limit
+_MANY_PEOPLE: Final = 5000  # changed at once, from which the index is built anew
+_ROWS_AT_ONCE: Final = 5000  # of a stream: some 6 MB
+_IDLE_WRITER_S: Final = 300  # after which a writer that has vanished from the network no longer holds up the others
+
+
+class PostgresStore(SqlStore):
+    """A `GalleryStore` in the schema `lightface` of a database. For one thread at a time.
+
+    There is one writer at a time: each takes the lock of one row before it reads, as the rules of a gallery ask for.
+    So nothing has to be tried again, and what a writer has checked is still true when it commits.
+    """
+
+    _TEXT = "?"
+    _DIMENSIONS = "vector_dims(embedding)"
+
+    def __init__(self, connection: Connection, location: str) -> None:
+        self._connection = connection
+        self._location = location
+        self._thread_id = threading.get_ident()
+        self._changed_people: set[int] = set()  # in the transaction under way
+
+    @property
+    def location(self) -> str:
+        return self._location
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._own_thread(), self._connection.transaction():
+            self._query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self._changed_people.clear()
+        with self._own_thread(), self._connection.transaction():
+            self._query(
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "  # each statement sees what the last writer has left
+                f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_WRITER_S}s'; "
+                "UPDATE setting SET value = value::bigint + 1 WHERE name = 'revision'"
+            )
+            yield
+            self._update_templates()
+
+    def version(self) -> Hashable:
+        return self.setting("created_at"), self.setting("revision")
+
+    def size_bytes(self) -> int:
+        query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = "
+        return int(self._query(f"{query} '{SCHEMA}'::regnamespace")[0][0])
+
+    @property
+    def beyond_reach(self) -> str | None:
+        return (
+            "PostgreSQL keeps deleted rows in its files until VACUUM has run and their room is used again, in its "
+            "write-ahead log until that is recycled, and in backups and replicas as long as these are kept"
+        )
+
+    def scrub(self) -> None:
+        """See `beyond_reach`."""
+
+    def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
+        condition, values = ("", ()) if person_ids is None else (" WHERE person_id = ANY (?)", (list(person_ids),))
+        count = self._query(f"SELECT count(*) FROM sample{condition}", values)[0][0]
+        vectors = np.empty((count, self.embedding_size() or 0), dtype=np.float32)
+        owners = np.empty(count, dtype=np.int64)
+        query = f"SELECT person_id, vector_send(embedding) FROM sample{condition} ORDER BY person_id, id"
+        for row, (person_id, sent) in enumerate(self._stream(query, values)):
+            if len(sent) != 4 + 4 * vectors.shape[1]:
+                raise self._damage("embeddings of different sizes")
+            owners[row], vectors[row] = person_id, np.frombuffer(sent, dtype=">f4", offset=4)
+        if not are_unit_rows(vectors):
+            raise self._damage("embeddings whose length is not 1")
+        return vectors, owners
+
+    def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
+        count = min(max(CANDIDATES, 2 * k), _MOST_CANDIDATES)
+        if k > count or self.embedding_size() != INDEXED_SIZE or not self._is_large():
+            return None
+        self._query(f"SET LOCAL hnsw.ef_search = {max(EF_SEARCH, count)}")
+        query = (
+            f"SELECT person_id FROM template WHERE vector_dims(embedding) = {INDEXED_SIZE} "
+            f"ORDER BY embedding::halfvec({INDEXED_SIZE}) <=> ?::halfvec({INDEXED_SIZE}) LIMIT {count}"
+        )
+        return sorted({person_id for probe in probes for (person_id,) in self._query(query, (probe,))})
+
+    def _is_large(self) -> bool:
+        """Whether the index is worth its while: below, all people are scored in less time than loading takes."""
+        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_BY_INDEX}) AS some"
+        return bool(self._query(query)[0][0] == SEARCHED_BY_INDEX)
+
+    def _update_templates(self) -> None:
+        """Make the templates of the people whose samples were changed anew; of very many, with their index."""
+        changed = list(self._changed_people)
+        if not changed:
+            return
+        is_rebuilt = len(changed) >= _MANY_PEOPLE and self._owns_templates()
+        if is_rebuilt:  # an index grows far more slowly than it is built
+            self._query("DROP INDEX template_likeness")
+        self._query("DELETE FROM template WHERE person_id = ANY (?)", (changed,))
+        self._query(
+            "INSERT INTO template SELECT person_id, l2_normalize(avg(embedding))::halfvec FROM sample "
+            "WHERE person_id = ANY (?) GROUP BY person_id",
+            (changed,),
+        )
+        if is_rebuilt:
+            self._query(CREATE_INDEX)
+
+    def _owns_templates(self) -> bool:
+        query = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'template'::regclass"
+        return bool(self._query(query)[0][0])
+
+    def _insert_rows(self, rows: Iterable[Sequence[object]]) -> None:
+        types = ("int8", "int8", "vector", "bytea", "text", *("float8",) * 6, "timestamptz")
+        copy = f"COPY sample (id, {SAMPLE_VALUES}) FROM STDIN (FORMAT BINARY)"
+        with self._own_thread(), self._connection.cursor() as cursor, cursor.copy(copy.encode()) as writer:
+            writer.set_types(types)
+            for *values, created_at in rows:
+                writer.write_row((*values, datetime.fromisoformat(str(created_at))))
+
+    def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._own_thread():
+            cursor = self._connection.execute(_for_psycopg(statement), values or None, binary=bool(values))
+            return cursor.fetchall() if cursor.description else []
+
+    def _stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._own_thread(), self._connection.cursor("stream") as cursor:
+            cursor.itersize = _ROWS_AT_ONCE
+            cursor.execute(_for_psycopg(query), values, binary=True)
+            yield from map(tuple, cursor)
+
+    def _damage(self, reason: object) -> GalleryError:
+        return describe_damage(self._location, reason)
+
+    def _from_vector(self, vector: FloatArray) -> FloatArray:
+        return vector
+
+    def _to_vector(self, value: Vector) -> FloatArray:
+        return value.to_numpy()
+
+    def _erasing(self) -> None:
+        """See `scrub`."""
+
+    def _samples_changed(self, person_ids: Collection[int]) -> None:
+        self._changed_people.update(person_ids)
+
+    def _id_given(self, table: str, last_id: int) -> None:
+        self._query(
+            f"SELECT setval('{table}_id_seq', greatest(?, (SELECT last_value FROM {table}_id_seq)))", (last_id,)
+        )
+
+    @contextmanager
+    def _own_thread(self) -> Iterator[None]:
+        """Errors in lightface's words, and one where a second thread would mix its work into a transaction."""
+        if threading.get_ident() != self._thread_id:
+            raise GalleryError(f"{self._location} was opened by another thread; open it again in this one")
+        with translated_errors(self._location):
+            yield
+
+
+def open_postgres_store(url: str, *, create: bool) -> PostgresStore:
+    """The store in that database, made first where it is missing and `create` allows it. Errors as in `connect`."""
+    return PostgresStore(connect(url, create=create), location_of(url))
+
+
+def _for_psycopg(statement: str) -> bytes:
+    return statement.replace("?", "%s").encode()

@@ -29,12 +29,12 @@ Call = Callable[[], FloatArray]
 
 
 def measure(context: Context) -> list[Row]:
-    faces = _find_faces(context.photos, count=4 if context.quick else 32)
+    faces = _find_faces(context.photos, count=2 if context.quick else 32)
     rows: list[Row] = []
     for name in ["lightcnn9"] if context.quick else PLAIN_NETWORKS:
         model = _load(name)
         for threads in sorted({1} if context.quick else {1, context.threads}):
-            for batch in sorted({1, len(faces)}):
+            for batch in [2] if context.quick else [1, len(faces)]:
                 torch.set_num_threads(threads)
                 rows += _Case(model, faces[:batch], threads, context.work / f"{name}.onnx").measure(context)
     torch.set_num_threads(context.threads)

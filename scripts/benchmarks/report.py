@@ -85,7 +85,7 @@ def plot_results(file: Path, results: Mapping[str, PartResult]) -> None:
         for index, row in enumerate(rows):
             ratio = "" if row.ratio is None else f", {row.ratio:.2g} x"
             axis.text(
-                seconds[index], index, f" {format_time(seconds[index])} a {row.per}{ratio}", va="center", fontsize=7
+                seconds[index], index, f" {format_time(seconds[index])} per {row.per}{ratio}", va="center", fontsize=7
             )
         axis.set_xscale("log")
         axis.set_xlim(min(seconds) / 2, max(seconds) * 6)
@@ -108,7 +108,7 @@ def format_time(seconds: float) -> str:
 def _format_rows(rows: Iterable[Row]) -> list[str]:
     lines = ["| case | contender | time | low to high | ratio | more |", "|---|---|---|---|---|---|"]
     for row in rows:
-        time = "" if row.seconds is None else f"{format_time(row.seconds)} a {row.per}"
+        time = "" if row.seconds is None else f"{format_time(row.seconds)} per {row.per}"
         spread = "" if row.low is None or row.high is None else f"{format_time(row.low)} to {format_time(row.high)}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         more = [f"{name} {value:.6g}" for name, value in row.extra.items()] + ([row.note] if row.note else [])

@@ -25,7 +25,7 @@ from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder, resolve_device
 from lightface.errors import LightfaceError
 from lightface.faces import AlignedFace, FloatArray
-from lightface.gallery import default_gallery_path, open_gallery
+from lightface.gallery import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, list_weights, verify_weights
 from lightface.models.weights import load_model
 
@@ -59,7 +59,7 @@ class Check:
 
 
 def check_installation(
-    *, model: str = DEFAULT_WEIGHTS, device: str = "auto", gallery: Path | None = None
+    *, model: str = DEFAULT_WEIGHTS, device: str = "auto", gallery: Path | str | None = None
 ) -> Iterator[Check]:
     """Run every check, those that a fault makes impossible excepted. Never raises a LightfaceError."""
     yield _check_versions()
@@ -79,7 +79,7 @@ def check_installation(
         yield _check_batches(single, batched)
         yield _check_threads(batched)
         yield _check_precision(single, usual)
-        yield _check(_check_gallery, gallery or default_gallery_path(), single.record)
+        yield _check(_check_gallery, default_gallery_path() if gallery is None else gallery, single.record)
 
 
 def draw_golden_face(record: WeightsRecord) -> AlignedFace:
@@ -201,12 +201,13 @@ def _check_precision(exact: Embedder, usual: Embedder) -> Check:
     return Check("precision", Health.FAULT, detail, "use --precision fp32")
 
 
-def _check_gallery(path: Path, record: WeightsRecord) -> Check:
-    if not path.exists():
-        return Check("gallery", Health.OK, f"none yet at {path}; 'lightface enroll' makes it")
-    with open_gallery(path) as gallery:
+def _check_gallery(place: Path | str, record: WeightsRecord) -> Check:
+    where = describe_place(place)
+    if not gallery_exists(place):
+        return Check("gallery", Health.OK, f"none yet at {where}; 'lightface enroll' makes it")
+    with open_gallery(place) as gallery:
         stats = gallery.stats()
-    counts = f"{path}: {stats.person_count} people, {stats.sample_count} samples, model {stats.model_id}"
+    counts = f"{where}: {stats.person_count} people, {stats.sample_count} samples, model {stats.model_id}"
     if stats.model_id is not None and not stats.model_id.startswith(record.model_id):
         return Check("gallery", Health.NOTE, counts, f"for {record.name}: lightface gallery reembed")
     return Check("gallery", Health.OK, counts)

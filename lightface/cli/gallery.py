@@ -81,7 +81,7 @@ def remove_person(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a person, and every trace of them from the gallery's files."""
+    """Delete a person, and every trace of them from the gallery's file. Of a server, it says what stays where."""
     with open_gallery_of(settings) as gallery:
         found = _find_person(gallery, person)
         owned = {enrolled.id for enrolled in gallery.samples(found.id)}
@@ -95,7 +95,10 @@ def remove_person(
             gallery.remove_samples(set(sample))
         else:
             gallery.remove_person(found.id)
+        beyond_reach = gallery.beyond_reach
     note(f"removed {what}")
+    if beyond_reach is not None:
+        note(beyond_reach)
 
 
 @app.command("rename")
@@ -170,6 +173,30 @@ def import_gallery(
         f"imported {summary.people_added} people and {summary.samples_added} samples; "
         f"{summary.samples_skipped} samples were there already"
     )
+
+
+@app.command("copy")
+@with_settings()
+def copy_gallery(
+    settings: Settings,
+    *,
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A gallery: a file, or postgresql://USER@HOST/DATABASE.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="DST", help="An empty one, which is made if there is none.")],
+) -> None:
+    """Copy a gallery, from a file to a server or back: whole or not at all, read back and compared.
+
+    A copy that is there already, whole, is left alone. SRC stays what it is.
+    """
+    from lightface.gallery import open_gallery
+
+    with open_gallery(source) as original, open_gallery(target, create=True) as copy:
+        summary = original.copy_to(copy)
+        where = copy.location
+    what = f"{summary.person_count} people with {summary.sample_count} samples"
+    done = f"{where} is the same already:" if summary.was_there else f"copied to {where}:"
+    note(f"{done} {what}, export SHA-256 {summary.sha256}")
 
 
 @app.command("stats")

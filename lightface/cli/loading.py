@@ -45,21 +45,22 @@ def open_gallery_of(settings: Settings, *, model_id: str | None = None, create: 
     """The gallery that the settings name, or the default one."""
     from lightface.gallery import open_gallery
 
-    return open_gallery(gallery_path(settings), model_id=model_id, create=create)
+    return open_gallery(gallery_place(settings), model_id=model_id, create=create)
 
 
-def gallery_path(settings: Settings) -> Path:
-    """Where that gallery lies."""
+def gallery_place(settings: Settings) -> Path | str:
+    """Where that gallery is: a file, or the URL of a database."""
     from lightface.gallery import default_gallery_path
 
-    return settings.gallery or default_gallery_path()
+    return default_gallery_path() if settings.gallery is None else settings.gallery
 
 
 def resolve_bands_of(settings: Settings, pipeline: FacePipeline) -> DecisionBands:
     """The thresholds for work that needs no gallery, but keeps to the gallery's threshold where it has one."""
+    from lightface.gallery import gallery_exists
     from lightface.pipeline import resolve_bands
 
-    if settings.threshold is not None or not gallery_path(settings).exists():
+    if settings.threshold is not None or not gallery_exists(gallery_place(settings)):
         return resolve_bands(pipeline.record, threshold=settings.threshold)
     with open_gallery_of(settings) as gallery:
         fitting = gallery if gallery.model_id == pipeline.model_id else None

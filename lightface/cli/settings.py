@@ -26,8 +26,8 @@ _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
 
 
-def _about(help: str, *, low: float = -math.inf, high: float = math.inf) -> dict[str, Any]:
-    return {"help": help, "low": low, "high": high}
+def _about(help: str, *, low: float = -math.inf, high: float = math.inf, is_place: bool = False) -> dict[str, Any]:
+    return {"help": help, "low": low, "high": high, "is_place": is_place}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,12 @@ class Settings:
     Raises ConfigError for a number out of its range.
     """
 
-    gallery: Path | None = field(
-        default=None, metadata=_about("The gallery file (default: gallery.sqlite in your data folder).")
+    gallery: str | None = field(
+        default=None,
+        metadata=_about(
+            "The gallery: a file, or postgresql://USER@HOST/DATABASE (default: gallery.sqlite in your data folder).",
+            is_place=True,
+        ),
     )
     model: str | None = field(default=None, metadata=_about("Weights by name, see 'lightface models list'."))
     device: str | None = field(
@@ -152,16 +156,21 @@ def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
     if unknown:
         key = min(unknown)
         raise ConfigError(f"{path}: unknown key {key!r}; {_suggest(key, known)}")
-    return {known[key]: _convert(value, types[known[key]], key=key, path=path) for key, value in table.items()}
+    places = {known.name for known in fields(Settings) if known.metadata["is_place"]}
+    values = {known[key]: _convert(value, types[known[key]], key=key, path=path) for key, value in table.items()}
+    return {name: _resolve(str(value), path) if name in places else value for name, value in values.items()}
+
+
+def _resolve(place: str, path: Path) -> str:
+    """A path in the configuration file at `path`, which counts from there; a URL stays what it is."""
+    return place if "://" in place else str(path.parent / Path(place).expanduser())
 
 
 def _convert(value: object, kind: type, *, key: str, path: Path) -> object:
-    if kind is Path and isinstance(value, str):
-        return path.parent / Path(value).expanduser()  # an absolute path stays what it is
     if kind is float and type(value) is int:  # not a bool, which is an int to Python
         return float(value)
     if type(value) is not kind:
-        wanted = {Path: "a path", str: "a text", float: "a number", int: "a whole number", bool: "true or false"}[kind]
+        wanted = {str: "a text", float: "a number", int: "a whole number", bool: "true or false"}[kind]
         raise ConfigError(f"{path}: {key} is {value!r}; it must be {wanted}")
     return value
 

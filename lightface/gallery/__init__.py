@@ -2,7 +2,7 @@
 
 from lightface.gallery.audit import GalleryAudit, audit_gallery
 from lightface.gallery.gallery import Gallery
-from lightface.gallery.places import default_gallery_path, gallery_exists, open_gallery
+from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.gallery.records import (
     CopySummary,
     FaceSample,
@@ -29,6 +29,7 @@ __all__ = [
     "StoredThreshold",
     "audit_gallery",
     "default_gallery_path",
+    "describe_place",
     "gallery_exists",
     "is_same_face",
     "normalize_name",

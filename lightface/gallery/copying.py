@@ -45,8 +45,7 @@ def _describe(store: GalleryStore) -> ExportHeader:
 def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> None:
     if model_id is not None:
         target.set_setting(MODEL_ID, model_id)
-    for person in source.people():
-        target.insert_person(person.name, person.metadata, person.created_at, person_id=person.id)
+    target.insert_people(source.people())
     target.insert_samples(source.samples())
     for threshold in source.thresholds():
         target.put_threshold(threshold)

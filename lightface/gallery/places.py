@@ -27,6 +27,11 @@ def is_url(place: Path | str) -> TypeGuard[str]:
     return isinstance(place, str) and place.lower().startswith(_URL_SCHEMES)
 
 
+def describe_place(place: Path | str) -> str:
+    """A place for messages: without the password that a URL may have. GalleryError for a URL that is none."""
+    return str(_postgres().location_of(place) if is_url(place) else place)
+
+
 def gallery_exists(place: Path | str) -> bool:
     """Whether there is something at `place` that `open_gallery` would not have to make."""
     return bool(_postgres().has_gallery(place)) if is_url(place) else Path(place).exists()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from pgvector import Vector
@@ -25,15 +25,19 @@ from lightface.gallery.postgres_server import (
     translated_errors,
 )
 from lightface.gallery.records import IntArray
-from lightface.gallery.sql_store import SAMPLE_VALUES, SqlStore
+from lightface.gallery.sql_store import SqlStore
 
-__all__ = ["PostgresStore", "has_gallery", "open_postgres_store"]
+__all__ = ["PostgresStore", "has_gallery", "location_of", "open_postgres_store"]
 
 # Measured on 250,000 people by scripts/measure_scaling; the figures are in docs/scaling.md.
 SEARCHED_BY_INDEX: Final = 20_000  # people from which candidates come from the index
 CANDIDATES: Final = 50  # people a probe that are scored by their samples
 EF_SEARCH: Final = 200  # how far the index looks
 
+_TYPES: Final = {  # of rows that are copied
+    "person": ("int8", "text", "text", "text", "timestamptz"),
+    "sample": ("int8", "int8", "vector", "bytea", "text", *("float8",) * 6, "timestamptz"),
+}
 _MOST_CANDIDATES: Final = 1000  # pgvector's limit
 _MANY_PEOPLE: Final = 5000  # changed at once, from which the index is built anew
 _ROWS_AT_ONCE: Final = 5000  # of a stream: some 6 MB
@@ -125,7 +129,7 @@ class PostgresStore(SqlStore):
 
     def _is_large(self) -> bool:
         """Whether the index is worth its while: below, all people are scored in less time than loading takes."""
-        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_BY_INDEX}) AS some"
+        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_BY_INDEX}) AS few"
         return bool(self._query(query)[0][0] == SEARCHED_BY_INDEX)
 
     def _update_templates(self) -> None:
@@ -149,11 +153,10 @@ class PostgresStore(SqlStore):
         query = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'template'::regclass"
         return bool(self._query(query)[0][0])
 
-    def _insert_rows(self, rows: Iterable[Sequence[object]]) -> None:
-        types = ("int8", "int8", "vector", "bytea", "text", *("float8",) * 6, "timestamptz")
-        copy = f"COPY sample (id, {SAMPLE_VALUES}) FROM STDIN (FORMAT BINARY)"
+    def _insert_rows(self, table: Literal["person", "sample"], columns: str, rows: Iterable[Sequence[object]]) -> None:
+        copy = f"COPY {table} (id, {columns}) FROM STDIN (FORMAT BINARY)"
         with self._own_thread(), self._connection.cursor() as cursor, cursor.copy(copy.encode()) as writer:
-            writer.set_types(types)
+            writer.set_types(_TYPES[table])
             for *values, created_at in rows:
                 writer.write_row((*values, datetime.fromisoformat(str(created_at))))
 

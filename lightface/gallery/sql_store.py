@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from lightface.errors import GalleryError
 from lightface.faces import FloatArray
@@ -27,6 +27,7 @@ from lightface.gallery.rows import (
 
 Record = TypeVar("Record")
 
+PERSON_VALUES: Final = "name, name_key, metadata, created_at"
 SAMPLE_VALUES: Final = (
     "person_id, embedding, source_path, image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
 )
@@ -48,6 +49,10 @@ class SqlStore(ABC):
     @abstractmethod
     def _stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query that may be too many to be held at once."""
+
+    @abstractmethod
+    def _insert_rows(self, table: Literal["person", "sample"], columns: str, rows: Iterable[Sequence[object]]) -> None:
+        """Add many rows of `id` and these columns."""
 
     @abstractmethod
     def _damage(self, reason: object) -> GalleryError:
@@ -94,15 +99,22 @@ class SqlStore(ABC):
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
     ) -> Person:
+        if person_id is not None:
+            person = Person(person_id, name, dict(metadata), created_at)
+            self.insert_people([person])
+            return person
         values = (name, name_key(name), json.dumps(dict(metadata)), from_date(created_at))
-        columns = "name, name_key, metadata, created_at"
-        if person_id is None:
-            (row,) = self._query(f"INSERT INTO person ({columns}) VALUES (?, ?, ?, ?) RETURNING id", values)
-            person_id = to_int(row)
-        else:
-            self._query(f"INSERT INTO person (id, {columns}) VALUES (?, ?, ?, ?, ?)", (person_id, *values))
-            self._id_given("person", person_id)
-        return Person(person_id, name, dict(metadata), created_at)
+        (row,) = self._query(f"INSERT INTO person ({PERSON_VALUES}) VALUES (?, ?, ?, ?) RETURNING id", values)
+        return Person(to_int(row), name, dict(metadata), created_at)
+
+    def insert_people(self, people: Collection[Person]) -> None:
+        rows = (
+            (one.id, one.name, name_key(one.name), json.dumps(dict(one.metadata)), from_date(one.created_at))
+            for one in people
+        )
+        if people:
+            self._insert_rows("person", PERSON_VALUES, rows)
+            self._id_given("person", max(one.id for one in people))
 
     def update_person(self, person: Person) -> None:
         self._erasing()
@@ -154,7 +166,8 @@ class SqlStore(ABC):
             self.insert_samples([replace(sample, person_id=person_id)])
             return
         values = self._from_sample(person_id, sample)
-        self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({self._placeholders})", values)
+        placeholders = f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
+        self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({placeholders})", values)
         self._samples_changed([person_id])
 
     def insert_samples(self, samples: Iterable[FaceSample]) -> None:
@@ -168,7 +181,7 @@ class SqlStore(ABC):
                 last_id = max(last_id, sample.id)
                 yield (sample.id, *self._from_sample(sample.person_id, sample))
 
-        self._insert_rows(rows())
+        self._insert_rows("sample", SAMPLE_VALUES, rows())
         if owners:
             self._id_given("sample", last_id)
             self._samples_changed(owners)
@@ -202,15 +215,6 @@ class SqlStore(ABC):
 
     def delete_thresholds(self) -> None:
         self._query("DELETE FROM threshold")
-
-    def _insert_rows(self, rows: Iterable[Sequence[object]]) -> None:
-        """Add rows of `id` and SAMPLE_VALUES to the table of samples."""
-        for row in rows:
-            self._query(f"INSERT INTO sample (id, {SAMPLE_VALUES}) VALUES (?, {self._placeholders})", row)
-
-    @property
-    def _placeholders(self) -> str:
-        return f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
 
     def _change_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement that returns a person's id for each of `rows`."""

@@ -7,10 +7,10 @@ import secrets
 import sqlite3
 import time
 from array import array
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -179,6 +179,11 @@ class SqliteStore(SqlStore):
         with translated_errors(self._path):
             # A bare cursor would be closed with a generator that is given up, perhaps after its connection: an error.
             yield from map(tuple, self._connection.execute(query, values))
+
+    def _insert_rows(self, table: Literal["person", "sample"], columns: str, rows: Iterable[Sequence[object]]) -> None:
+        places = [self._TEXT if column == "source_path" else "?" for column in ("id", *columns.split(", "))]
+        with translated_errors(self._path):
+            self._connection.executemany(f"INSERT INTO {table} (id, {columns}) VALUES ({', '.join(places)})", rows)
 
     def _damage(self, reason: object) -> GalleryError:
         return describe_damage(self._path, reason)

@@ -64,6 +64,9 @@ class GalleryStore(Protocol):
     ) -> Person:
         """Add a person, under the next free id where none is given."""
 
+    def insert_people(self, people: Collection[Person]) -> None:
+        """Add many people under their own ids."""
+
     def update_person(self, person: Person) -> None:
         """Overwrite name and metadata of the person of that id."""
 

@@ -43,6 +43,7 @@ def test_exported_names() -> None:
         "StoredThreshold",
         "audit_gallery",
         "default_gallery_path",
+        "describe_place",
         "gallery_exists",
         "is_same_face",
         "normalize_name",

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torchvision.ops import batched_nms
 
 from lightface.detection.networks import STRIDE_PX, WINDOW_PX
 from lightface.faces import FloatArray
@@ -55,11 +54,17 @@ def join(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
-def place_windows(windows: IndexArray, scales: FloatArray) -> FloatArray:
-    """The (N, 4) boxes of P-Net's windows, (N, 2) row and column, found on levels of `scales` (N,)."""
+def find_peaks(scores: FloatArray, *, threshold: float) -> IndexArray:
+    """Where (rows, columns) scores reach `threshold` and no neighbour's is higher: (K, 2) rows and columns."""
+    highest_near = cv2.dilate(scores, np.ones((3, 3), np.uint8))
+    return np.argwhere((scores >= threshold) & (scores == highest_near))
+
+
+def place_windows(windows: IndexArray, *, scale: float) -> FloatArray:
+    """The (N, 4) boxes of P-Net's windows, (N, 2) row and column in steps, on a level of `scale`."""
     start = (windows[:, ::-1] * STRIDE_PX + 1).astype(np.float32)
     # In single precision, as in facenet-pytorch: many quotients lie on whole pixels, where `floor` jumps.
-    boxes: FloatArray = np.floor(np.hstack([start, start + (WINDOW_PX - 1)]) / scales[:, None])
+    boxes: FloatArray = np.floor(np.hstack([start, start + (WINDOW_PX - 1)]) / np.float32(scale))
     return boxes
 
 
@@ -69,13 +74,13 @@ def suppress_overlapping(candidates: Candidates, groups: IndexArray, *, max_over
     A candidate goes when a better one of its group overlaps it by more than `max_overlap` (intersection over
     union).
     """
-    kept: torch.Tensor = batched_nms(
-        torch.from_numpy(candidates.boxes_px),
-        torch.from_numpy(candidates.scores),
-        torch.from_numpy(groups),
-        max_overlap,
+    boxes = candidates.boxes_px
+    corners_and_sides = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+    # Not torchvision's: importing that takes as long as torch itself.
+    kept = cv2.dnn.NMSBoxesBatched(
+        corners_and_sides.tolist(), candidates.scores.tolist(), groups.tolist(), 0.0, max_overlap
     )
-    return kept.numpy()
+    return np.asarray(kept, np.int64)
 
 
 def suppress_nested(candidates: Candidates, *, max_overlap: float) -> IndexArray:

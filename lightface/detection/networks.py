@@ -1,100 +1,219 @@
 """MTCNN's three networks behind one seam: pixels go in, plain CPU arrays come out.
 
-The networks and their weights are those of facenet-pytorch 2.5.3; nothing else in lightface imports it. To
-run them on another backend, replace `MtcnnNetworks`: the cascade knows no more than its methods.
+The weights are those that the package facenet-pytorch 2.5.3 carries; of it nothing else is used, and nothing is
+imported. To run the networks on another backend, replace `MtcnnNetworks`: the cascade knows no more than its methods.
+
+Every layer is a convolution here: a fully connected layer is one as large as its map, and the heads that share their
+input are one. All passes have one of three shapes, whatever is searched, because oneDNN spends some milliseconds on a
+shape that it has not met; and what a picture yields does not depend on those that pass with it.
 """
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from facenet_pytorch import ONet, PNet, RNet
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from lightface.errors import DeviceError
-from lightface.faces import FloatArray
+from lightface.faces import ByteArray, FloatArray
+from lightface.processor import multiplies_bf16
 
 WINDOW_PX = 12  # what P-Net looks at
 STRIDE_PX = 2  # and how far its window moves
 REFINE_CROP_PX = 24  # what R-Net looks at
 LOCATE_CROP_PX = 48  # what O-Net looks at
 
-# A crowd yields thousands of crops; this many at a time keep the activations under 200 MB.
-_CROPS_AT_ONCE = 512
+# Pictures in a pass. A sheet's activations stay in the processor's cache; few crops waste little when most are padding.
+_SHEETS_AT_ONCE, _REFINED_AT_ONCE, _LOCATED_AT_ONCE = 1, 32, 8
+_TIMES_MORE_ON_A_GPU = 16
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class MtcnnNetworks:
     """P-Net, R-Net and O-Net on one device.
 
-    Every method takes (N, H, W, 3) float32 RGB, 0..255. Scores are probabilities of a face, 0..1. Offsets are
-    the corrections of a box's x_min, y_min, x_max, y_max as fractions of its width and height.
+    `precision` is fp32, bf16, fp16, or auto: bf16 on a CPU that multiplies in it, fp32 elsewhere. Every method takes
+    (N, H, W, 3) uint8 RGB. Scores are probabilities of a face, 0..1. Offsets are the corrections of a box's x_min,
+    y_min, x_max, y_max as fractions of its width and height.
 
-    Raises DeviceError for a device that this machine does not have.
+    Raises DeviceError for a device or precision that this machine does not have.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        networks = [
-            _load_network(PNet(pretrained=False), "pnet.pt"),
-            _load_network(RNet(pretrained=False), "rnet.pt"),
-            _load_network(ONet(pretrained=False), "onet.pt"),
-        ]
+    def __init__(self, device: str | torch.device = "cpu", *, precision: str = "auto") -> None:
         try:
             self.device = torch.device(device)
-            self._pnet, self._rnet, self._onet = (network.to(self.device) for network in networks)
+            if precision == "auto":
+                precision = "bf16" if self.device.type == "cpu" and multiplies_bf16() else "fp32"
+            self.precision = precision
+            place = _Place(self.device, _DTYPES[self.precision])
+            self._pnet, self._rnet, self._onet = (_load_network(name, place) for name in ("pnet", "rnet", "onet"))
         except (RuntimeError, AssertionError) as error:  # torch raises either for a device it cannot use
             reason = str(error).splitlines()[0]
             raise DeviceError(f"cannot detect faces on device {str(device)!r} ({reason}); use cpu") from error
+        except KeyError as error:
+            raise DeviceError(f"unknown precision {precision!r}; choose from auto, {', '.join(_DTYPES)}") from error
 
-    @torch.inference_mode()
-    def propose(self, levels: FloatArray, *, threshold: float) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
-        """Slide P-Net's 12x12 window, in steps of 2 px, over N pictures of one size, 12 px or more a side.
+    def propose(self, sheets: ByteArray) -> tuple[FloatArray, FloatArray]:
+        """Slide P-Net's 12x12 window, in steps of 2 px, over N sheets.
 
-        Returns the K windows that score `threshold` or more: (K, 3) int64 picture, row, column in steps;
-        (K,) scores; (K, 4) offsets.
+        Returns (N, rows, columns) scores and (N, rows, columns, 4) offsets, a place for each position of the window.
         """
-        offsets, scores = self._pnet(self._to_input(levels))
-        is_face = scores[:, 1] >= threshold
-        found = is_face.nonzero(), scores[:, 1][is_face], offsets.permute(0, 2, 3, 1)[is_face]
-        windows, scores, offsets = (tensor.cpu().numpy() for tensor in found)
-        return windows, scores, offsets
+        found = self._run(self._pnet, sheets, at_once=_SHEETS_AT_ONCE)
+        return found[..., 0], found[..., 1:]
 
-    @torch.inference_mode()
-    def refine(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def refine(self, crops: ByteArray) -> tuple[FloatArray, FloatArray]:
         """Judge N crops of 24x24 px with R-Net: (N,) scores, (N, 4) offsets."""
-        if not len(crops):
-            return np.empty(0, np.float32), np.empty((0, 4), np.float32)
-        offsets, scores = self._judge(self._rnet, crops)
-        return scores[:, 1], offsets
+        found = self._run(self._rnet, crops, at_once=_REFINED_AT_ONCE)[:, 0, 0]
+        return found[:, 0], found[:, 1:]
 
-    @torch.inference_mode()
-    def locate(self, crops: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def locate(self, crops: ByteArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Judge N crops of 48x48 px with O-Net: (N,) scores, (N, 4) offsets, (N, 5, 2) landmarks.
 
         A landmark is x, y as fractions of the crop, in the order of `DetectedFace.landmarks_px`.
         """
-        if not len(crops):
-            return np.empty(0, np.float32), np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32)
-        offsets, points, scores = self._judge(self._onet, crops)
+        found = self._run(self._onet, crops, at_once=_LOCATED_AT_ONCE)[:, 0, 0]
         # O-Net lists five x, then five y.
-        return scores[:, 1], offsets, points.reshape(-1, 2, 5).transpose(0, 2, 1)
+        return found[:, 0], found[:, 1:5], found[:, 5:].reshape(-1, 2, 5).transpose(0, 2, 1)
 
-    def _judge(self, network: nn.Module, crops: FloatArray) -> list[FloatArray]:
-        parts = [
-            network(self._to_input(crops[start : start + _CROPS_AT_ONCE]))
-            for start in range(0, len(crops), _CROPS_AT_ONCE)
-        ]
-        return [torch.cat(output).cpu().numpy() for output in zip(*parts, strict=True)]
+    @torch.inference_mode()
+    def _run(self, network: _Network, pictures: ByteArray, *, at_once: int) -> FloatArray:
+        """(N, rows, columns, channels): the score of a face, then what else the network tells."""
+        if self.device.type == "cuda":
+            at_once *= _TIMES_MORE_ON_A_GPU
+        height, width, channels = network.shape(*pictures.shape[1:3])
+        found = np.empty((len(pictures), height, width, channels), np.float32)
+        for start in range(0, len(pictures), at_once):
+            part = pictures[start : start + at_once]
+            if len(part) < at_once:
+                padding = np.zeros((at_once - len(part), *part.shape[1:]), np.uint8)
+                output = network(np.concatenate([part, padding]))[: len(part)]
+            else:
+                output = network(part)
+            output[:, 0].sigmoid_()
+            found[start : start + at_once] = output.permute(0, 2, 3, 1).cpu().numpy()
+        return found
 
-    def _to_input(self, pictures: FloatArray) -> torch.Tensor:
-        # The permuted view of (N, H, W, 3) is channels_last, in which P-Net runs a third faster on a CPU.
-        pixels = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        return (pixels - 127.5) / 128
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where and how the networks compute."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """The tensor there; on the CPU in oneDNN's own layout, in which a network takes half the time."""
+        tensor = tensor.to(self.device, self.dtype)
+        has_onednn = self.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        return tensor.to_mkldnn() if has_onednn else tensor
 
 
-def _load_network(network: nn.Module, file_name: str) -> nn.Module:
-    with as_file(files("facenet_pytorch") / "data" / file_name) as path:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """A convolution, the slopes of its PReLU, and the side of the squares of which the maximum is kept."""
+
+    weight: Tensor
+    bias: Tensor
+    slopes: Tensor | None = None
+    pool: int | None = None
+
+    def convert(self, change: Callable[[Tensor], Tensor]) -> _Layer:
+        """The layer with its tensors changed."""
+        slopes = None if self.slopes is None else change(self.slopes)
+        return _Layer(change(self.weight), change(self.bias), slopes, self.pool)
+
+
+class _Network:
+    """Layers one after another."""
+
+    def __init__(self, layers: list[_Layer], place: _Place) -> None:
+        self._kernels = [(layer.weight.shape[-1], layer.pool) for layer in layers]
+        self._channels = len(layers[-1].bias)
+        self._layers = [layer.convert(place.put) for layer in layers]
+        self._place = place
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Rows, columns and channels of what becomes of a picture."""
+        for kernel, pool in self._kernels:
+            height, width = height - kernel + 1, width - kernel + 1
+            if pool is not None:
+                height, width = (-(-(side - pool) // 2) + 1 for side in (height, width))
+        return height, width, self._channels
+
+    def __call__(self, pictures: ByteArray) -> Tensor:
+        """(N, channels, rows, columns) float32 for (N, H, W, 3) uint8."""
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+        # Half precision holds the whole numbers from -128 to 127 as they are.
+        flow = self._place.put(pixels.to(self._place.dtype) - 128)
+        for layer in self._layers:
+            flow = F.conv2d(flow, layer.weight, layer.bias)
+            if layer.slopes is not None:
+                flow = torch.prelu(flow, layer.slopes)
+            if layer.pool is not None:
+                flow = F.max_pool2d(flow, layer.pool, stride=2, ceil_mode=True)
+        return (flow.to_dense() if flow.is_mkldnn else flow).float()
+
+
+def _load_network(name: str, place: _Place) -> _Network:
+    package = find_spec("facenet_pytorch")
+    # Not imported: with it would come torchvision, which takes longer than torch itself.
+    assert package is not None and package.submodule_search_locations is not None
+    path = Path(package.submodule_search_locations[0], "data", f"{name}.pt")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return _Network(_LAYOUTS[name](state), place)
+
+
+def _lay_out_pnet(state: dict[str, Tensor]) -> list[_Layer]:
+    return [
+        *(_take_layer(state, number, pool=pool) for number, pool in ((1, 2), (2, None), (3, None))),
+        _take_heads(state, "conv4_1", "conv4_2"),
+    ]
+
+
+def _lay_out_rnet(state: dict[str, Tensor]) -> list[_Layer]:
+    return [
+        *(_take_layer(state, number, pool=pool) for number, pool in ((1, 3), (2, 3), (3, None))),
+        _take_layer(state, 4, kind="dense", map_px=3),
+        _take_heads(state, "dense5_1", "dense5_2"),
+    ]
+
+
+def _lay_out_onet(state: dict[str, Tensor]) -> list[_Layer]:
+    return [
+        *(_take_layer(state, number, pool=pool) for number, pool in ((1, 3), (2, 3), (3, 2), (4, None))),
+        _take_layer(state, 5, kind="dense", map_px=3),
+        _take_heads(state, "dense6_1", "dense6_2", "dense6_3"),
+    ]
+
+
+_LAYOUTS = {"pnet": _lay_out_pnet, "rnet": _lay_out_rnet, "onet": _lay_out_onet}
+
+
+def _take_layer(
+    state: dict[str, Tensor], number: int, *, kind: str = "conv", pool: int | None = None, map_px: int = 0
+) -> _Layer:
+    weight, bias = state[f"{kind}{number}.weight"], state[f"{kind}{number}.bias"]
+    if kind == "dense":
+        # The networks came from a framework that counts columns first.
+        weight = weight.reshape(len(weight), map_px, map_px, -1).permute(0, 3, 2, 1)
+    if number == 1:
+        # They expect (pixel - 127.5) / 128 and get pixel - 128, a whole number.
+        bias = bias + weight.sum(dim=(1, 2, 3)) * 0.5 / 128
+        weight = weight / 128
+    return _Layer(weight.contiguous(), bias, state[f"prelu{number}.weight"], pool)
+
+
+def _take_heads(state: dict[str, Tensor], judge: str, *others: str) -> _Layer:
+    """One layer of what several say. Of the two scores that softmax weighs, only the difference matters."""
+    no_face, face = state[f"{judge}.weight"]
+    no_face_bias, face_bias = state[f"{judge}.bias"]
+    weight = torch.cat([(face - no_face)[None], *(state[f"{other}.weight"] for other in others)])
+    bias = torch.cat([(face_bias - no_face_bias)[None], *(state[f"{other}.bias"] for other in others)])
+    return _Layer(weight.reshape(len(weight), -1, 1, 1).contiguous(), bias)

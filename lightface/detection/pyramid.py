@@ -1,10 +1,8 @@
 """The pixels that the networks look at: a photograph made smaller, its pyramid, and crops of it.
 
-Every pixel shown to a network is the mean of a rectangle of photograph pixels, as in facenet-pytorch, and
-is read from one summed-area table: four look-ups, however large the rectangle. So all crops of a photograph
-are cut at once, and the largest costs no more than the smallest.
-
-Source: Crow, "Summed-area tables for texture mapping", 1984.
+A photograph is halved again and again, each pixel the mean of four. A level or a crop is drawn from the half that has
+one to two pixels for each of its own, so that no pixel of the photograph is left out, and the largest crop costs no
+more than the smallest.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ import numpy.typing as npt
 
 from lightface.detection.candidates import Candidates, IndexArray
 from lightface.detection.networks import WINDOW_PX
-from lightface.faces import ByteArray, FloatArray
+from lightface.faces import ByteArray
 
-SumTable = npt.NDArray[np.int32]  # (H + 1, W + 1, 3): the sum of all pixels above and left
+Halves = Sequence[ByteArray]  # a photograph (H, W, 3), then half as many rows and columns each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +30,17 @@ class Level:
     size: tuple[int, int]  # height, width
 
 
-def limit_side(image_rgb: ByteArray, max_side_px: int | None) -> ByteArray:
-    """The image, or where it is longer than `max_side_px`, a reduction to that long side."""
-    height, width = image_rgb.shape[:2]
-    if max_side_px is None or max(height, width) <= max_side_px:
-        return image_rgb
-    ratio = max_side_px / max(height, width)
-    size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    return cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+def halve(image_rgb: ByteArray) -> Halves:
+    """An (H, W, 3) uint8 image and all its halves that P-Net's window fits into.
 
-
-def sum_areas(image_rgb: ByteArray) -> SumTable:
-    """The summed-area table of an (H, W, 3) uint8 image.
-
-    Sums of more than 8 megapixels overflow; the difference of two of them, which is all that is ever used,
-    comes out right nevertheless.
+    An odd row or column at the end is left out, so that a pixel of the nth half is a square of 2**n pixels.
     """
-    return cv2.integral(image_rgb, sdepth=cv2.CV_32S).astype(np.int32, copy=False)
+    halves = [image_rgb]
+    while min(halves[-1].shape[:2]) >= 2 * WINDOW_PX:
+        height, width = (side // 2 for side in halves[-1].shape[:2])
+        even = halves[-1][: 2 * height, : 2 * width]
+        halves.append(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False))
+    return halves
 
 
 def plan_levels(image_index: int, size: tuple[int, int], *, smallest_face_px: float, factor: float) -> list[Level]:
@@ -65,59 +57,47 @@ def plan_levels(image_index: int, size: tuple[int, int], *, smallest_face_px: fl
     return levels
 
 
-def render_levels(tables: Sequence[SumTable], levels: Sequence[Level]) -> FloatArray:
-    """The pixels of N levels of one size: (N, height, width, 3) float32 RGB, 0..255."""
-    return np.stack([_render_level(tables[level.image_index], level.size) for level in levels])
+def render_level(halves: Halves, level: Level) -> ByteArray:
+    """The pixels of a level, (height, width, 3) uint8 RGB."""
+    source = halves[int(_choose_half(np.array([1 / level.scale]), len(halves))[0])]
+    return cv2.resize(source, level.size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
-def cut_crops(tables: Sequence[SumTable], candidates: Candidates, *, size_px: int) -> tuple[IndexArray, FloatArray]:
+def cut_crops(photos: Sequence[Halves], candidates: Candidates, *, size_px: int) -> tuple[IndexArray, ByteArray]:
     """What lies within each candidate's box, resized to a square of `size_px`.
 
-    Returns the indices of the K candidates that overlap their image, and (K, size_px, size_px, 3) float32
-    RGB, 0..255. A box that reaches over the edge is cut off there and stretched, as in facenet-pytorch.
+    Returns the indices of the K candidates that overlap their image, and (K, size_px, size_px, 3) uint8 RGB. A box
+    that reaches over the edge is cut off there and stretched, as in facenet-pytorch.
     """
     # Boxes count pixels from 1, and the last pixel belongs to them.
     bounds = np.trunc(candidates.boxes_px).astype(np.int64)
-    sizes = np.array([table.shape[1::-1] for table in tables], np.int64)[candidates.image_index] - 1
+    sizes = np.array([halves[0].shape[1::-1] for halves in photos], np.int64)[candidates.image_index]
     starts = np.maximum(bounds[:, :2], 1) - 1
     ends = np.minimum(bounds[:, 2:], sizes)
     inside = np.flatnonzero((ends > starts).all(axis=1))
-    crops = np.empty((len(inside), size_px, size_px, 3), np.float32)
-    for image_index in np.unique(candidates.image_index[inside]):
-        own = np.flatnonzero(candidates.image_index[inside] == image_index)
-        crops[own] = _cut(tables[image_index], starts[inside[own]], ends[inside[own]], size_px)
+    crops = np.empty((len(inside), size_px, size_px, 3), np.uint8)
+    steps = (ends - starts)[inside] / size_px  # pixels of the photograph for one of the crop
+    counts = np.array([len(halves) for halves in photos])[candidates.image_index[inside]]
+    half_index = _choose_half(steps.min(axis=1), counts)
+    shrink = 2.0 ** half_index[:, None]
+    corners = np.floor(starts[inside] / shrink).astype(np.int64)
+    stops = np.ceil(ends[inside] / shrink).astype(np.int64) + 1
+    # From the middle of the crop's first pixel to that of its source, counted from the corner.
+    shifts = (starts[inside] + steps / 2) / shrink - 0.5 - corners
+    matrices = np.zeros((len(inside), 2, 3))
+    matrices[:, (0, 1), (0, 1)] = steps / shrink
+    matrices[:, :, 2] = shifts
+    for crop, image_index, half, (left, top), (right, bottom), matrix in zip(
+        crops, candidates.image_index[inside], half_index, corners, stops, matrices, strict=True
+    ):
+        # A part of the half, because warpAffine takes no side of more than 32,767 px.
+        source = photos[image_index][half][top:bottom, left:right]
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(source, matrix, (size_px, size_px), dst=crop, flags=how, borderMode=cv2.BORDER_REPLICATE)
     return inside, crops
 
 
-def _render_level(table: SumTable, size: tuple[int, int]) -> FloatArray:
-    top, bottom = _edges(np.zeros(1, np.int64), np.array([table.shape[0] - 1]), size[0])
-    left, right = _edges(np.zeros(1, np.int64), np.array([table.shape[1] - 1]), size[1])
-    # Rows first, then columns: half the look-ups of `_cut`.
-    rows = table.take(bottom[0], axis=0) - table.take(top[0], axis=0)
-    sums = rows.take(right[0], axis=1) - rows.take(left[0], axis=1)
-    return _divide(sums, (bottom - top)[0, :, None] * (right - left))
-
-
-def _cut(table: SumTable, starts: IndexArray, ends: IndexArray, size_px: int) -> FloatArray:
-    left, right = _edges(starts[:, 0], ends[:, 0], size_px)
-    top, bottom = _edges(starts[:, 1], ends[:, 1], size_px)
-    flat = table.reshape(-1, 3)
-    row_length = table.shape[1]
-
-    def look_up(rows: IndexArray, columns: IndexArray) -> SumTable:
-        sums: SumTable = flat.take(rows[:, :, None] * row_length + columns[:, None, :], axis=0)
-        return sums
-
-    sums = look_up(bottom, right) - look_up(top, right) - look_up(bottom, left) + look_up(top, left)
-    return _divide(sums, (bottom - top)[:, :, None] * (right - left)[:, None, :])
-
-
-def _edges(starts: IndexArray, ends: IndexArray, count: int) -> tuple[IndexArray, IndexArray]:
-    """Cut N spans into `count` parts, (N, count) starts and ends; parts that fall on a pixel share it."""
-    lengths = (ends - starts)[:, None]
-    parts = np.arange(count)
-    return starts[:, None] + parts * lengths // count, starts[:, None] - (-(parts + 1) * lengths // count)
-
-
-def _divide(sums: SumTable, areas: IndexArray) -> FloatArray:
-    return sums.astype(np.float32) / areas.astype(np.float32)[..., None]
+def _choose_half(steps: npt.NDArray[np.float64], count: IndexArray | int) -> IndexArray:
+    """For pictures with a pixel for `steps` of the photograph's: the last of `count` halves that is no smaller."""
+    chosen: IndexArray = np.minimum(np.floor(np.log2(np.maximum(steps, 1))).astype(np.int64), count - 1)
+    return chosen

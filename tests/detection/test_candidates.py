@@ -7,6 +7,7 @@ import pytest
 
 from lightface.detection.candidates import (
     Candidates,
+    find_peaks,
     join,
     make_square,
     move_edges,
@@ -28,9 +29,18 @@ def candidates(box_rows: FloatArray, scores: list[float], image_index: list[int]
 
 def test_windows_are_placed_in_the_photograph() -> None:
     # Row 3, column 5 at half size: the window starts at pixel 2*5+1 across and ends 11 further.
-    placed = place_windows(np.array([[3, 5], [0, 0]]), np.array([0.5, 1.0], np.float32))
-    assert placed.tolist() == [[22, 14, 44, 36], [1, 1, 12, 12]]
+    placed = place_windows(np.array([[3, 5], [0, 0]]), scale=0.5)
+    assert placed.tolist() == [[22, 14, 44, 36], [2, 2, 24, 24]]
     assert placed.dtype == np.float32
+    assert place_windows(np.empty((0, 2), np.int64), scale=0.5).shape == (0, 4)
+
+
+def test_peaks_are_no_lower_than_their_neighbours() -> None:
+    scores = np.array([[0.9, 0.8, 0.1, 0.7], [0.2, 0.85, 0.1, 0.7], [0.75, 0.1, 0.1, 0.1]], np.float32)
+    assert find_peaks(scores, threshold=0.0).tolist() == [[0, 0], [0, 3], [1, 3]]
+    assert find_peaks(scores, threshold=0.7).tolist() == [[0, 0], [0, 3], [1, 3]]
+    assert find_peaks(scores, threshold=0.71).tolist() == [[0, 0]]
+    assert find_peaks(scores, threshold=0.95).shape == (0, 2)
 
 
 def test_edges_move_by_shares_of_the_sides() -> None:

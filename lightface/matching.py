@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from lightface.errors import ThresholdError
 from lightface.faces import FloatArray, Status
@@ -137,6 +136,8 @@ def assign_people(scores: FloatArray, threshold: float) -> list[int | None]:
     # The lift, below any step of float32 cosines, makes a pair exactly at the threshold better than no pair.
     gains = np.where(admissible, margins + 1e-12, 0.0)[:, people]
     assigned: list[int | None] = [None] * len(scores)
+    from scipy.optimize import linear_sum_assignment  # here: half of what `verify` would import beside torch
+
     for face, column in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
         if admissible[face, people[column]]:
             assigned[face] = int(people[column])

@@ -91,9 +91,10 @@ def plot_results(file: Path, results: Mapping[str, PartResult]) -> None:
         axis.set_xlim(min(seconds) / 2, max(seconds) * 6)
         axis.invert_yaxis()
         axis.set_title(title, loc="left", fontsize=9)
-        axis.tick_params(axis="x", labelsize=7)
+        axis.set_xlabel("seconds", fontsize=7)
+        axis.tick_params(axis="x", which="both", labelsize=7)
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    figure.savefig(file, dpi=120, bbox_inches="tight")
     pyplot.close(figure)
 
 

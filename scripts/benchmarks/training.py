@@ -43,7 +43,7 @@ def measure(context: Context) -> list[Row]:
             ours="lightface bf16" if multiplies_bf16() else "lightface fp32",
             context=context,
             units=batch,
-            warm_up=2,
+            warm_up=1,
         )
         for worker in workers.values():
             worker.stop()

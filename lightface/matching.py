@@ -130,14 +130,14 @@ def assign_people(scores: FloatArray, threshold: float) -> list[int | None]:
     exceed the threshold by the most in sum. Leaving a face unknown is thereby worth exactly the threshold: a
     plain sum of similarities would trade one sure match for two doubtful ones.
     """
+    from scipy.optimize import linear_sum_assignment  # here: half of what `verify` would import beside torch
+
     margins = scores.astype(np.float64) - float(threshold)
     admissible = margins >= 0
     people = np.flatnonzero(admissible.any(axis=0))  # few of many: keeps the assignment small
     # The lift, below any step of float32 cosines, makes a pair exactly at the threshold better than no pair.
     gains = np.where(admissible, margins + 1e-12, 0.0)[:, people]
     assigned: list[int | None] = [None] * len(scores)
-    from scipy.optimize import linear_sum_assignment  # here: half of what `verify` would import beside torch
-
     for face, column in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
         if admissible[face, people[column]]:
             assigned[face] = int(people[column])

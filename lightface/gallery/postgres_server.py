@@ -168,7 +168,8 @@ def _prepare(connection: Connection, location: str, *, create: bool) -> None:
 
 def _version(connection: Connection) -> int:
     """The version of the gallery's schema, 0 where there is none."""
-    if not _is_there(connection, f"SELECT to_regclass('{SCHEMA}.setting')"):
+    # Of the catalogue's rows: to_regclass may answer from before the wait for the lock of whoever made the tables.
+    if not _is_there(connection, "pg_tables WHERE schemaname = %s AND tablename = 'setting'"):
         return 0
     row = connection.execute(f"SELECT value FROM {SCHEMA}.setting WHERE name = 'schema_version'").fetchone()
     return 0 if row is None else int(row[0])
@@ -182,7 +183,7 @@ def _migrate(connection: Connection, location: str) -> None:
         version = _version(connection)  # another process may have been faster
         if version == 0:
             _add_extension(connection, location)
-            if not _is_there(connection, f"SELECT to_regnamespace('{SCHEMA}')"):
+            if not _is_there(connection, "pg_namespace WHERE nspname = %s"):
                 connection.execute(f"CREATE SCHEMA {SCHEMA}")
         _find_tables(connection)
         for statements in MIGRATIONS[version:]:
@@ -226,9 +227,8 @@ def _find_tables(connection: Connection) -> None:
     connection.execute(sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, places))))
 
 
-def _is_there(connection: Connection, query: str) -> bool:
-    row = connection.execute(query.encode()).fetchone()
-    return row is not None and row[0] is not None
+def _is_there(connection: Connection, rows: str) -> bool:
+    return connection.execute(f"SELECT FROM {rows}".encode(), (SCHEMA,)).fetchone() is not None
 
 
 def _translate(error: psycopg.Error, location: str) -> LightfaceError:

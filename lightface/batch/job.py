@@ -100,16 +100,18 @@ class EmbedJob:
         if not paths:
             raise ImageError("there is no photograph in what was named; name pictures or folders with some")
         places = map(_locate, paths)
-        known = self._journal.compare(((path, _stamp(path)) for path in places), made_by=self._made_by)
         todo: list[Path] = []
         touched: list[Path] = []
-        for photo in known:
-            if photo.sha256 is None:
+        unchanged = 0
+        for photo in self._journal.compare(((path, _stamp(path)) for path in places), made_by=self._made_by):
+            if photo.sha256 is None or not (photo.same_stamp or _has_sha256(photo.path, photo.sha256)):
                 todo.append(photo.path)
-            elif not photo.same_stamp:
-                (touched if _has_sha256(photo.path, photo.sha256) else todo).append(photo.path)
+                continue
+            unchanged += 1
+            if not photo.same_stamp:
+                touched.append(photo.path)
         self._journal.keep(touched)
-        self._plan = EmbedPlan(todo, unchanged=len(known) - len(todo))
+        self._plan = EmbedPlan(todo, unchanged)
         return self._plan
 
     def record(self, photos: Sequence[PhotoFaces]) -> None:

@@ -93,8 +93,10 @@ class Journal:
         with _translated_errors(self.path):
             self._connection.close()
 
-    def compare(self, stamps: Iterable[tuple[Path, str]], *, made_by: str) -> list[KnownPhoto]:
+    def compare(self, stamps: Iterable[tuple[Path, str]], *, made_by: str) -> Iterator[KnownPhoto]:
         """Remember the photographs of this run with their stamps, and compare each with what is known; by path.
+
+        One at a time; nothing may be changed before the last.
 
         What was made by something else, or could not be read, is as good as unknown: the next time the file may be
         readable.
@@ -104,12 +106,12 @@ class Journal:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO found VALUES (?, ?)", ((os.fsencode(path), stamp) for path, stamp in stamps)
             )
-        rows = self._read(
+        for path, sha256, same in self._read(
             """SELECT found.path, photo.sha256, photo.stamp = found.stamp FROM found
             LEFT JOIN photo ON photo.path = found.path AND photo.made_by = ? ORDER BY found.path""",
             made_by,
-        )
-        return [KnownPhoto(Path(os.fsdecode(path)), sha256, same_stamp=bool(same)) for path, sha256, same in rows]
+        ):
+            yield KnownPhoto(Path(os.fsdecode(path)), sha256, same_stamp=bool(same))
 
     def keep(self, paths: Sequence[Path]) -> None:
         """Give photographs whose contents turned out to be known their new stamps."""

@@ -27,7 +27,7 @@ def journal(folder: Path, tmp_path: Path) -> Path:
 def read_everything(path: Path) -> None:
     with Journal(path) as journal:
         list(journal.rows())
-        journal.compare([(Path("/photos/a.png"), "1:1")], made_by="a test")
+        list(journal.compare([(Path("/photos/a.png"), "1:1")], made_by="a test"))
         journal.face_count()
         journal.failure_counts()
         assert journal.output_stamp is None or journal.output_stamp

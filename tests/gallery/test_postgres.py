@@ -313,3 +313,32 @@ class TestCandidates:
 
 def test_what_a_removal_cannot_reach_is_said(gallery: Gallery) -> None:
     assert gallery.beyond_reach is not None and "VACUUM" in gallery.beyond_reach
+
+
+def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, raw: psycopg.Connection) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    statements = text.split("```sql\n")[1].split("```")[0]
+    roles = [f"lightface_{word}" for word in ("owner", "writer", "reader")]
+    raw.execute(statements.encode())
+    try:
+        owner, writer, reader = (postgres_url.replace("postgres:@", f"{role}:@") for role in roles)
+        assert "this user may not" in message_of(writer)  # there are no tables yet
+        open_gallery(owner, create=True).close()
+        with open_gallery(writer, model_id="model-a", create=True) as gallery:
+            gallery.enroll("Ada", [make_sample(1), make_sample(2)])
+            gallery.enroll("Bob", [make_sample(3)], metadata={"note": "x"})
+            gallery.move_sample(2, "Bob")
+            gallery.merge_people("Bob", "Ada")
+            gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
+            gallery.replace_embeddings("model-b", {n: make_vector(n) for n in (1, 2, 3)})
+        with open_gallery(reader) as gallery:
+            assert gallery.stats().sample_count == 3
+            assert len(gallery.matrix_near(make_vector(1)[np.newaxis], 1).people) == 1
+            with pytest.raises(GalleryError, match="this user may not"):
+                gallery.remove_person("Ada")
+        with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DROP TABLE lightface.sample")
+    finally:
+        raw.execute("DROP SCHEMA IF EXISTS lightface CASCADE")
+        for role in roles:
+            raw.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")

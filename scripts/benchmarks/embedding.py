@@ -5,6 +5,7 @@ Ours is `Embedder.embed`, from aligned faces to unit rows; the others are given 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -106,6 +107,8 @@ class _Case:
         return lambda: np.asarray(session.run(None, {"images": images})[0])
 
     def _openvino(self, precision: str) -> Call:
+        # Its import reports its use over the network; without this package it cannot.
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
         import openvino
 
         settings = {"INFERENCE_NUM_THREADS": self.threads, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}

@@ -139,7 +139,7 @@ class PostgresStore(SqlStore):
             return
         is_rebuilt = len(changed) >= _MANY_PEOPLE and self._owns_templates()
         if is_rebuilt:  # an index grows far more slowly than it is built
-            self._query("DROP INDEX template_likeness")
+            self._query("DROP INDEX IF EXISTS template_likeness")
         self._query("DELETE FROM template WHERE person_id = ANY (?)", (changed,))
         self._query(
             "INSERT INTO template SELECT person_id, l2_normalize(avg(embedding))::halfvec FROM sample "

@@ -71,6 +71,7 @@ CREATE_INDEX: Final = (
 )
 
 _LOCK_KEY: Final = 0x4C464741  # "LFGA": one process at a time creates or migrates
+_LOST: Final = ("08", "57P", "25P03", "25P04")  # SQLSTATEs after which there is no connection any more
 _OLDEST_SERVER: Final = 150000  # NULLS NOT DISTINCT
 _OLDEST_EXTENSION: Final = (0, 7)  # halfvec
 
@@ -233,6 +234,10 @@ def _is_there(connection: Connection, rows: str) -> bool:
 
 def _translate(error: psycopg.Error, location: str) -> LightfaceError:
     reason, code = _one_line(error), error.sqlstate or ""
+    if code.startswith(_LOST) or (not code and isinstance(error, psycopg.OperationalError)):
+        return GalleryError(
+            f"the connection to {location} was lost ({reason}); run the command again: what was finished is kept"
+        )
     match code[:2], error:
         case _, psycopg.errors.DiskFull():
             return OutputError(f"no room left for {location}; nothing was changed, have some space made")
@@ -246,10 +251,6 @@ def _translate(error: psycopg.Error, location: str) -> LightfaceError:
             return GalleryError(f"{location} cannot keep this ({reason}); nothing was changed")
         case ("42" | "3F", _) | ("XX", _):  # a table or a column is not what lightface made
             return describe_damage(location, reason)
-        case ("57" | "08" | "", psycopg.OperationalError()):
-            return GalleryError(
-                f"the connection to {location} was lost ({reason}); run the command again: what was finished is kept"
-            )
         case _:
             return GalleryError(f"{location} could not be used as a gallery: {reason}")
 

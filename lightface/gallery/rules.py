@@ -119,13 +119,14 @@ def check_sample_ids(store: GalleryStore, sample_ids: Collection[int]) -> None:
     """Raise GalleryError where one of the samples is not in the gallery."""
     unknown = set(sample_ids) - store.sample_ids()
     if unknown:
-        raise GalleryError(f"there is no sample {min(unknown)} in the gallery; it may have been removed")
+        raise _no_sample(min(unknown))
 
 
 def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
     """Give a sample to another person. GalleryError where it is not in the gallery."""
-    check_sample_ids(store, [sample_id])
-    sample = next(sample for sample in store.samples() if sample.id == sample_id)
+    sample = store.sample_by_id(sample_id)
+    if sample is None:
+        raise _no_sample(sample_id)
     store.delete_samples([sample_id])
     store.insert_sample(target.id, sample)
 
@@ -158,3 +159,7 @@ def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> Impo
                 if is_empty:
                     store.put_threshold(record)
     return ImportSummary(people_added, samples_added, samples_skipped)
+
+
+def _no_sample(sample_id: int) -> GalleryError:
+    return GalleryError(f"there is no sample {sample_id} in the gallery; it may have been removed")

@@ -135,6 +135,9 @@ class SqlStore(ABC):
             rows = self._stream(f"{query} WHERE person_id = ? ORDER BY id", (person_id,))
         return self._convert(rows, self._to_sample)
 
+    def sample_by_id(self, sample_id: int) -> FaceSample | None:
+        return self._first(f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE id = ?", (sample_id,), self._to_sample)
+
     def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
         return self._read(query, (image_sha256,), self._to_sample)

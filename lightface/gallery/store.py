@@ -76,6 +76,9 @@ class GalleryStore(Protocol):
     def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
         """The samples of one person or of everybody, by person id and then by id."""
 
+    def sample_by_id(self, sample_id: int) -> FaceSample | None:
+        """The sample of that id."""
+
     def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
         """The samples taken from one image, by id."""
 

@@ -79,7 +79,7 @@ def test_the_configuration_example_is_one(tmp_path: Path) -> None:
     (block,) = blocks("toml")
     (tmp_path / "config.toml").write_text(block)
     settings = load_settings({}, {"LIGHTFACE_CONFIG": str(tmp_path / "config.toml")})
-    assert (settings.device, settings.min_face_size) == ("cpu", 40.0)
+    assert (settings.device, settings.min_face_size) == ("cpu", "40")
 
 
 def test_no_package_index_is_recommended() -> None:

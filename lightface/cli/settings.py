@@ -26,8 +26,15 @@ _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
 
 
-def _about(help: str, *, low: float = -math.inf, high: float = math.inf, is_place: bool = False) -> dict[str, Any]:
-    return {"help": help, "low": low, "high": high, "is_place": is_place}
+def _about(
+    help: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    is_place: bool = False,
+    is_size: bool = False,  # a text that may be given as a number in the file
+) -> dict[str, Any]:
+    return {"help": help, "low": low, "high": high, "is_place": is_place, "is_size": is_size}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +77,13 @@ class Settings:
     det_threshold: float | None = field(
         default=None, metadata=_about("Detection score that a face must exceed.", low=0, high=1)
     )
-    min_face_size: float | None = field(
-        default=None, metadata=_about("Width in pixels below which faces are passed over.", low=1)
+    min_face_size: str | None = field(
+        default=None,
+        metadata=_about(
+            "Width below which faces are passed over: pixels, or a share of the photograph's shorter side such as 5% "
+            "(default: 30, which is the least that a share stands for).",
+            is_size=True,
+        ),
     )
     max_side: int | None = field(
         default=None, metadata=_about("Long side in pixels at which larger photographs are searched for faces.", low=12)
@@ -93,6 +105,23 @@ class Settings:
             if isinstance(value, int | float) and not low <= value <= high:
                 bounds = f"{low:g} or more" if high == math.inf else f"between {low:g} and {high:g}"
                 raise ConfigError(f"{option_name(known.name)} is {value:g}; it must be {bounds}")
+        self.smallest_face()  # which refuses what it cannot read
+
+    def smallest_face(self) -> dict[str, float]:
+        """`min_face_size` under the names of `FaceGates` and `MtcnnSettings`; nothing where it is not set."""
+        if self.min_face_size is None:
+            return {}
+        number, percent, rest = self.min_face_size.partition("%")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if rest.strip() or not (0 < value <= 100 if percent else 1 <= value < math.inf):
+            raise ConfigError(
+                f"--min-face-size is {self.min_face_size!r}; it must be 1 pixel or more, or a share of the "
+                "photograph's shorter side up to 100%, such as 5%"
+            )
+        return {"min_face_share": value / 100} if percent else {"min_face_size_px": value}
 
     def given(self, *names: str) -> dict[str, Any]:
         """Those of the named settings that are set, as keyword arguments."""
@@ -156,8 +185,15 @@ def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
     if unknown:
         key = min(unknown)
         raise ConfigError(f"{path}: unknown key {key!r}; {_suggest(key, known)}")
-    places = {known.name for known in fields(Settings) if known.metadata["is_place"]}
-    values = {known[key]: _convert(value, types[known[key]], key=key, path=path) for key, value in table.items()}
+    places, sizes = (
+        {known.name for known in fields(Settings) if known.metadata[kind]} for kind in ("is_place", "is_size")
+    )
+    values = {
+        known[key]: f"{value:g}"
+        if known[key] in sizes and type(value) in (int, float)
+        else _convert(value, types[known[key]], key=key, path=path)
+        for key, value in table.items()
+    }
     return {name: _resolve(str(value), path) if name in places else value for name, value in values.items()}
 
 

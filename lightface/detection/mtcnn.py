@@ -54,6 +54,7 @@ class MtcnnSettings:
     # 24 px and 96 % of those of 20 px, in two thirds of the time that looking for 20 px takes. Smaller faces
     # say little to LightCNN, whose frame shows a face of some 100 px.
     min_face_size_px: float = 30.0  # of a face in the photograph; much smaller ones are not looked for
+    min_face_share: float = 0.0  # the same as a share of the photograph's shorter side, 0..1; the larger one counts
 
     # P-Net's score, 0..1. At the authors' 0.6 R-Net judges half as many windows again, and finds no face more.
     propose_threshold: float = 0.7
@@ -72,7 +73,7 @@ class MtcnnSettings:
     def __post_init__(self) -> None:
         if not self.min_face_size_px > 0:
             raise ConfigError(f"min_face_size_px is {self.min_face_size_px}; it must be above 0")
-        for name in ("propose_threshold", "refine_threshold", "det_threshold"):
+        for name in ("min_face_share", "propose_threshold", "refine_threshold", "det_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie in 0..1")
         if self.max_side_px is not None and self.max_side_px < WINDOW_PX:
@@ -144,7 +145,7 @@ class MtcnnDetector:
 
     def _plan_levels(self, index: int, image_rgb: ByteArray) -> list[Level]:
         height, width = image_rgb.shape[:2]
-        smallest_px = self.settings.min_face_size_px
+        smallest_px = max(self.settings.min_face_size_px, self.settings.min_face_share * min(height, width))
         if self.settings.max_side_px is not None:
             reduction = max(height, width) / self.settings.max_side_px
             smallest_px = max(smallest_px, min(smallest_px, _SMALLEST_REDUCED_FACE_PX) * reduction)

@@ -31,6 +31,7 @@ class FaceGates:
 
     det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
+    min_face_share: float = MtcnnSettings().min_face_share  # the same as a share of the photograph's shorter side, 0..1
     # Lowest `quality.measure_quality`, 0..1. None of 199 research portraits is below 0.1; blurred, reduced and darkened
     # copies are, and seldom match their own person.
     min_quality: float = 0.1
@@ -146,7 +147,7 @@ class FacePipeline:
 
     def _judge(self, photo: Photo, detected: Sequence[DetectedFace], selection: FaceSelection) -> _Look:
         # Size and score come before the selection: who stands far behind is no second face.
-        complaints = [(face, self._complain(face)) for face in detected]
+        complaints = [(face, self._complain(photo, face)) for face in detected]
         good = [face for face, complaint in complaints if complaint is None]
         refused = [RefusedFace(face, complaint) for face, complaint in complaints if complaint is not None]
         if refused and not good:
@@ -164,11 +165,12 @@ class FacePipeline:
                 refused.append(RefusedFace(face, error))
         return _Look(tuple(ready), tuple(refused), error=None if ready else refused[-1].error)
 
-    def _complain(self, face: DetectedFace) -> PhotoError | None:
+    def _complain(self, photo: Photo, face: DetectedFace) -> PhotoError | None:
         gates = self.gates
-        if face.size_px < gates.min_face_size_px:
+        smallest_px = max(gates.min_face_size_px, gates.min_face_share * min(photo.image_rgb.shape[:2]))
+        if face.size_px < smallest_px:
             return FaceTooSmallError(
-                f"the face is {face.size_px:.0f} px small, under the minimum of {gates.min_face_size_px:.0f}; "
+                f"the face is {face.size_px:.0f} px small, under the minimum of {smallest_px:.0f}; "
                 "use a larger photograph, or lower --min-face-size"
             )
         if face.score < gates.det_threshold:
@@ -207,10 +209,12 @@ def load_pipeline(
     embedder = Embedder(load_model(model), device=device, precision=precision, flip=flip)
     settings = MtcnnSettings(
         min_face_size_px=gates.min_face_size_px,
+        min_face_share=gates.min_face_share,
         det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE),
         max_side_px=gates.max_side_px,
     )
-    pipeline = FacePipeline(MtcnnDetector(embedder.device, settings), embedder, gates=gates)
+    detector = MtcnnDetector(embedder.device, settings, precision=embedder.precision)
+    pipeline = FacePipeline(detector, embedder, gates=gates)
     pipeline._loaded_with = {"model": model, "device": device, "precision": precision, "flip": flip, "gates": gates}
     return pipeline
 

@@ -125,7 +125,7 @@ def _embed_again(
     by_path: dict[Path, list[FaceSample]] = {}
     for sample in samples:
         by_path.setdefault(Path(sample.source_path), []).append(sample)
-    gates = replace(pipeline.gates, det_threshold=0, min_face_size_px=0, min_quality=0)
+    gates = replace(pipeline.gates, det_threshold=0, min_face_size_px=0, min_face_share=0, min_quality=0)
     ungated = FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
     vectors: dict[int, FloatArray] = {}
     unusable: list[UnusableSample] = []

@@ -94,6 +94,9 @@ def test_no_face_is_trouble(cli: Cli, landscape_path: Path, tmp_path: Path) -> N
 
 def test_the_settings_reach_the_detector(cli: Cli, grace_hopper_path: Path) -> None:
     assert_one_line(cli("detect", grace_hopper_path, "--min-face-size", "400"), "no face found")
+    assert_one_line(cli("detect", grace_hopper_path, "--min-face-size", "90%"), "no face found")
+    assert cli("detect", grace_hopper_path, "--min-face-size", "20%").exit_code == 0
+    assert_one_line(cli("detect", grace_hopper_path, "--min-face-size", "5 px"), "--min-face-size is '5 px'; it must")
     assert_one_line(cli("detect", grace_hopper_path, "--det-threshold", "1"), "no face found")
     assert_one_line(cli("detect", grace_hopper_path, "--max-side", "20"), "no face found")
     assert_one_line(cli("detect", grace_hopper_path, "--max-side", "11"), "--max-side is 11; it must be 12 or more")

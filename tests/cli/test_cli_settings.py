@@ -28,7 +28,7 @@ def test_the_file_lies_in_the_users_configuration_folder(user_folders: Path) -> 
 
 def test_an_option_wins_over_the_file(tmp_path: Path) -> None:
     environment = write_config(tmp_path, 'device = "cpu"\nmin-face-size = 40\n')
-    assert load_settings({"device": "cuda", "model": None}, environment) == Settings(device="cuda", min_face_size=40.0)
+    assert load_settings({"device": "cuda", "model": None}, environment) == Settings(device="cuda", min_face_size="40")
 
 
 def test_a_variable_wins_over_the_file_and_an_option_over_it(cli: Cli, tmp_path: Path, made_up_gallery: Path) -> None:
@@ -65,6 +65,7 @@ def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("threshold = nan", ["--threshold is nan; it must be between -1 and 1"]),
         ("flip = 1", ["flip is 1; it must be true or false"]),
         ("device = 1", ["device is 1; it must be a text"]),
+        ("min-face-size = true", ["min-face-size is True; it must be a text"]),
         ("gallery = 1", ["gallery is 1; it must be a text"]),
         ("gallery = ", ["cannot read the configuration"]),
     ],
@@ -74,6 +75,27 @@ def test_a_file_that_cannot_be_meant_is_refused(text: str, words: list[str], tmp
         load_settings({}, write_config(tmp_path, text))
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("min-face-size = 40", {"min_face_size_px": 40}),
+        ("min-face-size = 40.5", {"min_face_size_px": 40.5}),
+        ('min-face-size = "40"', {"min_face_size_px": 40}),
+        ('min-face-size = "5%"', {"min_face_share": 0.05}),
+        ('min-face-size = " 12.5 % "', {"min_face_share": 0.125}),
+        ("", {}),
+    ],
+)
+def test_a_face_size_is_in_pixels_or_a_share(line: str, expected: dict[str, float], tmp_path: Path) -> None:
+    assert load_settings({}, write_config(tmp_path, line)).smallest_face() == expected
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "0.5", "nan", "inf", "big", "", "%", "0%", "101%", "5%5", "5%%", "5 px"])
+def test_a_face_size_that_cannot_be_meant_is_refused(size: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^--min-face-size is '{size}'; it must be 1 pixel or more, or a share"):
+        load_settings({"min_face_size": size}, write_config(tmp_path, ""))
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:

@@ -272,6 +272,15 @@ def test_faces_well_below_the_minimum_size_are_not_looked_for(astronaut_rgb: Byt
     assert MtcnnDetector(settings=MtcnnSettings(min_face_size_px=100)).detect(small_rgb) == []
 
 
+def test_the_minimum_size_may_be_a_share_of_the_shorter_side(astronaut_rgb: ByteArray) -> None:
+    # The face measures some 88 px, 17 % of the photograph, wherever the photograph ends to the right.
+    for image_rgb in (astronaut_rgb, np.hstack([astronaut_rgb, astronaut_rgb[:, :100]])):
+        for share, count in ((0.1, 1), (0.16, 1), (0.5, 0)):
+            assert len(MtcnnDetector(settings=MtcnnSettings(min_face_share=share)).detect(image_rgb)) == count
+    tiny = MtcnnSettings(min_face_size_px=100, min_face_share=0.01)  # the larger of the two
+    assert MtcnnDetector(settings=tiny).detect(astronaut_rgb[::3, ::3]) == []
+
+
 def test_the_minimum_size_counts_pixels_of_the_photograph(astronaut_rgb: ByteArray) -> None:
     # The face measures some 33 px when the photograph is reduced to 192, and 133 px before.
     large = np.zeros((768, 768, 3), np.uint8)
@@ -291,6 +300,7 @@ def test_the_score_must_exceed_the_threshold(astronaut_rgb: ByteArray) -> None:
     [
         ("min_face_size_px", 0),
         ("min_face_size_px", float("nan")),
+        ("min_face_share", 1.1),
         ("propose_threshold", 1.1),
         ("refine_threshold", -0.1),
         ("det_threshold", float("nan")),

@@ -57,6 +57,7 @@ def test_a_face_carries_its_vector_and_where_it_was_found() -> None:
     [
         (make_face(0, 29), {}, FaceTooSmallError, "--min-face-size"),
         (make_face(0, 100), {"min_face_size_px": 100.5}, FaceTooSmallError, "100 px small"),
+        (make_face(0, 100), {"min_face_share": 1.0}, FaceTooSmallError, "100 px small"),
         (make_face(0, 100, score=0.89), {}, LowDetectionScoreError, "--det-threshold"),
         (make_face(0, 100, score=0.95), {"det_threshold": 0.96}, LowDetectionScoreError, "0.95"),
         (make_face(0, 100), {"min_quality": 1.0}, LowQualityError, "--min-quality"),

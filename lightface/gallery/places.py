@@ -68,6 +68,6 @@ def _postgres() -> ModuleType:
         from lightface.gallery import postgres
     except ImportError as error:  # an extra that most do without
         raise GalleryError(
-            f"a gallery in PostgreSQL needs more than is installed ({error}); pip install 'lightface[postgres]'"
+            f"a gallery in PostgreSQL needs psycopg and pgvector ({error}); install lightface's extra 'postgres'"
         ) from error
     return postgres

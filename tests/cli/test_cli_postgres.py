@@ -64,4 +64,4 @@ def test_what_is_not_installed_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "lightface.gallery.postgres", None)
     monkeypatch.delattr("lightface.gallery.postgres", raising=False)
     result = cli("gallery", "list", "--gallery", "postgresql://ada@db.example/faces")
-    assert_one_line(result, "pip install 'lightface[postgres]'")
+    assert_one_line(result, "install lightface's extra 'postgres'")

@@ -94,17 +94,16 @@ def _bounds(codes: Codes, probes: FloatArray) -> Iterator[tuple[FloatArray, Floa
             yield scores - slack, scores + slack
 
 
-def _multiply(rows: CodeArray, probes: CodeArray) -> npt.NDArray[np.number[npt.NBitBase]]:
+def _multiply(rows: CodeArray, probes: CodeArray) -> npt.NDArray[np.int32] | FloatArray:
     """Products (P, K) of codes, without an error."""
     if _multiplies_exactly():
         import torch  # not at the top: most work on a gallery does without
 
-        # numpy has no fast product of 8-bit integers. torch's takes this layout only.
+        # numpy has no fast product of 8-bit integers.
         columns = torch.from_numpy(np.ascontiguousarray(probes.T))
-        return np.ascontiguousarray(torch._int_mm(torch.from_numpy(rows), columns).numpy().T)
-    products = np.empty(
-        (len(probes), len(rows)), np.float32
-    )  # which holds integers up to 2^24, 1040 terms, as they are
+        found: npt.NDArray[np.int32] = torch._int_mm(torch.from_numpy(rows), columns).numpy()
+        return np.ascontiguousarray(found.T)
+    products = np.empty((len(probes), len(rows)), np.float32)  # which has all integers up to 2^24, 1040 x 127 x 127
     for start in range(0, len(rows), 8192):
         part = slice(start, start + 8192)
         products[:, part] = probes.astype(np.float32) @ rows[part].T.astype(np.float32)

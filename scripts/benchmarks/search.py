@@ -25,7 +25,7 @@ from benchmarks.figures import Context, Row, race
 from lightface.alignment import accept_aligned
 from lightface.embedding import Embedder
 from lightface.faces import FloatArray
-from lightface.gallery import FaceSample, Gallery, open_gallery
+from lightface.gallery import FaceSample, Gallery, Person, open_gallery
 from lightface.gallery.records import IntArray
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.images import decode_photo
@@ -189,11 +189,22 @@ def _enroll(rows: FloatArray, path: Path) -> None:
     """A person for each row, whose id is its position plus 1. By a gallery's own rules a million would take an hour."""
     store, now = open_sqlite_store(path, create=True), datetime.now(UTC)
     for start in range(0, len(rows), 20_000):
+        people = [
+            Person(start + n + 1, f"Person {start + n}", {}, now) for n in range(len(rows[start : start + 20_000]))
+        ]
         with store.writing():
-            for number, row in enumerate(rows[start : start + 20_000], start):
-                person = store.insert_person(f"Person {number}", {}, now)
-                sha256 = hashlib.sha256(str(number).encode()).hexdigest()
-                store.insert_sample(person.id, FaceSample(row, MODEL_ID, f"/photos/{number}.jpg", sha256))
+            store.insert_people(people)
+            store.insert_samples(
+                FaceSample(
+                    vector=rows[person.id - 1],
+                    model_id=MODEL_ID,
+                    source_path=f"/photos/{person.id}.jpg",
+                    image_sha256=hashlib.sha256(person.name.encode()).hexdigest(),
+                    id=person.id,
+                    person_id=person.id,
+                )
+                for person in people
+            )
             store.set_setting("model_id", MODEL_ID)
     store.close()
 

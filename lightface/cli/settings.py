@@ -56,7 +56,8 @@ class Settings:
         default=None, metadata=_about("auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest there is).")
     )
     precision: str | None = field(
-        default=None, metadata=_about("auto, fp32, bf16 or fp16 (default: auto, fp16 on cuda, otherwise fp32).")
+        default=None,
+        metadata=_about("auto, fp32, bf16 or fp16 (default: auto, the fastest: bf16 where a CPU has it, fp16 on cuda)."),
     )
     flip: bool | None = field(
         default=None,

@@ -57,7 +57,9 @@ class Settings:
     )
     precision: str | None = field(
         default=None,
-        metadata=_about("auto, fp32, bf16 or fp16 (default: auto, the fastest: bf16 where a CPU has it, fp16 on cuda)."),
+        metadata=_about(
+            "auto, fp32, bf16 or fp16 (default: auto, bf16 where the CPU has it, fp16 on cuda, else fp32)."
+        ),
     )
     flip: bool | None = field(
         default=None,

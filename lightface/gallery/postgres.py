@@ -30,15 +30,15 @@ from lightface.gallery.sql_store import SqlStore
 __all__ = ["PostgresStore", "has_gallery", "location_of", "open_postgres_store"]
 
 # Measured on 250,000 people by scripts/measure_scaling; the figures are in docs/scaling.md.
-SEARCHED_BY_INDEX: Final = 20_000  # people from which candidates come from the index
+SEARCHED_THERE: Final = 20_000  # people from which the server looks for candidates
+EXACT_UP_TO: Final = 1_000_000  # people up to whom it compares every template, beyond them those that the index offers
 CANDIDATES: Final = 50  # people a probe that are scored by their samples
-EF_SEARCH: Final = 200  # how far the index looks
+EF_SEARCH: Final = 800  # how far the index looks
 
 _TYPES: Final = {  # of rows that are copied
     "person": ("int8", "text", "text", "text", "timestamptz"),
     "sample": ("int8", "int8", "vector", "bytea", "text", *("float8",) * 6, "timestamptz"),
 }
-_MOST_CANDIDATES: Final = 1000  # pgvector's limit
 _MANY_PEOPLE: Final = 5000  # changed at once, from which the index is built anew
 _ROWS_AT_ONCE: Final = 5000  # of a stream: some 6 MB
 _IDLE_WRITER_S: Final = 300  # after which a writer that has vanished from the network no longer holds up the others
@@ -117,10 +117,13 @@ class PostgresStore(SqlStore):
         return vectors, owners
 
     def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
-        count = min(max(CANDIDATES, 2 * k), _MOST_CANDIDATES)
-        if k > count or self.embedding_size() != INDEXED_SIZE or not self._is_large():
+        count = max(CANDIDATES, 2 * k)
+        if count > EF_SEARCH or self.embedding_size() != INDEXED_SIZE or not self._is_large():
             return None
-        self._query(f"SET LOCAL hnsw.ef_search = {max(EF_SEARCH, count)}")
+        if self._is_vast():
+            self._query(f"SET LOCAL hnsw.ef_search = {EF_SEARCH}")
+        else:
+            self._query("SET LOCAL enable_indexscan = off")  # compare every template: the index misses some people
         query = (
             f"SELECT person_id FROM template WHERE vector_dims(embedding) = {INDEXED_SIZE} "
             f"ORDER BY embedding::halfvec({INDEXED_SIZE}) <=> ?::halfvec({INDEXED_SIZE}) LIMIT {count}"
@@ -128,9 +131,15 @@ class PostgresStore(SqlStore):
         return sorted({person_id for probe in probes for (person_id,) in self._query(query, (probe,))})
 
     def _is_large(self) -> bool:
-        """Whether the index is worth its while: below, all people are scored in less time than loading takes."""
-        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_BY_INDEX}) AS few"
-        return bool(self._query(query)[0][0] == SEARCHED_BY_INDEX)
+        """Whether to leave the search to the server: below, everything is loaded and scored here."""
+        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_THERE}) AS few"
+        return bool(self._query(query)[0][0] == SEARCHED_THERE)
+
+    def _is_vast(self) -> bool:
+        """Whether to trust the index, going by the server's own estimate of the number of people."""
+        return bool(
+            self._query(f"SELECT reltuples > {EXACT_UP_TO} FROM pg_class WHERE oid = 'template'::regclass")[0][0]
+        )
 
     def _update_templates(self) -> None:
         """Make the templates of the people whose samples were changed anew; of very many, with their index."""

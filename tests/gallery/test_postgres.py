@@ -232,9 +232,10 @@ class TestCandidates:
 
     people = 400
 
-    @pytest.fixture(autouse=True)
-    def large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(postgres, "SEARCHED_BY_INDEX", 100)
+    @pytest.fixture(autouse=True, params=["every template", "index"])
+    def large(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgres, "SEARCHED_THERE", 100)
+        monkeypatch.setattr(postgres, "EXACT_UP_TO", -2 if request.param == "index" else 10**6)
         monkeypatch.setattr(postgres, "CANDIDATES", 20)
 
     @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lightface.batch.job import EmbedProgress, EmbedSummary, open_job
-from lightface.batch.processes import embed_in_processes
+from lightface.batch.processes import count_cores, embed_in_processes
 from lightface.faces import FaceSelection
 from lightface.images import find_photos
 from lightface.pipeline import FacePipeline, PhotoFaces
@@ -61,19 +61,23 @@ def embed_folder(
 def _embed(
     pipeline: FacePipeline, paths: Sequence[Path], selection: FaceSelection, batch_size: int, workers: int | None
 ) -> Generator[PhotoFaces, None, None]:
-    cores = os.cpu_count() or 1
+    cores = count_cores()
     if pipeline.embedder.device.type != "cpu":
         decoders = min(cores, _MOST_DECODERS) if workers is None else workers
         yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size, workers=decoders)
         return
     if workers is None:
-        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        workers = min(cores, memory_bytes // _BYTES_A_PROCESS, len(paths) // _PHOTOS_A_PROCESS)
+        workers = min(cores, _count_memory() // _BYTES_A_PROCESS, len(paths) // _PHOTOS_A_PROCESS)
     workers = min(workers, -(-len(paths) // batch_size))
     if workers > 1:
         yield from embed_in_processes(pipeline, paths, selection=selection, batch_size=batch_size, workers=workers)
     else:
         yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size)
+
+
+def _count_memory() -> int:
+    """Bytes of this machine; no limit where it does not tell."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 62
 
 
 def _ignore(progress: EmbedProgress) -> None:

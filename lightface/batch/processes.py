@@ -60,11 +60,16 @@ def embed_in_processes(
         crew.dismiss()
 
 
+def count_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Crew:
     """A pool of processes that can be renewed."""
 
     def __init__(self, pickled: bytes, selection: FaceSelection, workers: int) -> None:
-        self._arguments = (pickled, selection, max(1, (os.cpu_count() or 1) // workers))
+        self._arguments = (pickled, selection, max(1, count_cores() // workers))
         self._workers = workers
         self._pool = self._start()
 

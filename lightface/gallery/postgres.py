@@ -118,16 +118,16 @@ class PostgresStore(SqlStore):
 
     def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
         count = max(CANDIDATES, 2 * k)
-        if count > EF_SEARCH or self.embedding_size() != INDEXED_SIZE or not self._is_large():
+        if count > EF_SEARCH or not self._is_large():
             return None
-        if self._is_vast():
+        if self.embedding_size() == INDEXED_SIZE and self._is_vast():
             self._query(f"SET LOCAL hnsw.ef_search = {EF_SEARCH}")
-        else:
-            self._query("SET LOCAL enable_indexscan = off")  # compare every template: the index misses some people
-        query = (
-            f"SELECT person_id FROM template WHERE vector_dims(embedding) = {INDEXED_SIZE} "
-            f"ORDER BY embedding::halfvec({INDEXED_SIZE}) <=> ?::halfvec({INDEXED_SIZE}) LIMIT {count}"
-        )
+            query = (
+                f"SELECT person_id FROM template WHERE vector_dims(embedding) = {INDEXED_SIZE} "
+                f"ORDER BY embedding::halfvec({INDEXED_SIZE}) <=> ?::halfvec({INDEXED_SIZE}) LIMIT {count}"
+            )
+        else:  # no expression of the index, so every template is compared: the index misses some people
+            query = f"SELECT person_id FROM template ORDER BY embedding <=> ?::halfvec LIMIT {count}"
         return sorted({person_id for probe in probes for (person_id,) in self._query(query, (probe,))})
 
     def _is_large(self) -> bool:

@@ -296,12 +296,13 @@ class TestCandidates:
         assert before != after
         assert self.nearest(crowd, make_vector(5002), 5) == self.exact(crowd, make_vector(5002), 5)
 
-    def test_embeddings_of_another_size_are_all_scored(self, crowd: Gallery) -> None:
+    def test_embeddings_of_another_size_are_found_too(self, crowd: Gallery) -> None:
         rows = np.random.default_rng(0).normal(size=(2 * self.people, 128))
         rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
         ids = [sample.id for sample in crowd.samples() if sample.id]
         crowd.replace_embeddings("model-b", dict(zip(ids, rows, strict=True)))
-        assert len(crowd.matrix_near(rows[:1], 1).people) == self.people
+        assert len(crowd.matrix_near(rows[:1], 1).people) == 20
+        assert self.nearest(crowd, rows[7], 5) == self.exact(crowd, rows[7], 5)
 
     def test_the_index_is_used(self, crowd: Gallery, raw: psycopg.Connection) -> None:
         raw.execute("SET enable_seqscan = off")

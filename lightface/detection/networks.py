@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightface.errors import DeviceError
+from lightface.errors import DeviceError, WeightsError
 from lightface.faces import ByteArray, FloatArray
 from lightface.processor import multiplies_bf16
 
@@ -43,7 +43,8 @@ class MtcnnNetworks:
     (N, H, W, 3) uint8 RGB. Scores are probabilities of a face, 0..1. Offsets are the corrections of a box's x_min,
     y_min, x_max, y_max as fractions of its width and height.
 
-    Raises DeviceError for a device or precision that this machine does not have.
+    Raises DeviceError for a device or precision that this machine does not have, WeightsError where facenet-pytorch is
+    not installed.
     """
 
     def __init__(self, device: str | torch.device = "cpu", *, precision: str = "auto") -> None:
@@ -162,9 +163,10 @@ class _Network:
 
 
 def _load_network(name: str, place: _Place) -> _Network:
+    # Not imported: with it would come torchvision, which takes as long as torch itself.
     package = find_spec("facenet_pytorch")
-    # Not imported: with it would come torchvision, which takes longer than torch itself.
-    assert package is not None and package.submodule_search_locations is not None
+    if package is None or not package.submodule_search_locations:
+        raise WeightsError("the weights of MTCNN come with facenet-pytorch, which is not installed; install it")
     path = Path(package.submodule_search_locations[0], "data", f"{name}.pt")
     state = torch.load(path, map_location="cpu", weights_only=True)
     return _Network(_LAYOUTS[name](state), place)

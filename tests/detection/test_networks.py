@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lightface.detection.networks import MtcnnNetworks
-from lightface.errors import DeviceError
+from lightface.errors import DeviceError, WeightsError
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -77,6 +77,12 @@ def test_a_crop_is_judged_the_same_in_any_company(precision: str) -> None:
     together, _ = networks.refine(crops)
     assert networks.refine(crops[40:])[0].tolist() == together[40:].tolist()
     assert networks.refine(crops[5:6])[0].tolist() == together[5:6].tolist()
+
+
+def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.detection.networks.find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match="facenet-pytorch, which is not installed"):
+        MtcnnNetworks()
 
 
 def test_an_unknown_precision_is_refused() -> None:

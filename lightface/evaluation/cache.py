@@ -22,7 +22,7 @@ from lightface.errors import OutputError
 from lightface.faces import FloatArray, are_unit_rows
 from lightface.files import touch_private
 
-_SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_2 (
+_SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_3 (
     sha256 TEXT NOT NULL,
     made_by TEXT NOT NULL,  -- model, framing, gates
     vector BLOB,  -- float32, little-endian; NULL where no face could be used
@@ -72,7 +72,7 @@ class EmbeddingCache:
         with _translated_errors(self.path):
             for sha256 in hashes:
                 row = self._connection.execute(
-                    "SELECT vector, quality, reason, message FROM picture_2 WHERE sha256 = ? AND made_by = ?",
+                    "SELECT vector, quality, reason, message FROM picture_3 WHERE sha256 = ? AND made_by = ?",
                     (sha256, made_by),
                 ).fetchone()
                 if row is not None:
@@ -93,7 +93,7 @@ class EmbeddingCache:
             for sha256, face in faces.items()
         ]
         with _translated_errors(self.path), transaction(self._connection):
-            self._connection.executemany("INSERT OR REPLACE INTO picture_2 VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO picture_3 VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _to_face(blob: bytes | None, quality: float | None, reason: str | None, message: str | None) -> CachedFace:

@@ -161,5 +161,5 @@ def test_the_key_of_the_cache_tells_what_matters(tmp_path: Path, pipeline: FaceP
             pipeline, [FilePicture("a", paint_person(tmp_path / "a.png", 1, 1))], cache=cache, framing=Framing.LIGHTCNN
         )
     with sqlite3.connect(tmp_path / "faces.sqlite") as connection:
-        ((made_by,),) = connection.execute("SELECT made_by FROM picture_2")
+        ((made_by,),) = connection.execute("SELECT made_by FROM picture_3")
     assert json.loads(made_by) == {"framing": "lightcnn", "method": 1, "model": "colours", "precision": "fp32"}

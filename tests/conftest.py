@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from lightface.faces import ByteArray
 
 if TYPE_CHECKING:
     from lightface.detection import MtcnnDetector
+
+# A shell lets what it runs in the background ignore Ctrl-C, and all that is started from there with it. Tests of
+# Ctrl-C need it back.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PHOTOS = Path(__file__).parents[1].parent / "shared" / "photos"
 

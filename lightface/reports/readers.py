@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +28,8 @@ _ROWS_AT_ONCE: Final = 4096
 
 # What the parsers raise on damaged files.
 _UNREADABLE: Final = (
-    *(OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RecursionError),
-    *(csv.Error, zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
 Cells = Mapping[str, Any]  # of one row, by column; None where it is null

@@ -15,7 +15,7 @@ from lightface.errors import DeviceError
 from lightface.faces import AlignedFace, FloatArray, Frame, InputContract
 from lightface.models.registry import WeightsRecord
 from lightface.models.weights import LoadedModel
-from lightface.processor import multiplies_bf16
+from lightface.processor import usual_precision
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -132,10 +132,8 @@ def resolve_device(name: str) -> torch.device:
 def _resolve_precision(name: str, device: torch.device) -> str:
     if name not in PRECISIONS:
         raise DeviceError(f"unknown precision {name!r}; choose from {', '.join(PRECISIONS)}")
-    if name == "auto" and device.type == "cuda":
-        return "fp16"
     if name == "auto":
-        return "bf16" if device.type == "cpu" and multiplies_bf16() else "fp32"
+        return usual_precision(device)
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("fp16 on the CPU is slow and inexact; use --precision bf16 or fp32")
     return name

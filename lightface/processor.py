@@ -1,13 +1,26 @@
-"""What the processor can do."""
+"""What this machine computes with: cores, and the precision that suits them."""
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import torch
 
 # Where products of bf16 are instructions of their own. Elsewhere torch imitates them, slower than fp32.
 _BF16_PRODUCTS: Final = ("avx512_bf16", "amx_bf16")
+
+
+def count_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usual_precision(device: torch.device) -> str:
+    """What precision "auto" means when networks are used: fp16 on cuda, bf16 on a CPU that multiplies it, else fp32."""
+    if device.type == "cuda":
+        return "fp16"
+    return "bf16" if device.type == "cpu" and multiplies_bf16() else "fp32"
 
 
 def multiplies_bf16() -> bool:

@@ -80,7 +80,7 @@ def test_embeddings_of_real_faces_stay_near_fp32(
 
 def test_auto_takes_bf16_where_the_processor_multiplies_it(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     for multiplies, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("lightface.embedding.multiplies_bf16", lambda answer=multiplies: answer)
+        monkeypatch.setattr("lightface.processor.multiplies_bf16", lambda answer=multiplies: answer)
         assert Embedder(model, device="cpu").precision == precision
 
 

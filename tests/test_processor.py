@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
-from lightface.processor import multiplies_bf16
+from lightface.processor import count_cores, multiplies_bf16, usual_precision
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,28 @@ def test_the_processor_is_asked(
 def test_an_older_torch_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert multiplies_bf16() is False
+
+
+@pytest.mark.parametrize(
+    ("device", "multiplies", "precision"),
+    [
+        ("cpu", True, "bf16"),
+        ("cpu", False, "fp32"),
+        ("cuda:1", True, "fp16"),
+        ("mps", True, "fp32"),
+    ],
+)
+def test_the_usual_precision(monkeypatch: pytest.MonkeyPatch, device: str, multiplies: bool, precision: str) -> None:
+    monkeypatch.setattr("lightface.processor.multiplies_bf16", lambda: multiplies)
+    assert usual_precision(torch.device(device)) == precision
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be kept to a core here")
+def test_only_cores_that_may_be_used_count() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert count_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert count_cores() == len(allowed)

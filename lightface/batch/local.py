@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from lightface.batch.job import EmbedProgress, EmbedSummary, open_job
-from lightface.batch.processes import count_cores, embed_in_processes
+from lightface.batch.processes import embed_in_processes
 from lightface.faces import FaceSelection
 from lightface.images import find_photos
 from lightface.pipeline import FacePipeline, PhotoFaces
+from lightface.processor import count_cores
 
 _PHOTOS_A_PROCESS: Final = 32  # fewer are done before another process has started
 _BYTES_A_PROCESS: Final = 2 << 30  # with photographs from a telephone in hand

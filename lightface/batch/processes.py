@@ -22,6 +22,7 @@ from pathlib import Path
 from lightface.errors import ImageError
 from lightface.faces import FaceSelection
 from lightface.pipeline import FacePipeline, PhotoFaces
+from lightface.processor import count_cores
 
 _log = logging.getLogger(__name__)
 
@@ -58,11 +59,6 @@ def embed_in_processes(
             yield from results
     finally:
         crew.dismiss()
-
-
-def count_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Crew:

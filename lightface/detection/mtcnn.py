@@ -84,8 +84,8 @@ class MtcnnSettings:
 class MtcnnDetector:
     """A `FaceDetector`: MTCNN on one device.
 
-    `precision` is fp32, bf16, fp16, or auto: bf16 on a CPU that multiplies in it, fp32 elsewhere. Raises DeviceError
-    for a device or precision that this machine does not have.
+    `precision` is fp32, bf16, fp16, or auto, see `usual_precision`. Raises DeviceError for a device or precision that
+    this machine does not have.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lightface.errors import DeviceError, WeightsError
 from lightface.faces import ByteArray, FloatArray
-from lightface.processor import multiplies_bf16
+from lightface.processor import usual_precision
 
 WINDOW_PX = 12  # what P-Net looks at
 STRIDE_PX = 2  # and how far its window moves
@@ -39,9 +39,9 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class MtcnnNetworks:
     """P-Net, R-Net and O-Net on one device.
 
-    `precision` is fp32, bf16, fp16, or auto: bf16 on a CPU that multiplies in it, fp32 elsewhere. Every method takes
-    (N, H, W, 3) uint8 RGB. Scores are probabilities of a face, 0..1. Offsets are the corrections of a box's x_min,
-    y_min, x_max, y_max as fractions of its width and height.
+    `precision` is fp32, bf16, fp16, or auto, see `usual_precision`. Every method takes (N, H, W, 3) uint8 RGB.
+    Scores are probabilities of a face, 0..1. Offsets are the corrections of a box's x_min, y_min, x_max, y_max as
+    fractions of its width and height.
 
     Raises DeviceError for a device or precision that this machine does not have, WeightsError where facenet-pytorch is
     not installed.
@@ -50,9 +50,7 @@ class MtcnnNetworks:
     def __init__(self, device: str | torch.device = "cpu", *, precision: str = "auto") -> None:
         try:
             self.device = torch.device(device)
-            if precision == "auto":
-                precision = "bf16" if self.device.type == "cpu" and multiplies_bf16() else "fp32"
-            self.precision = precision
+            self.precision = usual_precision(self.device) if precision == "auto" else precision
             place = _Place(self.device, _DTYPES[self.precision])
             self._pnet, self._rnet, self._onet = (_load_network(name, place) for name in ("pnet", "rnet", "onet"))
         except (RuntimeError, AssertionError) as error:  # torch raises either for a device it cannot use

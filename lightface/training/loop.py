@@ -210,7 +210,11 @@ class TrainingRun:
                 self._logbook.write(f"validation at {size_px} px", self.at.step, row)
         if self._figures[FRAME_PX].is_better_than(self.best):
             self.best = self._figures[FRAME_PX]
-            content = {"network": network.state_dict(), "at": asdict(self.at), "device": _describe(self.device)}
+            content = {
+                "network": network.state_dict(),
+                "at": asdict(self.at),
+                "device": _describe(self.device, self.processes.count),
+            }
             save_checkpoint(self.output / BEST, content)
         self._tick()
 
@@ -264,8 +268,11 @@ def _seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(state >> np.uint64(1)))  # of every device
 
 
-def _describe(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+def _describe(device: torch.device, processes: int) -> str:
+    threads = torch.get_num_threads()
+    cpu = "one CPU thread" if threads == 1 else f"{threads} CPU threads"
+    one = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
+    return one if processes == 1 else f"{processes} processes with {one} each"
 
 
 def _check_batches(config: TrainingConfig, processes: Processes) -> None:

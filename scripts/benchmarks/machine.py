@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from lightface.processor import count_cores
 
 _PACKAGES = (
     "torch",
@@ -56,11 +57,6 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         versions=versions,
     )
-
-
-def count_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor_model() -> str:

@@ -16,7 +16,10 @@ from lightface.images import find_photos
 from lightface.pipeline import FacePipeline, PhotoFaces
 from lightface.processor import count_cores
 
-_PHOTOS_A_PROCESS: Final = 32  # fewer are done before another process has started
+# Fewer photographs are done by one process of many threads before others have started and loaded their networks. On
+# two cores, 205 take 4.3 s by one and 6.7 s by two (`scripts/bench folder`, 24 November 2026), 1,230 30.1 s and 26.1 s
+# (`lightface embed --workers`).
+_MANY_PHOTOS: Final = 500
 _BYTES_A_PROCESS: Final = 2 << 30  # with photographs from a telephone in hand
 _MOST_DECODERS: Final = 8  # beside one GPU
 
@@ -39,7 +42,7 @@ def embed_folder(
     what is new, has changed or was made by another model or other settings. Rows of photographs that are gone leave.
 
     `workers` is how many processes share the work, each with its own copy of the networks; on a GPU, which one process
-    keeps busy, how many threads decode for it. None: as many as there are cores, memory and photographs for. Batches of
+    keeps busy, how many threads decode for it. None: as many as there are cores and memory for, and for fewer than 500 photographs one. Batches of
     `batch_size` photographs are handed out, and recorded in order, so that neither memory nor the table depend on it.
     `progress` hears of each batch, and once before the first.
 
@@ -68,7 +71,7 @@ def _embed(
         yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size, workers=decoders)
         return
     if workers is None:
-        workers = min(cores, _count_memory() // _BYTES_A_PROCESS, len(paths) // _PHOTOS_A_PROCESS)
+        workers = min(cores, _count_memory() // _BYTES_A_PROCESS) if len(paths) >= _MANY_PHOTOS else 1
     workers = min(workers, -(-len(paths) // batch_size))
     if workers > 1:
         yield from embed_in_processes(pipeline, paths, selection=selection, batch_size=batch_size, workers=workers)

@@ -1,4 +1,4 @@
-"""Embed a folder on this machine: on a GPU from this process, on the CPU from several."""
+"""Embed a folder on this machine: from this process, or a large folder on the CPU from several."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def embed_folder(
     what is new, has changed or was made by another model or other settings. Rows of photographs that are gone leave.
 
     `workers` is how many processes share the work, each with its own copy of the networks; on a GPU, which one process
-    keeps busy, how many threads decode for it. None: as many as there are cores and memory for, and for fewer than 500 photographs one. Batches of
-    `batch_size` photographs are handed out, and recorded in order, so that neither memory nor the table depend on it.
+    keeps busy, how many threads decode for it. None: one for fewer than 500 photographs, else as many as there are
+    cores and memory for. Batches of `batch_size` photographs are handed out, and recorded in order, so that neither
+    memory nor the table depend on it.
     `progress` hears of each batch, and once before the first.
 
     Processes import the program that called: keep the call under `if __name__ == "__main__":`, or set `workers=1`.

@@ -45,7 +45,7 @@ def measure(context: Context) -> list[Row]:
 
     builders: dict[str, Callable[[], Run]] = {
         "lightface": lambda: _ours(photos, outputs, workers=None),
-        "lightface, one process": lambda: _ours(photos, outputs, workers=1),
+        "lightface, a process a core": lambda: _ours(photos, outputs, workers=context.threads),
         "lightface, one process, one thread": lambda: _one_thread(_ours(photos, outputs, workers=1), context.threads),
         "lightface embed (command)": lambda: _our_command(photos, outputs),
         "facenet-pytorch loop": lambda: _facenet_pytorch(photos, outputs),

@@ -2,6 +2,7 @@
 
 from lightface.gallery.audit import GalleryAudit, audit_gallery
 from lightface.gallery.gallery import Gallery
+from lightface.gallery.keys import GalleryKey, KeyFile, Passphrase, make_key_file
 from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.gallery.records import (
     CopySummary,
@@ -21,10 +22,13 @@ __all__ = [
     "FaceSample",
     "Gallery",
     "GalleryAudit",
+    "GalleryKey",
     "GalleryMatrix",
     "GalleryStats",
     "GalleryStore",
     "ImportSummary",
+    "KeyFile",
+    "Passphrase",
     "Person",
     "StoredThreshold",
     "audit_gallery",
@@ -32,6 +36,7 @@ __all__ = [
     "describe_place",
     "gallery_exists",
     "is_same_face",
+    "make_key_file",
     "normalize_name",
     "open_gallery",
 ]

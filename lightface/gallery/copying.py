@@ -1,14 +1,18 @@
-"""A gallery from one store to another, the same to the last bit."""
+"""A gallery from one store to another, or from one key to another, the same to the last bit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lightface.errors import GalleryError
 from lightface.gallery.exchange import ExportHeader, ExportRecord, hash_records
 from lightface.gallery.records import CopySummary
 from lightface.gallery.rules import MODEL_ID
 from lightface.gallery.store import GalleryStore
+
+if TYPE_CHECKING:
+    from lightface.gallery.sealing import Sealing
 
 
 def read_records(store: GalleryStore) -> Iterator[ExportRecord]:
@@ -19,7 +23,15 @@ def read_records(store: GalleryStore) -> Iterator[ExportRecord]:
     yield from store.samples()
 
 
-def copy_records(source: GalleryStore, target: GalleryStore) -> CopySummary:
+def reseal_records(store: GalleryStore, sealing: Sealing | None) -> None:
+    """Encrypt all that a store holds anew, read it back and compare. Called inside `writing()`."""
+    before = hash_records(read_records(store))
+    store.reseal(sealing)
+    if hash_records(read_records(store)) != before:
+        raise GalleryError(f"{store.location} did not come back the same; nothing was changed, try again")
+
+
+def copy_records(source: GalleryStore, target: GalleryStore, *, in_clear: bool) -> CopySummary:
     """Make an empty target what the source is; see `Gallery.copy_to`.
 
     Called inside the source's `reading()` and the target's `writing()`, which undoes a copy that is not the same.
@@ -27,6 +39,8 @@ def copy_records(source: GalleryStore, target: GalleryStore) -> CopySummary:
     header = _describe(source)
     was_there = _describe(target) != ExportHeader(None, 0, 0)
     if not was_there:
+        if source.sealing is not None and target.sealing is None and not in_clear:
+            target.reseal(source.sealing)
         _fill(target, source, header.model_id)
     elif _describe(target) != header:
         raise GalleryError(f"{target.location} holds something else than {source.location}; name an empty gallery")

@@ -7,15 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
 from lightface.faces import BoxPx, FloatArray
 from lightface.gallery import rules
-from lightface.gallery.copying import copy_records, read_records
+from lightface.gallery.copying import copy_records, read_records, reseal_records
 from lightface.gallery.exchange import read_export, write_export
+from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import (
     CopySummary,
     FaceSample,
@@ -29,6 +30,9 @@ from lightface.gallery.records import (
     normalize_name,
 )
 from lightface.gallery.store import GalleryStore
+
+if TYPE_CHECKING:
+    from lightface.gallery.sealing import Sealing
 
 _EMPTY_MATRIX_SHAPE: Final = (0, 256)
 
@@ -264,14 +268,37 @@ class Gallery:
         with self._store.reading():
             write_export(path, read_records(self._store))
 
-    def copy_to(self, target: Gallery) -> CopySummary:
+    def copy_to(self, target: Gallery, *, in_clear: bool = False) -> CopySummary:
         """Make `target`, which must be empty, what this gallery is, ids and thresholds included.
 
         Whole or not at all: what was written is read back and compared before it counts. A target that is the same
         already is left alone. GalleryError for one that holds something else.
+
+        A target keeps the encryption that it has. One without gets this gallery's, unless it shall be `in_clear`;
+        GalleryError where it can have none, on a server.
         """
         with self._store.reading(), target._store.writing():
-            return copy_records(self._store, target._store)
+            return copy_records(self._store, target._store, in_clear=in_clear)
+
+    @property
+    def encryption(self) -> KeyKind | None:
+        """What opens this gallery; None where it is not encrypted."""
+        sealing = self._store.sealing
+        return None if sealing is None else sealing.kind
+
+    def encrypt(self, key: GalleryKey) -> None:
+        """Encrypt names, metadata, embeddings, paths and the rest of a sample; in place of an earlier key, if any.
+
+        All or nothing, and every trace of what was there before is erased from the gallery's files. GalleryError for a
+        key that is too short or cannot be read, and on a server.
+        """
+        from lightface.gallery.sealing import Sealing  # with a library that most galleries do without
+
+        self._reseal(Sealing.new(key))
+
+    def decrypt(self) -> None:
+        """Keep everything in clear from now on."""
+        self._reseal(None)
 
     def import_from(self, path: Path) -> ImportSummary:
         """Add what an export holds.
@@ -288,6 +315,11 @@ class Gallery:
             self.check_model()
         self._store.scrub()  # metadata that were joined
         return summary
+
+    def _reseal(self, sealing: Sealing | None) -> None:
+        with self._store.writing():
+            reseal_records(self._store, sealing)
+        self._store.scrub()
 
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
         vectors, person_ids = self._store.vectors(only)

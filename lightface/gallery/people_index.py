@@ -61,10 +61,10 @@ class PeopleIndex:
     """Finds the people nearest to a face. Reads no more of the store than has changed since it last looked.
 
     The file at `path` is never anything but a cache: one that is missing, stale or damaged is made anew, and where
-    none can be written the search goes on without.
+    none can be written the search goes on without. None: no file is wanted.
     """
 
-    def __init__(self, store: IndexedStore, path: Path) -> None:
+    def __init__(self, store: IndexedStore, path: Path | None) -> None:
         self._store = store
         self._path = path
         self._snapshot: _Snapshot | None = None
@@ -90,14 +90,14 @@ class PeopleIndex:
         """
         self.is_new = False
         source = self._snapshot.source if self._snapshot else None
-        if source is None or source.gallery != self._describe_gallery():
+        if self._path is not None and (source is None or source.gallery != self._describe_gallery()):
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
     def _look(self) -> _Snapshot:
         if self._snapshot is not None and (renewed := self._renew(self._snapshot.source, self._snapshot.cached)):
             return renewed
-        if (read := read_index(self._path)) and (renewed := self._renew(*read)):
+        if self._path is not None and (read := read_index(self._path)) and (renewed := self._renew(*read)):
             return renewed
         return self._make()
 
@@ -118,20 +118,20 @@ class PeopleIndex:
             return _Snapshot(None, Codes.none(), _NO_ROWS, Codes.none())
         source = IndexSource(self._describe_gallery(), *newest)
         person_ids = np.array(self._store.people_since(0), np.int64)
-        codes = self._file(source, person_ids) if len(person_ids) >= FILED_FROM else None
+        codes = self._file(self._path, source, person_ids) if self._path and len(person_ids) >= FILED_FROM else None
         return _Snapshot(source, self._encode(person_ids) if codes is None else codes, _NO_ROWS, Codes.none())
 
-    def _file(self, source: IndexSource, person_ids: IntArray) -> Codes | None:
+    def _file(self, path: Path, source: IndexSource, person_ids: IntArray) -> Codes | None:
         """The codes by way of the file; None where none can be kept."""
-        _log.info("making the search index %s, %d people", self._path, len(person_ids))
+        _log.info("making the search index %s, %d people", path, len(person_ids))
         size = self._store.embedding_size() or 0
         try:
-            write_index(self._path, source, (len(person_ids), size), self._encode_parts(person_ids))
+            write_index(path, source, (len(person_ids), size), self._encode_parts(person_ids))
         except (OSError, ValueError) as error:  # a full disk, a folder that is not ours
             _log.info("no search index is kept: %s", error)
             return None
         self.is_new = True
-        read = read_index(self._path)
+        read = read_index(path)
         return read[1] if read is not None and read[0] == source else None
 
     def _encode(self, person_ids: IntArray) -> Codes:

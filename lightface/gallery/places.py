@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
-from typing import Final, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import platformdirs
 
 from lightface.errors import GalleryError
 from lightface.gallery.gallery import Gallery
+from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.gallery.store import GalleryStore
+
+if TYPE_CHECKING:
+    from lightface.gallery.sealing import Sealing
 
 _URL_SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -37,7 +42,13 @@ def gallery_exists(place: Path | str) -> bool:
     return bool(_postgres().has_gallery(place)) if is_url(place) else Path(place).exists()
 
 
-def open_gallery(place: Path | str, *, model_id: str | None = None, create: bool = False) -> Gallery:
+def open_gallery(
+    place: Path | str,
+    *,
+    model_id: str | None = None,
+    create: bool = False,
+    key: GalleryKey | Callable[[KeyKind], GalleryKey] | None = None,
+) -> Gallery:
     """The gallery at `place`, to be closed or used in a `with`.
 
     A text that begins with postgresql:// or postgres:// is a database with pgvector (extra `postgres`), anything else
@@ -45,22 +56,36 @@ def open_gallery(place: Path | str, *, model_id: str | None = None, create: bool
     embeds nothing. A missing gallery is made where `create` allows it: a file for its owner's eyes only, in a folder
     of mode 0700 if that is missing too; on a server, the schema `lightface` in a database that is there.
 
-    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach),
+    `key` opens an encrypted gallery: a passphrase, a key file, or a function that is asked for the kind that is needed.
+    Others open without, whatever is given.
+
+    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach, the wrong key),
     ModelMismatchError and OutputError (read-only place, full disk).
     """
     with ExitStack() as on_failure:
-        gallery = Gallery(_open_store(place, create=create), model_id=model_id)
+        gallery = Gallery(_open_store(place, create=create, key=key), model_id=model_id)
         on_failure.callback(gallery.close)
         gallery.check_model()
         on_failure.pop_all()
     return gallery
 
 
-def _open_store(place: Path | str, *, create: bool) -> GalleryStore:
+def _open_store(
+    place: Path | str, *, create: bool, key: GalleryKey | Callable[[KeyKind], GalleryKey] | None
+) -> GalleryStore:
     if is_url(place):
         store: GalleryStore = _postgres().open_postgres_store(place, create=create)
         return store
-    return open_sqlite_store(Path(place), create=create)
+
+    def unlock(header: str) -> Sealing:
+        from lightface.gallery.sealing import Sealing, kind_of
+
+        kind, location = kind_of(header, location=str(place)), str(place)
+        if key is None:
+            raise GalleryError(f"{location} is encrypted; give its {kind}")
+        return Sealing.unlock(header, key(kind) if callable(key) else key, location=location)
+
+    return open_sqlite_store(Path(place), create=create, unlock=unlock)
 
 
 def _postgres() -> ModuleType:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from pgvector import Vector
@@ -26,6 +26,9 @@ from lightface.gallery.postgres_server import (
 )
 from lightface.gallery.records import IntArray
 from lightface.gallery.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from lightface.gallery.sealing import Sealing
 
 __all__ = ["PostgresStore", "has_gallery", "location_of", "open_postgres_store"]
 
@@ -52,7 +55,6 @@ class PostgresStore(SqlStore):
     """
 
     _TEXT = "?"
-    _DIMENSIONS = "vector_dims(embedding)"
 
     def __init__(self, connection: Connection, location: str) -> None:
         self._connection = connection
@@ -93,6 +95,15 @@ class PostgresStore(SqlStore):
         return int(self._query(f"{query} '{SCHEMA}'::regnamespace")[0][0])
 
     @property
+    def sealing(self) -> None:
+        return None
+
+    def reseal(self, sealing: Sealing | None) -> None:
+        raise GalleryError(  # pgvector compares what it can read
+            f"{self._location} cannot be encrypted by lightface; have its server encrypt its disks and its backups"
+        )
+
+    @property
     def beyond_reach(self) -> str | None:
         return (
             "PostgreSQL keeps deleted rows in its files until VACUUM has run and their room is used again, in its "
@@ -115,6 +126,10 @@ class PostgresStore(SqlStore):
         if not are_unit_rows(vectors):
             raise self._damage("embeddings whose length is not 1")
         return vectors, owners
+
+    def embedding_size(self) -> int | None:
+        rows = self._query("SELECT vector_dims(embedding) FROM sample LIMIT 1")
+        return int(rows[0][0]) if rows else None
 
     def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
         count = max(CANDIDATES, 2 * k)

@@ -64,6 +64,19 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             embedding halfvec NOT NULL
         )""",
     ),
+    (
+        """CREATE TABLE log (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            at timestamptz NOT NULL,
+            event text NOT NULL,
+            person_id bigint,  -- ids only, of people and samples that may be gone
+            target_id bigint,
+            sample_id bigint,
+            similarity float8
+        )""",
+        "CREATE INDEX log_date ON log (at)",
+        "CREATE INDEX sample_date ON sample (created_at)",
+    ),
 )
 CREATE_INDEX: Final = (
     f"CREATE INDEX template_likeness ON template USING hnsw ((embedding::halfvec({INDEXED_SIZE})) halfvec_cosine_ops) "

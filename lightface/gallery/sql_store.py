@@ -24,6 +24,7 @@ from lightface.gallery.rows import (
     to_sample,
     to_threshold,
 )
+from lightface.gallery.sealed_rows import OpenDoor, RowDoor
 
 Record = TypeVar("Record")
 
@@ -40,7 +41,7 @@ class SqlStore(ABC):
     """
 
     _TEXT: ClassVar[str]  # the placeholder of a text that `from_text` has made bytes of
-    _DIMENSIONS: ClassVar[str]  # the length of the column `embedding`
+    _door: RowDoor = OpenDoor()
 
     @abstractmethod
     def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -88,13 +89,14 @@ class SqlStore(ABC):
         )
 
     def people(self) -> list[Person]:
-        return self._read(f"SELECT {PERSON_COLUMNS} FROM person ORDER BY id", (), to_person)
+        return self._read(f"SELECT {PERSON_COLUMNS} FROM person ORDER BY id", (), self._to_person)
 
     def person_by_id(self, person_id: int) -> Person | None:
-        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE id = ?", (person_id,), to_person)
+        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE id = ?", (person_id,), self._to_person)
 
     def person_by_key(self, key: str) -> Person | None:
-        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (key,), to_person)
+        word = self._door.name_word(key)
+        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (word,), self._to_person)
 
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
@@ -108,20 +110,14 @@ class SqlStore(ABC):
         return Person(to_int(row), name, dict(metadata), created_at)
 
     def insert_people(self, people: Collection[Person]) -> None:
-        rows = (
-            (one.id, one.name, name_key(one.name), json.dumps(dict(one.metadata)), from_date(one.created_at))
-            for one in people
-        )
         if people:
-            self._insert_rows("person", PERSON_VALUES, rows)
+            self._insert_rows("person", PERSON_VALUES, map(self._from_person, people))
             self._id_given("person", max(one.id for one in people))
 
     def update_person(self, person: Person) -> None:
         self._erasing()
-        self._query(
-            "UPDATE person SET name = ?, name_key = ?, metadata = ? WHERE id = ?",
-            (person.name, name_key(person.name), json.dumps(dict(person.metadata)), person.id),
-        )
+        person_id, *values, _created_at = self._from_person(person)
+        self._query("UPDATE person SET name = ?, name_key = ?, metadata = ? WHERE id = ?", (*values, person_id))
 
     def delete_person(self, person_id: int) -> None:
         self._erasing()
@@ -140,7 +136,7 @@ class SqlStore(ABC):
 
     def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
-        return self._read(query, (image_sha256,), self._to_sample)
+        return self._read(query, (self._door.image_word(image_sha256),), self._to_sample)
 
     def sample_ids(self) -> set[int]:
         return {sample_id for (sample_id,) in self._stream("SELECT id FROM sample")}
@@ -151,9 +147,6 @@ class SqlStore(ABC):
             "GROUP BY person.id ORDER BY person.id"
         )
         return dict(self._read(query, (), tuple))
-
-    def embedding_size(self) -> int | None:
-        return self._first(f"SELECT {self._DIMENSIONS} FROM sample LIMIT 1", (), to_int)
 
     def created_at(self) -> datetime:
         date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), to_date)
@@ -182,7 +175,7 @@ class SqlStore(ABC):
                 assert sample.id is not None and sample.person_id is not None  # whoever asks for it has seen to it
                 owners.add(sample.person_id)
                 last_id = max(last_id, sample.id)
-                yield (sample.id, *self._from_sample(sample.person_id, sample))
+                yield self._door.close_sample((sample.id, *self._from_sample(sample.person_id, sample)))
 
         self._insert_rows("sample", SAMPLE_VALUES, rows())
         if owners:
@@ -206,14 +199,14 @@ class SqlStore(ABC):
 
     def thresholds(self) -> list[StoredThreshold]:
         query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
-        return self._read(query, (), to_threshold)
+        return self._read(query, (), lambda row: to_threshold(self._door.open_threshold(row)))
 
     def put_threshold(self, threshold: StoredThreshold) -> None:
-        date = from_date(threshold.created_at)
+        row = (threshold.far, threshold.threshold, from_text(threshold.source), from_date(threshold.created_at))
         self._query("DELETE FROM threshold WHERE far = ?", (threshold.far,))
         self._query(
             f"INSERT INTO threshold (far, threshold, source, created_at) VALUES (?, ?, {self._TEXT}, ?)",
-            (threshold.far, threshold.threshold, from_text(threshold.source), date),
+            self._door.close_threshold(row),
         )
 
     def delete_thresholds(self) -> None:
@@ -222,6 +215,14 @@ class SqlStore(ABC):
     def _change_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement that returns a person's id for each of `rows`."""
         self._samples_changed({person_id for row in rows for (person_id,) in self._query(statement, row)})
+
+    def _from_person(self, person: Person) -> tuple[Any, ...]:
+        """The row of a person: id and PERSON_VALUES."""
+        metadata, date = json.dumps(dict(person.metadata)), from_date(person.created_at)
+        return self._door.close_person((person.id, person.name, name_key(person.name), metadata, date))
+
+    def _to_person(self, row: tuple[Any, ...]) -> Person:
+        return to_person(self._door.open_person(row))
 
     def _from_sample(self, person_id: int, sample: FaceSample) -> tuple[object, ...]:
         """The values of a sample's row but for its id."""
@@ -232,7 +233,7 @@ class SqlStore(ABC):
         )
 
     def _to_sample(self, row: tuple[Any, ...]) -> FaceSample:
-        sample_id, person_id, embedding, *rest = row
+        sample_id, person_id, embedding, *rest = self._door.open_sample(row)
         return to_sample((sample_id, person_id, self._to_vector(embedding), *rest))
 
     def _read(self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]) -> list[Record]:

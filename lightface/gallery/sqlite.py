@@ -7,8 +7,10 @@ import secrets
 import sqlite3
 import time
 from array import array
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,14 +19,18 @@ import numpy as np
 from lightface.databases import transaction
 from lightface.errors import GalleryError, OutputError
 from lightface.faces import FloatArray, are_unit_rows
-from lightface.gallery.records import IntArray
-from lightface.gallery.sql_store import SqlStore
+from lightface.gallery.records import FaceSample, IntArray, Person
+from lightface.gallery.sealed_rows import OpenDoor, SealedDoor
+from lightface.gallery.sql_store import SAMPLE_VALUES, SqlStore
 from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
 
 if TYPE_CHECKING:
     from lightface.gallery.people_index import PeopleIndex
+    from lightface.gallery.sealing import Sealing
 
 BUSY_TIMEOUT_S: Final = 30.0  # how long to wait for other processes
+
+SEALING: Final = "sealing"  # the setting that has the header of an encrypted gallery
 
 _SCRUB_OWED: Final = "scrub_owed"  # the setting that stands from a deletion until its traces are gone
 _HIGHEST_ID: Final = 2**63 - 1
@@ -35,7 +41,6 @@ class SqliteStore(SqlStore):
     """A `GalleryStore` in one SQLite file with a write-ahead log beside it. For one thread at a time."""
 
     _TEXT = "CAST(? AS TEXT)"  # lets the undecodable bytes of a file name into a text column
-    _DIMENSIONS = "length(embedding) / 4"
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -55,6 +60,7 @@ class SqliteStore(SqlStore):
     @contextmanager
     def reading(self) -> Iterator[None]:
         with translated_errors(self._path), transaction(self._connection, "BEGIN"):
+            self._check_sealing()
             yield
         if self._index is not None and self._index.is_new:
             with translated_errors(self._path), transaction(self._connection, "BEGIN"):
@@ -63,14 +69,20 @@ class SqliteStore(SqlStore):
     @contextmanager
     def writing(self) -> Iterator[None]:
         self._is_rewriting = False
-        with translated_errors(self._path), transaction(self._connection):
-            yield
+        sealing = self.sealing
+        try:
+            with translated_errors(self._path), transaction(self._connection):
+                self._query("UPDATE setting SET value = value + 1 WHERE name = 'revision'")
+                self._check_sealing()
+                yield
+        except BaseException:
+            self.use(sealing)  # what `reseal` has done was undone as well
+            raise
         if self._is_rewriting:
             self.delete_index()
 
     def version(self) -> Hashable:
-        # data_version counts the commits of other connections only, total_changes the rows changed here.
-        return self._query("PRAGMA data_version")[0], self._connection.total_changes
+        return self.setting("created_at"), self.setting("revision")
 
     def size_bytes(self) -> int:
         size = 0
@@ -78,6 +90,32 @@ class SqliteStore(SqlStore):
             with suppress(FileNotFoundError):
                 size += path.stat().st_size
         return size
+
+    @property
+    def sealing(self) -> Sealing | None:
+        return self._door.sealing
+
+    def reseal(self, sealing: Sealing | None) -> None:
+        people, thresholds = self.people(), self.thresholds()
+        if people or thresholds:
+            self._erasing()
+            self._rewriting()
+        before = self.sealing
+        self.delete_thresholds()
+        for person in people:
+            self.use(before)
+            samples = list(self.samples(person.id))
+            self.use(sealing)
+            self.update_person(person)
+            for sample in samples:
+                self._rewrite_sample(sample)
+        self.use(sealing)
+        for threshold in thresholds:
+            self.put_threshold(threshold)
+        if sealing is None:
+            self._query("DELETE FROM setting WHERE name = ?", (SEALING,))
+        else:
+            self.set_setting(SEALING, sealing.header)
 
     @property
     def beyond_reach(self) -> str | None:
@@ -96,18 +134,24 @@ class SqliteStore(SqlStore):
             raise GalleryError(f"deleted, but traces stay until the gallery is next opened: {error}") from error
 
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
+        query = f"SELECT {self._door.vector_columns} FROM sample"
         if person_ids is not None:
-            query = "SELECT person_id, embedding FROM sample WHERE person_id IN (SELECT value FROM json_each(?))"
-            return self._to_vectors(self._stream(f"{query} ORDER BY person_id, id", (json.dumps(list(person_ids)),)))
+            query = f"{query} WHERE person_id IN (SELECT value FROM json_each(?)) ORDER BY person_id, id"
+            return self._to_vectors(self._stream(query, (json.dumps(list(person_ids)),)))
         if self._query("SELECT 1 FROM sample WHERE person_id NOT IN (SELECT id FROM person) LIMIT 1"):
             raise self._damage("samples of nobody")
-        return self._to_vectors(self._stream("SELECT person_id, embedding FROM sample ORDER BY person_id, id"))
+        return self._to_vectors(self._stream(f"{query} ORDER BY person_id, id"))
+
+    def embedding_size(self) -> int | None:
+        query = f"SELECT {self._door.vector_columns} FROM sample LIMIT 1"
+        found = self._first(query, (), self._door.open_vector)
+        return None if found is None else len(found[1]) // 4
 
     def people_near(self, probes: FloatArray, k: int) -> list[int]:
         if self._index is None:
             from lightface.gallery.people_index import PeopleIndex  # which most work on a gallery does without
 
-            self._index = PeopleIndex(self, self._index_path)
+            self._index = PeopleIndex(self, self._index_path if self.sealing is None else None)
         return self._index.people_near(probes, k)
 
     def people_since(self, sample_id: int) -> list[int]:
@@ -129,13 +173,29 @@ class SqliteStore(SqlStore):
         except OSError as error:
             raise GalleryError(f"deleted, but {self._index_path} stays ({error}); delete it") from error
 
+    def insert_person(
+        self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
+    ) -> Person:
+        if person_id is None and self.sealing is not None:  # sealed rows are bound to their ids
+            person_id = self._next_id("person")
+        return super().insert_person(name, metadata, created_at, person_id=person_id)
+
+    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+        if sample.id is None and self.sealing is not None:
+            sample = replace(sample, id=self._next_id("sample"))
+        super().insert_sample(person_id, sample)
+
     def delete_person(self, person_id: int) -> None:
         self._rewriting()
         super().delete_person(person_id)
 
     def move_samples(self, source_id: int, target_id: int) -> None:
         self._rewriting()
-        super().move_samples(source_id, target_id)
+        if self.sealing is None:
+            super().move_samples(source_id, target_id)
+        else:
+            for sample in list(self.samples(source_id)):
+                self._rewrite_sample(replace(sample, person_id=target_id))
 
     def delete_samples(self, sample_ids: Collection[int]) -> None:
         self._rewriting()
@@ -143,15 +203,49 @@ class SqliteStore(SqlStore):
 
     def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
         self._rewriting()
-        super().update_vectors(vectors)
+        if self.sealing is None:
+            super().update_vectors(vectors)
+        else:
+            self._erasing()
+            for sample_id, vector in vectors.items():
+                if (sample := self.sample_by_id(sample_id)) is not None:
+                    self._rewrite_sample(replace(sample, vector=vector))
 
     def _rewriting(self) -> None:
         self._is_rewriting = True
         self.set_setting(_REWRITTEN, secrets.token_hex(8))
 
+    def _rewrite_sample(self, sample: FaceSample) -> None:
+        """Overwrite the row of a sample, however it lay there before."""
+        assert sample.person_id is not None  # it came from here
+        places = ", ".join(
+            f"{column} = {self._TEXT if column == 'source_path' else '?'}" for column in SAMPLE_VALUES.split(", ")
+        )
+        sample_id, *values = self._door.close_sample((sample.id, *self._from_sample(sample.person_id, sample)))
+        self._query(f"UPDATE sample SET {places} WHERE id = ?", (*values, sample_id))
+
+    def _next_id(self, table: str) -> int:
+        """What AUTOINCREMENT would choose."""
+        query = f"SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{table}'), 0), "
+        return int(self._query(f"{query} coalesce((SELECT max(id) FROM {table}), 0)) + 1")[0][0])
+
+    def use(self, sealing: Sealing | None) -> None:
+        """Read and write rows that are sealed so from now on."""
+        if sealing is not self.sealing:
+            self._door = OpenDoor() if sealing is None else SealedDoor(sealing)
+            self._index = None  # which keeps a file in clear or none
+
+    def _is_sealed_otherwise(self) -> bool:
+        return self.setting(SEALING) != (None if self.sealing is None else self.sealing.header)
+
+    def _check_sealing(self) -> None:
+        """Raise GalleryError where another process has encrypted or decrypted the gallery."""
+        if self._is_sealed_otherwise():
+            raise GalleryError(f"{self._path} has got another key, or lost it, meanwhile; run the command again")
+
     def _to_vectors(self, rows: Iterator[tuple[Any, ...]]) -> tuple[FloatArray, IntArray]:
         person_ids, values, sizes = array("q"), bytearray(), set()
-        for person_id, blob in rows:
+        for person_id, blob in self._convert(rows, self._door.open_vector):
             person_ids.append(person_id)
             values += blob  # one growing buffer: a list of rows would take the memory twice
             sizes.add(len(blob))
@@ -186,6 +280,10 @@ class SqliteStore(SqlStore):
             self._connection.executemany(f"INSERT INTO {table} (id, {columns}) VALUES ({', '.join(places)})", rows)
 
     def _damage(self, reason: object) -> GalleryError:
+        try:
+            self._check_sealing()  # outside of transactions, rows may turn unreadable at any moment
+        except GalleryError as error:
+            return error
         return describe_damage(self._path, reason)
 
     def _from_vector(self, vector: FloatArray) -> bytes:
@@ -204,8 +302,11 @@ class SqliteStore(SqlStore):
         """AUTOINCREMENT has noticed."""
 
 
-def open_sqlite_store(path: Path, *, create: bool) -> SqliteStore:
-    """The store at `path`, made first where it is missing and `create` allows it. Errors as in `connect`."""
+def open_sqlite_store(path: Path, *, create: bool, unlock: Callable[[str], Sealing] | None = None) -> SqliteStore:
+    """The store at `path`, made first where it is missing and `create` allows it. Errors as in `connect`.
+
+    `unlock` gives the keys of an encrypted store, of which it is told the header; GalleryError where it is needed.
+    """
     with ExitStack() as on_failure:
         store = SqliteStore(connect(path, create=create, busy_timeout_s=BUSY_TIMEOUT_S), path)
         on_failure.callback(store.close)
@@ -213,5 +314,10 @@ def open_sqlite_store(path: Path, *, create: bool) -> SqliteStore:
             with suppress(GalleryError):  # whoever is still in the way, the next opening tries again
                 store.delete_index()
                 store.scrub()
+        header = store.setting(SEALING)
+        if header is not None:
+            if unlock is None:
+                raise GalleryError(f"{path} is encrypted; open it with its key")
+            store.use(unlock(header))
         on_failure.pop_all()
     return store

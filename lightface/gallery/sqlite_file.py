@@ -49,6 +49,20 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             created_at TEXT NOT NULL
         ) STRICT""",
     ),
+    (  # from here on, rows may be sealed, see `sealed_rows`
+        "INSERT INTO setting VALUES ('revision', '0')",
+        """CREATE TABLE log (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,
+            event TEXT NOT NULL,
+            person_id INTEGER,  -- ids only, of people and samples that may be gone
+            target_id INTEGER,
+            sample_id INTEGER,
+            similarity REAL
+        ) STRICT""",
+        "CREATE INDEX log_date ON log (at)",
+        "CREATE INDEX sample_date ON sample (created_at)",
+    ),
 )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lightface.faces import FloatArray
 from lightface.gallery.records import FaceSample, IntArray, Person, StoredThreshold
+
+if TYPE_CHECKING:
+    from lightface.gallery.sealing import Sealing
 
 
 class GalleryStore(Protocol):
@@ -43,6 +46,13 @@ class GalleryStore(Protocol):
 
     def scrub(self) -> None:
         """Overwrite what was deleted, wherever the store has kept a copy of it."""
+
+    @property
+    def sealing(self) -> Sealing | None:
+        """The keys that the records are encrypted with; None: they are in clear."""
+
+    def reseal(self, sealing: Sealing | None) -> None:
+        """Encrypt all records with other keys than before, or, with None, with none."""
 
     def setting(self, name: str) -> str | None:
         """A setting's value, None where it was never set."""

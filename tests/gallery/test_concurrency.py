@@ -21,6 +21,12 @@ PROCESSES = 6
 ROUNDS = 15
 
 
+@pytest.fixture(params=["gallery_path", "postgres_url"])  # other processes would have to be told a key
+def place(request: pytest.FixtureRequest) -> Path | str:
+    found: Path | str = request.getfixturevalue(request.param)
+    return found
+
+
 def enroll_many(path: Path | str, worker: int, outcomes: Queue[str]) -> None:
     """Enroll photographs of one's own and ones that every worker wants, from the creation of the file on."""
     for round_number in range(ROUNDS):

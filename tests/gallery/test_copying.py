@@ -43,18 +43,18 @@ def export_of(gallery: Gallery, path: Path) -> bytes:
 
 def test_a_copy_is_the_same(filled: Gallery, target_place: Path | str, tmp_path: Path) -> None:
     with open_gallery(target_place, create=True) as target:
-        first = filled.copy_to(target)
+        first = filled.copy_to(target, in_clear=True)
         assert (first.person_count, first.sample_count, first.was_there) == (2, 3, False)
         original = export_of(filled, tmp_path / "original.jsonl")
         assert export_of(target, tmp_path / "copy.jsonl") == original
         assert first.sha256 == hashlib.sha256(original).hexdigest()
         assert target.model_id == "model-a" and len(target.matrix().vectors) == 3
-        again = filled.copy_to(target)
+        again = filled.copy_to(target, in_clear=True)
         assert (again.was_there, again.sha256) == (True, first.sha256)
         # Ids go on where they were, and rules hold.
         assert target.enroll("Bob", [make_sample(5)]).id > 3
         with pytest.raises(GalleryError, match="holds something else than"):
-            filled.copy_to(target)
+            filled.copy_to(target, in_clear=True)
 
 
 def test_a_target_with_as_many_others_is_refused(filled: Gallery, target_place: Path | str) -> None:
@@ -62,13 +62,13 @@ def test_a_target_with_as_many_others_is_refused(filled: Gallery, target_place: 
         target.enroll("Zoe", [make_sample(11), make_sample(12)])
         target.enroll("Yves", [make_sample(13)])
         with pytest.raises(GalleryError, match="is not the same as"):
-            filled.copy_to(target)
+            filled.copy_to(target, in_clear=True)
         assert [person.name for person in target.people()] == ["Yves", "Zoe"]
 
 
 def test_an_empty_gallery_is_copied_too(gallery: Gallery, target_place: Path | str) -> None:
     with open_gallery(target_place, create=True) as target:
-        assert gallery.copy_to(target).sample_count == 0
+        assert gallery.copy_to(target, in_clear=True).sample_count == 0
 
 
 def test_a_copy_that_is_not_the_same_is_undone(
@@ -83,7 +83,7 @@ def test_a_copy_that_is_not_the_same_is_undone(
     with open_gallery(target_place, create=True) as target:
         monkeypatch.setattr(SqlStore, "_from_sample", damage)
         with pytest.raises(GalleryError, match="nothing was copied, try again"):
-            filled.copy_to(target)
+            filled.copy_to(target, in_clear=True)
         assert target.people() == [] and target.model_id is None
         monkeypatch.undo()
-        assert not filled.copy_to(target).was_there
+        assert not filled.copy_to(target, in_clear=True).was_there

@@ -135,7 +135,7 @@ class TestRefusals:
 
     def test_a_newer_schema(self, postgres_url: str, gallery: Gallery, raw: psycopg.Connection) -> None:
         raw.execute("UPDATE setting SET value = '99' WHERE name = 'schema_version'")
-        assert "newer lightface (schema 99, known is 1); upgrade" in message_of(postgres_url)
+        assert "newer lightface (schema 99, known is 2); upgrade" in message_of(postgres_url)
 
     def test_a_read_only_server(self, gallery: Gallery) -> None:
         gallery._store._query("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
@@ -213,7 +213,7 @@ class TestMigrations:
         with open_gallery(postgres_url) as migrated:
             assert len(migrated.thresholds()) == 1
         assert raw.execute("SELECT consent FROM person").fetchall() == []
-        assert raw.execute("SELECT value FROM setting WHERE name = 'schema_version'").fetchone() == ("2",)
+        assert raw.execute("SELECT value FROM setting WHERE name = 'schema_version'").fetchone() == ("3",)
 
     def test_a_failing_step_changes_nothing(
         self, gallery: Gallery, postgres_url: str, monkeypatch: pytest.MonkeyPatch

@@ -122,7 +122,7 @@ class TestRefusals:
     def test_a_newer_schema(self, gallery: Gallery, gallery_path: Path) -> None:
         gallery.close()
         raw(gallery_path, "PRAGMA user_version = 99")
-        with pytest.raises(GalleryError, match=r"newer lightface \(schema 99, known is 1\); upgrade"):
+        with pytest.raises(GalleryError, match=r"newer lightface \(schema 99, known is 2\); upgrade"):
             open_gallery(gallery_path, create=True)
 
     @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ class TestMigrations:
         with open_gallery(gallery_path) as migrated:
             assert len(migrated.thresholds()) == 1
         connection = sqlite3.connect(gallery_path)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
         assert connection.execute("SELECT consent FROM person").fetchall() == []
         connection.close()
 
@@ -216,11 +216,35 @@ class TestMigrations:
         with open_gallery(gallery_path) as unchanged:
             assert len(unchanged.samples("Ada")) == 1
 
+    def test_a_gallery_of_the_first_lightface_is_kept_whole(self, gallery_path: Path) -> None:
+        gallery_path.parent.mkdir()
+        embedding, sha256 = make_vector(1).tobytes().hex(), make_sample(1).image_sha256
+        raw(
+            gallery_path,
+            *sqlite_file.MIGRATIONS[0],
+            f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}",
+            "PRAGMA user_version = 1",
+            "INSERT INTO setting VALUES ('created_at', '2026-11-01T10:00:00+00:00'), ('model_id', 'model-a')",
+            """INSERT INTO person VALUES (7, 'Ada', 'ada', '{"team": "x"}', '2026-11-01T10:00:00.000000+00:00')""",
+            f"INSERT INTO sample VALUES (9, 7, x'{embedding}', '/photos/1.jpg', '{sha256}', 10, 20, 110, 140, 0.99, "
+            "0.8, '2026-11-02T10:00:00.000000+00:00')",
+            "INSERT INTO threshold VALUES (0.001, 0.4, 'pairs.csv', '2026-11-03T10:00:00.000000+00:00')",
+        )
+        with open_gallery(gallery_path, model_id="model-a") as gallery:
+            ada = gallery.find_person("ada")
+            assert (ada.id, ada.metadata) == (7, {"team": "x"})
+            (sample,) = gallery.samples(7)
+            assert (sample.id, sample.source_path, sample.box_px) == (9, "/photos/1.jpg", (10, 20, 110, 140))
+            assert sample.vector.tobytes() == make_vector(1).tobytes()
+            assert [one.source for one in gallery.thresholds()] == ["pairs.csv"]
+            assert gallery.enroll("Bob", [make_sample(2)]).id == 8
+
     def test_released_steps_are_not_edited(self) -> None:
-        assert len(sqlite_file.MIGRATIONS) == 1
+        assert len(sqlite_file.MIGRATIONS) == 2
         connection = sqlite3.connect(":memory:")
-        for statement in sqlite_file.MIGRATIONS[0]:
-            connection.execute(statement)
+        for statements in sqlite_file.MIGRATIONS:
+            for statement in statements:
+                connection.execute(statement)
         tables = {
             name: [column for _, column, *_ in connection.execute(f"PRAGMA table_info({name})")]
             for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
@@ -234,6 +258,7 @@ class TestMigrations:
                 *("y_max", "det_score", "quality", "created_at"),
             ],
             "threshold": ["far", "threshold", "source", "created_at"],
+            "log": ["id", "at", "event", "person_id", "target_id", "sample_id", "similarity"],
         }
 
 

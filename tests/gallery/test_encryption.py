@@ -1,0 +1,347 @@
+"""An encrypted gallery: nothing of it can be read without the key, nothing is lost, nothing can be moved about."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import make_sample, make_vector
+
+from lightface.errors import GalleryError
+from lightface.gallery import (
+    FaceSample,
+    Gallery,
+    GalleryKey,
+    KeyFile,
+    Passphrase,
+    StoredThreshold,
+    copying,
+    make_key_file,
+    open_gallery,
+    people_index,
+    sealing,
+    sqlite,
+)
+from lightface.gallery.sealing import Sealing
+
+PASSPHRASE = Passphrase("correct horse")
+
+
+@pytest.fixture(autouse=True)
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "SCRYPT_COST", 16)
+
+
+@pytest.fixture
+def place(gallery_path: Path) -> Path:
+    return gallery_path
+
+
+@pytest.fixture
+def filled(gallery: Gallery) -> Gallery:
+    for number in range(12):
+        samples = [make_sample(number * 10 + n) for n in range(4)]
+        gallery.enroll(f"Person {number:03}", samples, metadata={"note": f"note-{number:03}-" + "x" * 300})
+    gallery.enroll("Ren\u00e9e \u5f20", [make_sample(999, source_path="/caf\udce9/4.jpg", box_px=None, quality=None)])
+    gallery.set_threshold(StoredThreshold(1e-3, 0.1 + 0.2, "/data/pairs.csv"))
+    return gallery
+
+
+def contents(gallery: Gallery) -> list[object]:
+    samples: list[object] = [
+        {name: getattr(sample, name) for name in FaceSample.__slots__ if name != "vector"}
+        | {"v": sample.vector.tobytes()}
+        for sample in gallery.samples()
+    ]
+    return [gallery.model_id, *gallery.people(), *gallery.thresholds(), *samples]
+
+
+def readable(path: Path) -> list[bytes]:
+    """What can be read of the people above in the files at and beside `path`."""
+    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert len(content) > 20_000
+    words = [b"erson 0", b"note-0", b"/photos/", b"pairs.csv", "Ren\u00e9e".encode(), b"\\u5f20", b"/caf"]
+    for photo in (*(number * 10 + n for number in range(12) for n in range(4)), 999):
+        words.append(make_sample(photo).image_sha256.encode())
+        words += [make_vector(photo).tobytes()[start : start + 16] for start in range(0, 1024, 64)]
+    return [word for word in words if word in content]
+
+
+def raw(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+class TestAtRest:
+    def test_nothing_can_be_read(self, filled: Gallery, gallery_path: Path, key_file: KeyFile) -> None:
+        Path(f"{gallery_path}.index").write_bytes(b"codes of Person 000")
+        assert len(readable(gallery_path)) > 800
+        with open_gallery(gallery_path) as idle:  # which does not keep the past alive
+            idle.matrix()
+            filled.encrypt(key_file)
+            assert readable(gallery_path) == []
+        filled.enroll("Person 050", [make_sample(47)], metadata={"note": "note-050"})
+        filled.rename_person("Person 001", "Person 051")
+        filled.merge_people("Person 002", "Person 003")
+        filled.move_sample(1, "Person 004")
+        filled.set_threshold(StoredThreshold(1e-4, 0.5, "/data/pairs.csv"))
+        filled.replace_embeddings("model-a", {one.id: one.vector for one in filled.samples() if one.id})
+        filled.matrix_near(make_vector(1)[np.newaxis], 3)
+        assert readable(gallery_path) == []
+        filled.close()
+        assert readable(gallery_path) == []
+
+    def test_a_gallery_may_be_encrypted_before_it_holds_anybody(
+        self, gallery: Gallery, gallery_path: Path, key_file: KeyFile
+    ) -> None:
+        gallery.encrypt(key_file)
+        gallery.enroll("Person 000", [make_sample(1), make_sample(2)])
+        assert gallery.encryption == "key file"
+        assert readable(gallery_path) == []
+
+    @pytest.mark.parametrize("before", [None, Passphrase("yesterday's")])
+    def test_the_gallery_stays_what_it_is(
+        self, filled: Gallery, gallery_path: Path, key_file: KeyFile, before: GalleryKey | None
+    ) -> None:
+        expected = contents(filled)
+        if before is not None:
+            filled.encrypt(before)
+        for key in (PASSPHRASE, key_file):
+            filled.encrypt(key)
+            assert contents(filled) == expected
+            with open_gallery(gallery_path, key=key) as opened:
+                assert contents(opened) == expected and opened.encryption == key.kind
+            with open_gallery(gallery_path, key=lambda kind, key=key: {key.kind: key}[kind]) as opened:
+                assert np.array_equal(opened.matrix().vectors, filled.matrix().vectors)
+        filled.decrypt()
+        assert filled.encryption is None
+        with open_gallery(gallery_path) as opened:
+            assert contents(opened) == expected
+
+    def test_of_an_old_key_nothing_is_left(self, filled: Gallery, gallery_path: Path) -> None:
+        filled.encrypt(PASSPHRASE)
+        connection = sqlite3.connect(gallery_path)
+        old = [str(name).encode() for (name,) in connection.execute("SELECT name FROM person")]
+        old += [sealed for (sealed,) in connection.execute("SELECT embedding FROM sample")]
+        (header,) = connection.execute("SELECT value FROM setting WHERE name = 'sealing'").fetchone()
+        connection.close()
+        filled.encrypt(PASSPHRASE)  # the same again, and still another data key
+        content = b"".join(file.read_bytes() for file in gallery_path.parent.iterdir())
+        assert [part for part in (*old, json.loads(header)["wrapped"].encode()) if part in content] == []
+
+    def test_a_kill_before_the_cleaning_is_made_good(
+        self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite.SqliteStore, "scrub", lambda store: None)
+        filled.encrypt(key_file)
+        monkeypatch.undo()
+        assert readable(gallery_path) != []
+        with pytest.raises(GalleryError, match="is encrypted"):
+            open_gallery(gallery_path)  # even without the key
+        assert readable(gallery_path) == []
+
+    def test_a_failure_leaves_everything_as_it_was(
+        self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expected = contents(filled)
+        hashes = iter("ab")
+        monkeypatch.setattr(copying, "hash_records", lambda records: next(hashes))
+        with pytest.raises(GalleryError, match="nothing was changed"):
+            filled.encrypt(key_file)
+        monkeypatch.undo()
+        assert filled.encryption is None and contents(filled) == expected
+        with open_gallery(gallery_path) as opened:
+            assert contents(opened) == expected
+        filled.encrypt(key_file)
+        assert contents(filled) == expected
+
+
+class TestKeys:
+    def refusal(self, path: Path, key: GalleryKey | None) -> str:
+        with pytest.raises(GalleryError) as caught:
+            open_gallery(path, key=key)
+        assert "\n" not in str(caught.value)
+        assert caught.value.__suppress_context__ or not isinstance(caught.value.__context__, GalleryError)
+        return str(caught.value)
+
+    def test_a_wrong_key_is_one_line(self, filled: Gallery, gallery_path: Path, key_file: KeyFile) -> None:
+        filled.encrypt(PASSPHRASE)
+        assert self.refusal(gallery_path, None) == f"{gallery_path} is encrypted; give its passphrase"
+        assert "is encrypted with a passphrase, not a key file" in self.refusal(gallery_path, key_file)
+        message = self.refusal(gallery_path, Passphrase("battery staple"))
+        assert message == f"this is not the passphrase of {gallery_path}; give the right one"
+        filled.encrypt(key_file)
+        other = make_key_file(key_file.path.with_name("other.key"))
+        assert "this is not the key file of" in self.refusal(gallery_path, other)
+        assert "is encrypted with a key file, not a passphrase" in self.refusal(gallery_path, PASSPHRASE)
+        assert "No such file" in self.refusal(gallery_path, KeyFile(Path("gone.key")))
+        assert "is not a key file" in self.refusal(gallery_path, KeyFile(gallery_path))
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("version", 2),
+            ("kind", "magic"),
+            ("cost", 2**40),
+            ("cost", "a"),
+            ("cost", 17),
+            ("salt", "x"),
+            ("wrapped", 1),
+        ],
+    )
+    def test_a_damaged_lock_is_one_line(self, filled: Gallery, gallery_path: Path, name: str, value: object) -> None:
+        filled.encrypt(PASSPHRASE)
+        header = json.loads(filled._store.setting("sealing") or "")
+        raw(gallery_path, f"UPDATE setting SET value = '{json.dumps({**header, name: value})}' WHERE name = 'sealing'")
+        assert "is damaged (the lock of its key)" in self.refusal(gallery_path, PASSPHRASE)
+
+    def test_a_passphrase_is_never_shown_and_the_same_in_every_spelling(
+        self, filled: Gallery, gallery_path: Path
+    ) -> None:
+        key = Passphrase("caf\u00e9 au lait")
+        assert "caf" not in repr(key) and "caf" not in f"{key}"
+        filled.encrypt(key)
+        open_gallery(gallery_path, key=Passphrase("cafe\u0301 au lait")).close()
+
+    def test_a_short_passphrase_is_refused(self, filled: Gallery) -> None:
+        with pytest.raises(GalleryError, match="too short; give at least 8 characters"):
+            filled.encrypt(Passphrase("1234567"))
+        assert filled.encryption is None
+
+    def test_a_key_file_is_the_owners_and_never_overwritten(self, tmp_path: Path) -> None:
+        key = make_key_file(tmp_path / "k")
+        assert stat.S_IMODE(key.path.stat().st_mode) == 0o600
+        assert len(key.read()) == 32 and key.read() != make_key_file(tmp_path / "k2").read()
+        with pytest.raises(GalleryError, match="already; name a new one"):
+            make_key_file(key.path)
+        with pytest.raises(GalleryError, match="cannot be written"):
+            make_key_file(tmp_path / "missing" / "k")
+
+    def test_what_was_sealed_once_opens_for_ever(self) -> None:
+        wrapped = (
+            "0000000000000000000000002eea6d7e6a5d4f08e6757a265fb7b169ffc29df7305a4d87f9484579"
+            "2807e36e0eb553323997b89cd8483ae1b9abb188"
+        )
+        header = (
+            '{"version": 1, "kind": "passphrase", "salt": "000102030405060708090a0b0c0d0e0f", "cost": 16, '
+            f'"wrapped": "{wrapped}"}}'
+        )
+        sealed = "00000000000000000000000064f2994b0aed383f445c0f6db7d70cb804e154f71463"
+        lock = Sealing.unlock(header, PASSPHRASE, location="g")
+        assert lock.unseal(bytes.fromhex(sealed), b"place") == b"secret"
+        assert lock.look_up_word("name", "ada") == "598ea761acf9344dd81650510ecd85b231ca31c0560db9b1c308a4a1c67173c1"
+
+
+class TestIntegrity:
+    @pytest.fixture
+    def encrypted(self, filled: Gallery, key_file: KeyFile) -> Gallery:
+        filled.encrypt(key_file)
+        return filled
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE person SET name = (SELECT name FROM person WHERE id = 2) WHERE id = 1",
+            "UPDATE sample SET embedding = (SELECT embedding FROM sample WHERE id = 20) WHERE id = 1",
+            "UPDATE sample SET person_id = 2 WHERE id = 1",
+            "UPDATE sample SET created_at = '2001-01-01T00:00:00.000000+00:00' WHERE id = 1",
+            "UPDATE sample SET embedding = x'00' WHERE id = 1",
+            "UPDATE person SET name = 'Mallory', metadata = '{}' WHERE id = 1",
+            "UPDATE person SET name = '' WHERE id = 1",
+            "UPDATE threshold SET threshold = 0.0",
+        ],
+    )
+    def test_what_was_moved_or_changed_does_not_open(
+        self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile, change: str
+    ) -> None:
+        raw(gallery_path, change)
+        with (
+            open_gallery(gallery_path, key=key_file) as opened,
+            pytest.raises(GalleryError, match="is damaged") as caught,
+        ):
+            contents(opened)
+        assert "\n" not in str(caught.value)
+        if "sample" in change:
+            with open_gallery(gallery_path, key=key_file) as opened, pytest.raises(GalleryError, match="is damaged"):
+                opened.matrix()
+
+    def test_a_process_that_does_not_know_yet_writes_nothing_in_clear(
+        self, filled: Gallery, gallery_path: Path, key_file: KeyFile
+    ) -> None:
+        actions: list[Callable[[Gallery], object]] = [
+            lambda gallery: gallery.enroll("Person 060", [make_sample(5)]),
+            lambda gallery: gallery.matrix(),
+            lambda gallery: gallery.people(),
+            lambda gallery: gallery.rename_person(1, "Person 061"),
+        ]
+        with open_gallery(gallery_path) as unaware:
+            unaware.matrix()
+            filled.encrypt(key_file)
+            for action in actions:
+                with pytest.raises(GalleryError, match="another key, or lost it, meanwhile; run the command again"):
+                    action(unaware)
+        with open_gallery(gallery_path, key=key_file) as unaware:
+            filled.encrypt(PASSPHRASE)
+            for action in actions:
+                with pytest.raises(GalleryError, match="another key, or lost it, meanwhile; run the command again"):
+                    action(unaware)
+        assert readable(gallery_path) == []
+
+
+class TestCopies:
+    def test_a_copy_has_the_same_key(self, filled: Gallery, key_file: KeyFile, tmp_path: Path) -> None:
+        filled.encrypt(key_file)
+        path = tmp_path / "copy" / "g.sqlite"
+        with open_gallery(path, create=True) as copy:
+            summary = filled.copy_to(copy)
+            assert contents(copy) == contents(filled) and copy.encryption == "key file"
+        assert readable(path) == []
+        with open_gallery(path, key=key_file) as copy:
+            assert filled.copy_to(copy).was_there and not summary.was_there
+
+    def test_a_copy_may_be_in_clear_or_have_its_own_key(self, filled: Gallery, tmp_path: Path) -> None:
+        filled.encrypt(PASSPHRASE)
+        with open_gallery(tmp_path / "clear.sqlite", create=True) as copy:
+            filled.copy_to(copy, in_clear=True)
+            assert contents(copy) == contents(filled) and copy.encryption is None
+        with open_gallery(tmp_path / "own.sqlite", create=True) as copy:
+            copy.encrypt(Passphrase("its own key"))
+            filled.copy_to(copy)
+        with open_gallery(tmp_path / "own.sqlite", key=Passphrase("its own key")) as copy:
+            assert contents(copy) == contents(filled)
+
+    def test_a_server_takes_no_secret_unless_told(self, filled: Gallery, key_file: KeyFile, postgres_url: str) -> None:
+        filled.encrypt(key_file)
+        with open_gallery(postgres_url, create=True) as server:
+            for action in (lambda: filled.copy_to(server), lambda: server.encrypt(key_file)):
+                with pytest.raises(GalleryError, match="cannot be encrypted by lightface; have its server"):
+                    action()
+            assert server.people() == [] and server.encryption is None
+            assert filled.copy_to(server, in_clear=True).sample_count == 49
+
+
+class TestSearch:
+    def test_a_large_gallery_keeps_no_index_on_disk(
+        self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(people_index, "FILED_FROM", 5)
+        probe = make_vector(31)[np.newaxis]
+        near = [person.name for person in filled.matrix_near(probe, 3).people]
+        index = Path(f"{gallery_path}.index")
+        assert index.exists()
+        filled.encrypt(key_file)
+        assert not index.exists()
+        assert [person.name for person in filled.matrix_near(probe, 3).people] == near
+        filled.enroll("Near", [make_sample(888, vector=make_vector(31))])
+        assert "Near" in [person.name for person in filled.matrix_near(probe, 3).people]
+        assert not index.exists()
+        filled.decrypt()
+        filled.matrix_near(probe, 3)
+        assert index.exists()

@@ -6,12 +6,22 @@ The errors are the operating system's; callers say in their own words what could
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+try:
+    import fcntl
+except ImportError:  # Windows, where what a killed process was writing stays
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX: Final = ".lightface-"
+_SUFFIX: Final = ".partial"
 
 
 @contextmanager
@@ -24,11 +34,13 @@ def write_private(path: Path) -> Iterator[IO[bytes]]:
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(errno.EINVAL, "it is a folder or a device", str(path))
+    _sweep(os.path.dirname(target))
     # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
-    descriptor, partial = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".lightface-", suffix=".partial")
+    descriptor, partial = tempfile.mkstemp(dir=os.path.dirname(target), prefix=_PREFIX, suffix=_SUFFIX)
     os.close(descriptor)
     try:
         with open(partial, "w+b") as file:  # by its name, which some writers ask for
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power cut after the rename could leave an empty file
@@ -53,3 +65,23 @@ def check_place(path: Path) -> None:
         raise OSError(errno.ENOENT, f"there is no folder {str(target.parent)!r}; make it", str(path))
     if not os.access(target.parent, os.W_OK):
         raise OSError(errno.EACCES, f"{str(target.parent)!r} is not writable; make it so", str(path))
+
+
+@cache
+def _sweep(folder: str) -> None:
+    """Once a folder, delete what killed processes have left there: it holds faces. Who is at work has theirs locked."""
+    for partial in glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*{_SUFFIX}")):
+        with suppress(OSError), open(partial, "rb") as file:
+            if os.fstat(file.fileno()).st_size and _lock(file):  # an empty one may be about to be locked
+                os.unlink(partial)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Whether `file` is ours alone from now on; the lock goes when it is closed, or its process is killed."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another has it, or the file system knows no locks
+        return False
+    return True

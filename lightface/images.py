@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -29,6 +30,10 @@ DEFAULT_MAX_PIXELS = 120_000_000
 
 # No compressed photograph within the pixel limit comes near this; a disk image or film given by mistake does.
 _MAX_FILE_BYTES = 1 << 30
+
+# Of a progressive JPEG; cameras and editors make about ten. Each costs a pass over all pixels, be it of a few bytes.
+_MAX_PASSES = 100
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a byte of pixels nor a place to restart within them
 
 PHOTO_SUFFIXES = frozenset(
     {
@@ -227,6 +232,8 @@ def _decode(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
     else:
         image = Image.open(BytesIO(data), formats=_READ_FORMATS)
         _check_size(image.size, name=name, max_pixels=max_pixels)
+        if image.info.get("progressive"):
+            _check_passes(data, name=name)
         image.load()
     orientation = _read_orientation(image, name=name)
     return _to_rgb(_turn_upright(_to_8_bits(image, name=name), orientation))
@@ -254,6 +261,16 @@ def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise _too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
+
+
+def _check_passes(data: bytes, *, name: str) -> None:
+    """Walk through the segments of a JPEG, which begin with a marker and their length."""
+    passes, place = 0, 2
+    while (marker := _MARKER.search(data, place)) and marker[0] != b"\xff\xd9":  # the end of the picture
+        passes += marker[0] == b"\xff\xda"
+        if passes > _MAX_PASSES:
+            raise ImageError(f"{_quote(name)} has more than {_MAX_PASSES} passes; save it again from a photo viewer")
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
 
 
 def _read_orientation(image: Image.Image, *, name: str) -> int:

@@ -102,3 +102,32 @@ def test_touch_makes_a_private_file_and_keeps_one_that_is_there(tmp_path: Path) 
     path.write_bytes(b"kept")
     touch_private(path)
     assert path.read_bytes() == b"kept"
+
+
+WRITE = """if True:
+    import os, signal, sys
+    from pathlib import Path
+    from lightface.files import write_private
+    with write_private(Path(sys.argv[1])) as file:
+        file.write(b"faces" * 10_000)
+        file.flush()
+        print(flush=True)
+        sys.stdin.readline()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_what_a_killed_process_was_writing_is_deleted_by_the_next_but_not_while_it_lives(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE, tmp_path / "faces.csv"]
+    other = "from pathlib import Path\nfrom lightface.files import write_private\n"
+    other += f"with write_private(Path({str(tmp_path / 'other.csv')!r})) as file:\n    file.write(b'x')\n"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        subprocess.run([sys.executable, "-c", other], check=True)
+        assert len(list(tmp_path.glob(".lightface-*.partial"))) == 1
+        writer.communicate(b"\n")
+    assert len(list(tmp_path.glob(".lightface-*.partial"))) == 1
+    subprocess.run([sys.executable, "-c", other], check=True)
+    assert os.listdir(tmp_path) == ["other.csv"]

@@ -292,6 +292,19 @@ def test_what_is_no_picture_is_refused(data: bytes, words: str) -> None:
     assert "letter.jpg" in str(caught.value)
 
 
+@pytest.mark.parametrize(("more", "is_read"), [(80, True), (120, False)])
+def test_passes_over_a_picture_are_counted(picture_rgb: ByteArray, more: int, is_read: bool) -> None:
+    data = encode(Image.fromarray(picture_rgb), "JPEG", progressive=True, comment=b"\xff\xda" * 999)
+    last = data.rindex(b"\xff\xda")
+    data = data[:last] + data[last:-2] * more + b"\xff\xd9" + b"\xff\xda" * 999  # as in a film that some cameras add
+    if is_read:
+        assert decode_photo(data, name="photo").shape == picture_rgb.shape
+    else:
+        with pytest.raises(ImageError, match="more than 100 passes") as caught:
+            decode_photo(data, name="photo")
+        assert_one_line(caught.value)
+
+
 def test_the_pixel_limit_is_inclusive_and_named(picture_rgb: ByteArray) -> None:
     data = encode(Image.fromarray(picture_rgb), "PNG")
     assert decode_photo(data, name="photo", max_pixels=WIDTH * HEIGHT).shape == picture_rgb.shape

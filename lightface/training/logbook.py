@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightface.errors import OutputError
+from lightface.files import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ class Logbook:
         self._path = folder / HISTORY
         kept = [json.dumps(row) for row in read_history(folder) if row["step"] <= step]
         try:
-            self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            with write_private(self._path) as file:
+                file.write("".join(f"{line}\n" for line in kept).encode())
         except OSError as error:
             raise OutputError(f"cannot write {self._path} ({error.strerror}); choose another --output") from error
         self._board = _open_board(folder / "tensorboard", step)

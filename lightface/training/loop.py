@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightface.allocator import return_unused_memory
 from lightface.errors import ConfigError, OutputError, TrainingError
+from lightface.files import write_private
 from lightface.training.augmentation import FRAME_PX, augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
 from lightface.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
@@ -88,7 +89,8 @@ class TrainingRun:
         if self.processes.leads:
             try:
                 self.output.mkdir(parents=True, exist_ok=True)
-                (self.output / CONFIG).write_text(dump_config(self.config), encoding="utf-8")
+                with write_private(self.output / CONFIG) as file:  # of a run that is resumed, it is all there is
+                    file.write(dump_config(self.config).encode())
             except OSError as error:
                 raise OutputError(f"cannot write to {self.output} ({error}); choose another --output") from error
             self._logbook = Logbook(self.output, step=self.at.step)

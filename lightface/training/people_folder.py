@@ -9,6 +9,7 @@ from lightface.alignment import align_face
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.errors import PhotoError, TrainingError
 from lightface.faces import ByteArray, FaceSelection, Frame
+from lightface.files import write_private
 from lightface.images import find_photos, hash_file, load_photo, save_image
 from lightface.training.augmentation import CROP_PX
 from lightface.training.crop_index import CropEntry
@@ -66,7 +67,8 @@ class _AlignedCache:
             try:
                 save_image(self._align(load_photo(photo).image_rgb), crop)
             except PhotoError as error:
-                refusal.write_text(str(error), encoding="utf-8")
+                with write_private(refusal) as file:
+                    file.write(str(error).encode())
                 raise
         return crop
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,20 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) ->
     book.write("train", 15, {"loss": 0.5})
     book.close()
     assert [(row["step"], row["loss"]) for row in read_history(tmp_path)] == [(5, 5), (10, 10), (15, 0.5)]
+
+
+def test_a_run_that_is_killed_as_it_resumes_keeps_its_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Logbook(tmp_path, step=0)
+    book.write("train", 5, {"loss": 1.5})
+    book.close()
+
+    def die(source: str, target: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        Logbook(tmp_path, step=5)
+    assert [row["step"] for row in read_history(tmp_path)] == [5]
 
 
 def test_tensorboard_is_an_extra(

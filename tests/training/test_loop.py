@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from lightface.training.checkpoint import BEST, LAST
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.logbook import read_history
-from lightface.training.loop import TrainingRun
+from lightface.training.loop import CONFIG, TrainingRun
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, TrainingReport
 from lightface.training.stopping import StopRequest
@@ -79,6 +80,21 @@ def test_twice_fifty_steps_are_a_hundred(tiny_config: TrainingConfig, tiny_data:
         for folder in (tmp_path / "whole", tmp_path / "halves")
     ]
     assert histories[0] == histories[1]
+
+
+def test_a_run_that_is_killed_as_it_resumes_keeps_its_recipe(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(simple_config, tiny_data, tmp_path, stop_at=5)
+    recipe = (tmp_path / CONFIG).read_bytes()
+
+    def die(source: str, target: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        run(simple_config, tiny_data, tmp_path, resume=True)
+    assert (tmp_path / CONFIG).read_bytes() == recipe != b""
 
 
 def test_what_a_run_leaves_behind(simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 import lightface
 from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder, resolve_device
-from lightface.errors import LightfaceError
+from lightface.errors import LightfaceError, LockedGalleryError
 from lightface.faces import AlignedFace, FloatArray
 from lightface.gallery import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, list_weights, verify_weights
@@ -205,8 +205,11 @@ def _check_gallery(place: Path | str, record: WeightsRecord) -> Check:
     where = describe_place(place)
     if not gallery_exists(place):
         return Check("gallery", Health.OK, f"none yet at {where}; 'lightface enroll' makes it")
-    with open_gallery(place) as gallery:
-        stats = gallery.stats()
+    try:
+        with open_gallery(place) as gallery:
+            stats = gallery.stats()
+    except LockedGalleryError:
+        return Check("gallery", Health.OK, f"{where}: encrypted, and not opened here")
     counts = f"{where}: {stats.person_count} people, {stats.sample_count} samples, model {stats.model_id}"
     if stats.model_id is not None and not stats.model_id.startswith(record.model_id):
         return Check("gallery", Health.NOTE, counts, f"for {record.name}: lightface gallery reembed")

@@ -25,6 +25,10 @@ class OutputError(LightfaceError):
     """A result that could not be written (full disk, read-only folder, unknown suffix)."""
 
 
+class RemoteError(LightfaceError):
+    """Another machine that does not do what is asked of it: a bucket, a web server, a Ray cluster."""
+
+
 class TableError(LightfaceError):
     """A face table that cannot be read."""
 
@@ -120,6 +124,10 @@ class CheckpointError(WeightsError):
 
 class GalleryError(LightfaceError):
     """A gallery that cannot be opened, read or changed."""
+
+
+class LockedGalleryError(GalleryError):
+    """An encrypted gallery, and no key was given."""
 
 
 class ModelMismatchError(GalleryError):

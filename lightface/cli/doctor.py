@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from lightface.cli.console import note
-from lightface.cli.options import GALLERY, Json, with_settings
+from lightface.cli.options import Json, with_settings
 from lightface.cli.results import print_json
 from lightface.cli.settings import Settings
 
 
-@with_settings("model", "device", *GALLERY)
+@with_settings("model", "device", "gallery")
 def doctor(settings: Settings, *, as_json: Json = False) -> None:
     """Check versions, device, weights, detector, embeddings and gallery. Exit code 2 when something is wrong."""
     from lightface.doctor import Health, check_installation

@@ -6,20 +6,23 @@ import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lightface.cli import privacy
 from lightface.cli.audit import audit
 from lightface.cli.console import note
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
 from lightface.cli.loading import open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
+from lightface.cli.questions import confirm
 from lightface.cli.reembed import reembed
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
-from lightface.errors import ConfigError, GalleryError, PersonNotFoundError
+from lightface.errors import GalleryError, PersonNotFoundError
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, Person
@@ -31,6 +34,9 @@ PersonArgument = Annotated[str, typer.Argument(metavar="PERSON", help="A name, i
 app = command_group("List, correct, move and delete the people who are enrolled.")
 app.command("reembed")(reembed)
 app.command("audit")(audit)
+app.command("encrypt")(privacy.encrypt)
+app.command("rotate-key")(privacy.rotate_key)
+app.command("decrypt")(privacy.decrypt)
 
 
 @app.command("list")
@@ -90,7 +96,7 @@ def remove_person(
             raise GalleryError(f"{found.name!r} has no sample {min(foreign)}; see 'lightface gallery show'")
         who = f"{found.name} (id {found.id})"
         what = f"{len(set(sample))} of {len(owned)} samples of {who}" if sample else f"{who} with {len(owned)} samples"
-        _confirm(f"Remove {what}?", yes=yes)
+        confirm(f"Remove {what}?", yes=yes)
         if sample:
             gallery.remove_samples(set(sample))
         else:
@@ -128,7 +134,7 @@ def merge_people(
     """Make one person of two: TARGET gets the samples of SOURCE."""
     with open_gallery_of(settings) as gallery:
         given_up, kept = _find_person(gallery, source), _find_person(gallery, target)
-        _confirm(f"Give all samples of {given_up.name} to {kept.name}, and remove {given_up.name}?", yes=yes)
+        confirm(f"Give all samples of {given_up.name} to {kept.name}, and remove {given_up.name}?", yes=yes)
         gallery.merge_people(given_up.id, kept.id)
         count = len(gallery.samples(kept.id))
     note(f"{given_up.name} is {kept.name} now, with {count} samples")
@@ -147,6 +153,8 @@ def export_gallery(
         if file != STANDARD_STREAM:
             gallery.export_to(file)
             stats = gallery.stats()
+            if gallery.encryption is not None:
+                note("the gallery is encrypted, but its export is in clear; encrypt it yourself, or delete it soon")
             note(f"exported {stats.person_count} people with {stats.sample_count} samples to {file}")
             return
         # By way of a file of mode 0600 in a folder of mode 0700, so that a failure writes nothing to stdout.
@@ -176,7 +184,7 @@ def import_gallery(
 
 
 @app.command("copy")
-@with_settings()
+@with_settings("key_file")
 def copy_gallery(
     settings: Settings,
     *,
@@ -184,15 +192,20 @@ def copy_gallery(
         str, typer.Argument(metavar="SRC", help="A gallery: a file, or postgresql://USER@HOST/DATABASE.")
     ],
     target: Annotated[str, typer.Argument(metavar="DST", help="An empty one, which is made if there is none.")],
+    in_clear: Annotated[
+        bool, typer.Option("--in-clear", help="Of an encrypted gallery, make a copy that is not.")
+    ] = False,
 ) -> None:
     """Copy a gallery, from a file to a server or back: whole or not at all, read back and compared.
 
-    A copy that is there already, whole, is left alone. SRC stays what it is.
+    A copy that is there already, whole, is left alone. SRC stays what it is. The copy of an encrypted gallery has the
+    same key.
     """
-    from lightface.gallery import open_gallery
-
-    with open_gallery(source) as original, open_gallery(target, create=True) as copy:
-        summary = original.copy_to(copy)
+    with (
+        open_gallery_of(replace(settings, gallery=source)) as original,
+        open_gallery_of(replace(settings, gallery=target), create=True) as copy,
+    ):
+        summary = original.copy_to(copy, in_clear=in_clear)
         where = copy.location
     what = f"{summary.person_count} people with {summary.sample_count} samples"
     done = f"{where} is the same already:" if summary.was_there else f"copied to {where}:"
@@ -204,9 +217,9 @@ def copy_gallery(
 def show_stats(settings: Settings, *, as_json: Json = False) -> None:
     """Show the size of the gallery, its model and its thresholds."""
     with open_gallery_of(settings) as gallery:
-        stats, thresholds = gallery.stats(), gallery.thresholds()
+        stats, thresholds, encryption = gallery.stats(), gallery.thresholds(), gallery.encryption
     if as_json:
-        print_json({"stats": stats, "thresholds": thresholds})
+        print_json({"stats": stats, "thresholds": thresholds, "encryption": encryption})
         return
     rows: list[tuple[str, object]] = [
         ("gallery", stats.location),
@@ -214,6 +227,7 @@ def show_stats(settings: Settings, *, as_json: Json = False) -> None:
         ("people", stats.person_count),
         ("samples", stats.sample_count),
         ("size", f"{stats.size_bytes / 1e6:.2f} MB"),
+        ("encryption", encryption or "none"),
         ("created", f"{stats.created_at:%Y-%m-%d %H:%M} UTC"),
     ]
     if stats.last_enrolled_at is not None:
@@ -230,18 +244,6 @@ def _find_person(gallery: Gallery, text: str) -> Person:
         if not text.isdecimal() or len(text) > _ID_DIGITS:
             raise
         return gallery.find_person(int(text))
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not _is_terminal():
-        raise ConfigError("nobody can be asked, since stdin is no terminal; give --yes")
-    typer.confirm(question, abort=True, err=True)
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty()
 
 
 def _day(person: Person) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightface.cli.console import debug
+from lightface.cli.console import debug, note
+from lightface.cli.keys import key_of
 from lightface.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,9 +44,13 @@ def describe_pipeline(pipeline: FacePipeline) -> str:
 
 def open_gallery_of(settings: Settings, *, model_id: str | None = None, create: bool = False) -> Gallery:
     """The gallery that the settings name, or the default one."""
-    from lightface.gallery import open_gallery
+    from lightface.gallery import describe_place, open_gallery
 
-    return open_gallery(gallery_place(settings), model_id=model_id, create=create)
+    place = gallery_place(settings)
+    gallery = open_gallery(place, model_id=model_id, create=create, key=key_of(settings, describe_place(place)))
+    if settings.key_file is not None and gallery.encryption is None:
+        note(f"{gallery.location} is not encrypted, the key file is not used; see 'lightface gallery encrypt'")
+    return gallery
 
 
 def gallery_place(settings: Settings) -> Path | str:

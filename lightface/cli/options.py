@@ -14,7 +14,7 @@ import typer
 from lightface.cli.console import show_messages
 from lightface.cli.settings import Settings, load_settings, option_name, setting_types, variable_name
 
-GALLERY = ("gallery",)
+GALLERY = ("gallery", "key_file")
 MODEL = ("model", "device", "precision", "flip")
 DETECTION = ("det_threshold", "min_face_size", "max_side", "max_pixels")
 EMBEDDING = (*MODEL, *DETECTION, "min_quality")

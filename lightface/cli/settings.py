@@ -24,6 +24,8 @@ from lightface.errors import ConfigError
 
 _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
+PASSPHRASE_VARIABLE = "LIGHTFACE_PASSPHRASE"  # no setting: a secret has no place in options and files
+NEW_PASSPHRASE_VARIABLE = "LIGHTFACE_NEW_PASSPHRASE"
 
 
 def _about(
@@ -51,6 +53,7 @@ class Settings:
             is_place=True,
         ),
     )
+    key_file: str | None = field(default=None, metadata=_about("The key file of an encrypted gallery.", is_place=True))
     model: str | None = field(default=None, metadata=_about("Weights by name, see 'lightface models list'."))
     device: str | None = field(
         default=None, metadata=_about("auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest there is).")
@@ -166,7 +169,8 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:
-    known = {CONFIG_VARIABLE, *(variable_name(setting.name) for setting in fields(Settings))}
+    others = (CONFIG_VARIABLE, PASSPHRASE_VARIABLE, NEW_PASSPHRASE_VARIABLE)
+    known = {*others, *(variable_name(setting.name) for setting in fields(Settings))}
     for variable in environment:
         if variable.startswith(_PREFIX) and variable not in known:
             raise ConfigError(f"unknown environment variable {variable}; {_suggest(variable, known)}")

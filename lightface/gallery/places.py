@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 import platformdirs
 
-from lightface.errors import GalleryError
+from lightface.errors import GalleryError, LockedGalleryError
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.sqlite import open_sqlite_store
@@ -59,7 +59,8 @@ def open_gallery(
     `key` opens an encrypted gallery: a passphrase, a key file, or a function that is asked for the kind that is needed.
     Others open without, whatever is given.
 
-    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach, the wrong key),
+    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach, the wrong key; its
+    LockedGalleryError where a key is needed),
     ModelMismatchError and OutputError (read-only place, full disk).
     """
     with ExitStack() as on_failure:
@@ -82,7 +83,7 @@ def _open_store(
 
         kind, location = kind_of(header, location=str(place)), str(place)
         if key is None:
-            raise GalleryError(f"{location} is encrypted; give its {kind}")
+            raise LockedGalleryError(f"{location} is encrypted; give its {kind}")
         return Sealing.unlock(header, key(kind) if callable(key) else key, location=location)
 
     return open_sqlite_store(Path(place), create=create, unlock=unlock)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from lightface.databases import transaction
-from lightface.errors import GalleryError, OutputError
+from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.faces import FloatArray, are_unit_rows
 from lightface.gallery.records import FaceSample, IntArray, Person
 from lightface.gallery.sealed_rows import OpenDoor, SealedDoor
@@ -317,7 +317,7 @@ def open_sqlite_store(path: Path, *, create: bool, unlock: Callable[[str], Seali
         header = store.setting(SEALING)
         if header is not None:
             if unlock is None:
-                raise GalleryError(f"{path} is encrypted; open it with its key")
+                raise LockedGalleryError(f"{path} is encrypted; open it with its key")
             store.use(unlock(header))
         on_failure.pop_all()
     return store

@@ -32,8 +32,13 @@ class MiddleDetector:
             for index in range(count)
         ]
 
-    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+    def detect_batch(
+        self, images_rgb: Sequence[ByteArray], *, reductions: Sequence[int] | None = None
+    ) -> list[list[DetectedFace]]:
         return [self.detect(image) for image in images_rgb]
+
+    def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        return list(faces)
 
 
 class MeanEmbedder(Embedder):
@@ -71,8 +76,13 @@ class ScriptedDetector:
     def detect(self, image_rgb: ByteArray) -> list[DetectedFace]:
         return self.faces
 
-    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+    def detect_batch(
+        self, images_rgb: Sequence[ByteArray], *, reductions: Sequence[int] | None = None
+    ) -> list[list[DetectedFace]]:
         return [self.faces for _ in images_rgb]
+
+    def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        return list(faces)
 
 
 def make_pipeline(embedder: MeanEmbedder, **gates: float) -> FacePipeline:

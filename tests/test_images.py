@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -337,6 +338,46 @@ def test_load_photo_gives_path_fingerprint_and_pixels(tmp_path: Path, picture_rg
     assert photo.path == path
     assert photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() == hash_file(path)
     assert (photo.image_rgb == picture_rgb).all()
+
+
+@pytest.mark.parametrize(
+    ("enough_px", "reduction"), [(None, 1), (600, 1), (301, 1), (300, 2), (151, 2), (150, 4), (9, 8)]
+)
+def test_a_jpeg_far_larger_than_needed_is_decoded_smaller(
+    tmp_path: Path, grace_hopper_rgb: ByteArray, enough_px: int | None, reduction: int
+) -> None:
+    path = tmp_path / "hopper.jpg"
+    path.write_bytes(encode(Image.fromarray(grace_hopper_rgb[:600, :509]), "JPEG", quality=95))
+    photo = load_photo(path, enough_px=enough_px)
+    height, width = 600 // reduction, 509 // reduction
+    assert photo.reduction == reduction and photo.image_rgb.shape == (height, width, 3)
+    assert photo.size == (height * reduction, width * reduction)
+    whole = photo.whole()
+    assert whole.size == (600, 509) and whole.reduction == 1 and whole.sha256 == photo.sha256
+    means = cv2.resize(
+        whole.image_rgb[: height * reduction, : width * reduction], (width, height), interpolation=cv2.INTER_AREA
+    )
+    assert np.abs(means.astype(int) - photo.image_rgb).mean() < 2
+
+
+def test_a_reduced_jpeg_is_turned_upright(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    path = tmp_path / "turned.jpg"
+    large = np.kron(picture_rgb, np.ones((8, 8, 1), np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path.write_bytes(encode(Image.fromarray(large), "JPEG", exif=exif))
+    photo = load_photo(path, enough_px=max(picture_rgb.shape[:2]) * 2)
+    assert photo.reduction == 4
+    assert photo.size == photo.whole().size == (large.shape[1], large.shape[0])
+
+
+def test_other_formats_and_damaged_files_are_never_reduced(tmp_path: Path, grace_hopper_rgb: ByteArray) -> None:
+    path = tmp_path / "hopper.png"
+    path.write_bytes(encode(Image.fromarray(grace_hopper_rgb), "PNG"))
+    assert load_photo(path, enough_px=10).reduction == 1
+    path.write_bytes(encode(Image.fromarray(grace_hopper_rgb), "JPEG")[:9000])
+    with pytest.raises(ImageError, match="truncated"):
+        load_photo(path, enough_px=10)
 
 
 @pytest.mark.parametrize(

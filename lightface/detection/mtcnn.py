@@ -13,7 +13,7 @@ Convolutional Networks", 2016.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -107,24 +107,45 @@ class MtcnnDetector:
         """Find the faces of one (H, W, 3) uint8 RGB image, largest box first."""
         return self.detect_batch([image_rgb])[0]
 
-    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+    def detect_batch(
+        self, images_rgb: Sequence[ByteArray], *, reductions: Sequence[int] | None = None
+    ) -> list[list[DetectedFace]]:
         """Find the faces of several images of any sizes; one list an image, in their order."""
+        reductions = reductions or [1] * len(images_rgb)
         faces: list[list[DetectedFace]] = []
         for part in _split_by_pixels(images_rgb):
-            faces += self._search([halve(image) for image in images_rgb[part]])
+            pairs = zip(images_rgb[part], reductions[part], strict=True)
+            faces += self._search([halve(image, reduction=reduction) for image, reduction in pairs])
         return faces
+
+    def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        """The same faces, their landmarks located anew in a photograph of which a reduced one was searched.
+
+        A face at the edge keeps its landmarks: its box was cut off there, and O-Net has to see it where it was.
+        """
+        height, width = image_rgb.shape[:2]
+        boxes_px = np.array([face.box_px for face in faces], np.float32).reshape(-1, 4)
+        is_inside = (boxes_px[:, :2] > 0).all(axis=1) & (boxes_px[:, 2:] < (width - 8, height - 8)).all(axis=1)
+        whole = np.flatnonzero(is_inside)
+        scores = np.array([face.score for face in faces], np.float32)[whole]
+        candidates = Candidates(boxes_px[whole], scores, np.zeros(len(whole), np.int64))
+        _, landmarks_px = self._place_landmarks([halve(image_rgb)], candidates)
+        relocated = list(faces)
+        for index, points_px in zip(whole.tolist(), landmarks_px, strict=True):
+            relocated[index] = replace(faces[index], landmarks_px=points_px)
+        return relocated
 
     def _search(self, photos: Sequence[Halves]) -> list[list[DetectedFace]]:
         candidates = self._refine(photos, self._propose(photos))
         candidates, landmarks = self._locate(photos, candidates)
         return [
             _collect_faces(candidates.take(own), landmarks[own], size=(height, width))
-            for index, (height, width) in enumerate(halves[0].shape[:2] for halves in photos)
+            for index, (height, width) in enumerate(halves.size for halves in photos)
             for own in [np.flatnonzero(candidates.image_index == index)]
         ]
 
     def _propose(self, photos: Sequence[Halves]) -> Candidates:
-        levels = [level for index, halves in enumerate(photos) for level in self._plan_levels(index, halves[0])]
+        levels = [level for index, halves in enumerate(photos) for level in self._plan_levels(index, halves.size)]
         pieces = lay_out([level.size for level in levels])
         sheets = draw_sheets([render_level(photos[level.image_index], level) for level in levels], pieces)
         scores, offsets = self._networks.propose(sheets)
@@ -142,14 +163,14 @@ class MtcnnDetector:
         moved = move_edges(candidates.boxes_px[kept], np.concatenate(found_offsets)[kept], extra_px=0)
         return candidates.take(kept).with_boxes(make_square(moved))
 
-    def _plan_levels(self, index: int, image_rgb: ByteArray) -> list[Level]:
-        height, width = image_rgb.shape[:2]
+    def _plan_levels(self, index: int, size: tuple[int, int]) -> list[Level]:
+        height, width = size
         smallest_px = max(self.settings.min_face_size_px, self.settings.min_face_share * min(height, width))
         if self.settings.max_side_px is not None:
             reduction = max(height, width) / self.settings.max_side_px
             smallest_px = max(smallest_px, min(smallest_px, _SMALLEST_REDUCED_FACE_PX) * reduction)
         factor = self.settings.pyramid_factor
-        return plan_levels(index, (height, width), smallest_face_px=smallest_px, factor=factor)
+        return plan_levels(index, size, smallest_face_px=smallest_px, factor=factor)
 
     def _refine(self, photos: Sequence[Halves], candidates: Candidates) -> Candidates:
         inside, crops = cut_crops(photos, candidates, size_px=REFINE_CROP_PX)

@@ -19,6 +19,16 @@ class FaceDetector(Protocol):
         """Find the faces of one image."""
         ...
 
-    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
-        """Find the faces of several images, which may differ in size; one list an image, in their order."""
+    def detect_batch(
+        self, images_rgb: Sequence[ByteArray], *, reductions: Sequence[int] | None = None
+    ) -> list[list[DetectedFace]]:
+        """Find the faces of several images, which may differ in size; one list an image, in their order.
+
+        Where `reductions` are given, each pixel of an image stands for a square of so many pixels (1, 2, 4 or 8) of its
+        photograph. Coordinates, and the sizes of faces that are looked for, are the photograph's.
+        """
+        ...
+
+    def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        """The same faces, their landmarks located anew in the whole photograph, of which a reduced one was searched."""
         ...

@@ -105,9 +105,15 @@ class ArcFaceCrops(FaceDetector):
         landmarks = (_ARCFACE_POINTS + np.float32(0.5)) * np.float32(scale) - np.float32(0.5)
         return [DetectedFace((0.0, 0.0, float(width), float(height)), landmarks, 1.0)]
 
-    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+    def detect_batch(
+        self, images_rgb: Sequence[ByteArray], *, reductions: Sequence[int] | None = None
+    ) -> list[list[DetectedFace]]:
         """The same for several."""
         return [self.detect(image) for image in images_rgb]
+
+    def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        """The face of the whole picture."""
+        return self.detect(image_rgb)
 
 
 def _embed_batch(

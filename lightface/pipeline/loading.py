@@ -16,8 +16,12 @@ Loaded = tuple[Path, Photo | PhotoError]
 _PIXELS_AT_ONCE = 25_000_000
 
 
-def load_in_batches(paths: Iterable[Path], *, max_pixels: int, batch_size: int, workers: int) -> Iterator[list[Loaded]]:
+def load_in_batches(
+    paths: Iterable[Path], *, max_pixels: int, batch_size: int, workers: int, enough_px: int | None = None
+) -> Iterator[list[Loaded]]:
     """Each path with its photograph, or with the error that it met, in order, up to `batch_size` at once.
+
+    Photographs far larger than `enough_px` may come reduced, see `load_photo`.
 
     Every `batch_size`-th path begins a batch, so that runs of so many give the same batches when they are taken apart.
 
@@ -28,7 +32,7 @@ def load_in_batches(paths: Iterable[Path], *, max_pixels: int, batch_size: int, 
 
     def load(path: Path) -> Photo | PhotoError:
         try:
-            return load_photo(path, max_pixels=max_pixels)
+            return load_photo(path, max_pixels=max_pixels, enough_px=enough_px)
         except PhotoError as error:
             return error
 

@@ -78,7 +78,7 @@ def _read_parquet(path: Path) -> Iterable[Mapping[str, str]]:
 
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise TrainingError(f"cannot read the index {path}: {error}") from error
     return ({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
 

@@ -243,6 +243,34 @@ def test_a_batch_larger_than_one_pass_is_split(
         assert_equal_faces(faces, expected)
 
 
+def test_a_reduced_photograph_shows_the_same_faces(
+    detector: MtcnnDetector, astronaut_rgb: ByteArray, grace_hopper_rgb: ByteArray
+) -> None:
+    wholes = [np.kron(image, np.ones((4, 4, 1), np.uint8)) for image in (astronaut_rgb, grace_hopper_rgb)]
+    means = [whole[::4, ::4] for whole in wholes]
+    for (face,), (expected,) in zip(
+        detector.detect_batch(means, reductions=[4, 4]), detector.detect_batch(wholes), strict=True
+    ):
+        eyes_px = np.linalg.norm(expected.landmarks_px[0] - expected.landmarks_px[1])
+        assert np.abs(np.subtract(face.box_px, expected.box_px)).max() < 0.05 * expected.size_px
+        assert np.abs(face.landmarks_px - expected.landmarks_px).max() < 0.05 * eyes_px
+
+
+def test_landmarks_are_located_anew_but_for_faces_at_the_edge(
+    detector: MtcnnDetector, grace_hopper_rgb: ByteArray
+) -> None:
+    (face,) = detector.detect(grace_hopper_rgb)
+    x_min, y_min, x_max, y_max = face.box_px
+    lost = DetectedFace(face.box_px, np.zeros((5, 2), np.float32), face.score)
+    cut_off = DetectedFace((0.0, y_min, x_max, y_max), np.zeros((5, 2), np.float32), face.score)
+    found, kept = detector.relocate(grace_hopper_rgb, [lost, cut_off])
+    eyes_px = np.linalg.norm(face.landmarks_px[0] - face.landmarks_px[1])
+    assert found.box_px == face.box_px and found.score == face.score
+    assert np.abs(found.landmarks_px - face.landmarks_px).max() < 0.02 * eyes_px
+    assert kept is cut_off
+    assert detector.relocate(grace_hopper_rgb, []) == []
+
+
 def test_a_crowd_is_found_whole(detector: MtcnnDetector, astronaut_rgb: ByteArray) -> None:
     head = cv2.resize(astronaut_rgb[20:260, 120:360], (80, 80), interpolation=cv2.INTER_AREA)
     crowd = np.tile(head, (15, 20, 1))

@@ -34,7 +34,7 @@ def scene_rgb() -> ByteArray:
 
 
 def test_halves_are_means_of_four(noise_rgb: ByteArray) -> None:
-    halves = halve(noise_rgb)
+    halves = halve(noise_rgb).images_rgb
     assert [half.shape for half in halves] == [(61, 83, 3), (30, 41, 3), (15, 20, 3)]
     assert halves[0] is noise_rgb
     for larger, smaller in pairwise(halves):

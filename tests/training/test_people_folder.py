@@ -27,8 +27,13 @@ class OneFace:
         landmarks = np.array([[160, 200], [240, 200], [200, 250], [170, 296], [230, 296]], np.float32)
         return [DetectedFace((100, 100, 300, 350), landmarks, 0.99)]
 
-    def detect_batch(self, images_rgb: Sequence[ByteArray]) -> list[list[DetectedFace]]:
+    def detect_batch(
+        self, images_rgb: Sequence[ByteArray], *, reductions: Sequence[int] | None = None
+    ) -> list[list[DetectedFace]]:
         return [self.detect(image) for image in images_rgb]
+
+    def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        return list(faces)
 
 
 def write(path: Path, image: ByteArray) -> None:

@@ -25,6 +25,7 @@ PARTS = {  # a file each, with `measure(context) -> list[Row]`
     "embedding": "Embedding: aligned face to network output",
     "detection": "Detection: photograph to faces",
     "folder": "Folder: photographs to Parquet",
+    "memory": "Memory: folders of hard links, by the command",
     "search": "Search: identify in an enrolled gallery",
     "startup": "Start-up",
     "training": "Training step",

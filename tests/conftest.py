@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import soaking
 
 from lightface.faces import ByteArray
 
@@ -23,6 +24,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PHOTOS = Path(__file__).parents[1].parent / "shared" / "photos"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    soaking.add_options(parser)
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> soaking.Soak:
+    """How often a fault is to be injected, and where to tell that it was."""
+    return soaking.read_options(request.config)
 
 
 @pytest.fixture(scope="session")

@@ -204,7 +204,8 @@ class Journal:
 
     def _read(self, statement: str, *values: object) -> Iterator[Any]:
         with _translated_errors(self.path):
-            yield from self._connection.execute(statement, values)
+            # A bare cursor would be closed with a generator that is given up, perhaps after its connection: an error.
+            yield from map(tuple, self._connection.execute(statement, values))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

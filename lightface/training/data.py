@@ -70,6 +70,8 @@ def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
             embeddings = np.load(path, allow_pickle=False)
         except _NUMPY_ERRORS as error:
             raise TrainingError(f"cannot read the teacher's embeddings {path} ({error})") from error
+        if not isinstance(embeddings, np.ndarray) or embeddings.dtype.kind not in "fiu":  # an .npz, or texts
+            raise TrainingError(f"{path} is no array of numbers; save the teacher's embeddings with numpy.save")
         if embeddings.ndim != 2 or len(embeddings) != count:
             raise TrainingError(f"{path} has the shape {embeddings.shape}; expected a row for each of {count:,} crops")
         lengths = np.linalg.norm(embeddings.astype(np.float32), axis=1, keepdims=True)

@@ -98,3 +98,11 @@ def test_a_read_only_journal_is_one_line(journal: Path) -> None:
     journal.chmod(0o400)
     with pytest.raises(OutputError, match="permissions"):
         read_everything(journal)
+
+
+def test_rows_may_be_given_up_after_the_journal(journal: Path) -> None:
+    """As by a writer that finds the disk full, whose error still holds them."""
+    with Journal(journal) as opened:
+        rows = opened.rows()
+        next(rows)
+    rows.close()  # type: ignore[attr-defined]

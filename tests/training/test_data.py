@@ -50,11 +50,19 @@ def test_several_teachers_are_averaged_in_their_cosines(tmp_path: Path) -> None:
         (np.zeros((4, 2)), "rows that are zero or not finite"),
         (np.full((4, 2), np.nan), "rows that are zero or not finite"),
         (np.array([object()] * 4), "cannot read the teacher's embeddings"),
+        (np.array([["a", "b"]] * 4), "is no array of numbers"),
     ],
 )
 def test_teachers_that_are_refused(tmp_path: Path, array: np.ndarray, message: str) -> None:
     np.save(tmp_path / "t.npy", array, allow_pickle=True)
     with pytest.raises(TrainingError, match=message):
+        load_teachers([tmp_path / "t.npy"], 4)
+
+
+def test_an_archive_of_arrays_is_no_teacher(tmp_path: Path) -> None:
+    with (tmp_path / "t.npy").open("wb") as file:
+        np.savez(file, embeddings=np.ones((4, 2)))
+    with pytest.raises(TrainingError, match="is no array of numbers"):
         load_teachers([tmp_path / "t.npy"], 4)
 
 

@@ -1,0 +1,109 @@
+"""A disk that is full, at any byte: one line says so, nothing is lost, and with room the command comes to its end."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from jobs import JOBS, Job, check_soundness
+from soaking import Soak
+from spawning import Outcome, Spawner
+
+DISK_KB = 512
+SMALL_JOBS = [job for job in JOBS if job.name != "train"]  # whose files are of 60 MB
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_KB}k", "none", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here ({mounted.stderr.decode().strip()})")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("job", SMALL_JOBS, ids=str)
+def test_a_full_disk(job: Job, disk: Path, spawner: Spawner, photos: Path, tmp_path: Path, soak: Soak) -> None:
+    def run(state: Path, room: int) -> Outcome:
+        fill(disk, room)
+        outcome = spawner.run(*job.command(photos, state))
+        (disk / "filler").unlink()
+        return outcome
+
+    inject("disk full", job, run, disk, spawner, photos, tmp_path, soak)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=str)
+def test_a_file_that_cannot_grow(job: Job, spawner: Spawner, photos: Path, tmp_path: Path, soak: Soak) -> None:
+    """As a disk that is full, for any user and of any size: no file may have more bytes than so many."""
+
+    def run(state: Path, room: int) -> Outcome:
+        return spawner.run(*job.command(photos, state), room=room)
+
+    inject("file that cannot grow", job, run, tmp_path, spawner, photos, tmp_path, soak)
+
+
+def inject(
+    fault: str,
+    job: Job,
+    run: Callable[[Path, int], Outcome],
+    disk: Path,
+    spawner: Spawner,
+    photos: Path,
+    tmp_path: Path,
+    soak: Soak,
+) -> None:
+    """Run the job on `disk` with little room, and again with room."""
+    before, after, state = tmp_path / "before", tmp_path / "after", disk / "state"
+    before.mkdir()
+    job.prepare(spawner, photos, before)
+    shutil.copytree(before, after)
+    assert spawner.run(*job.command(photos, after)).status == 0
+    rows_before, rows_after = job.rows(before), job.rows(after)
+    most = max(path.stat().st_size for path in after.rglob("*") if path.is_file())
+    dice = soak.dice(f"{fault} {job}")
+    wrong, hit = [], 0
+    for _ in range(soak.times(1, share=0.2 if job.name == "train" else 1)):
+        shutil.rmtree(state, ignore_errors=True)
+        shutil.copytree(before, state)
+        room = dice.randint(0, most)
+        outcome = run(state, room)
+        hit += outcome.status != 0
+        try:
+            check_soundness(state)
+            complaint = find_fault(outcome) or job.halfway(job.rows(state), rows_before, rows_after)
+            again = spawner.run(*(job.again or job.command)(photos, state))
+            if job.rows(state) != rows_after:
+                complaint = complaint or f"with room, it comes to another end: {again.stderr}"
+        except AssertionError as error:
+            complaint = str(error)
+        if complaint is not None:
+            wrong.append(f"{room} bytes of room: {complaint}")
+    soak.record(fault, job.name, injected=hit, wrong=len(wrong))
+    assert not wrong
+
+
+def fill(disk: Path, room: int) -> None:
+    """Leave so much room."""
+    with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    with (disk / "filler").open("r+b") as filler:
+        filler.truncate(max(0, filler.seek(0, 2) - room))
+
+
+def find_fault(outcome: Outcome) -> str | None:
+    """What is wrong with how a trouble was told."""
+    last = outcome.stderr.splitlines()[-1:]
+    if outcome.status == 0 or (outcome.status == 2 and last and last[0].startswith("lightface: ")):
+        return None if "Traceback" not in outcome.stderr else outcome.stderr
+    return f"exit code {outcome.status}: {outcome.stderr}"

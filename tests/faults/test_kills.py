@@ -1,0 +1,139 @@
+"""Every command that changes something, killed at many moments: nothing is lost, doubled or half done.
+
+Killed by SIGKILL at a random moment of its time; before a random one of its system calls that change files, so that
+moments are hit in which nothing but a file changes; and in the middle of a write, which leaves a torn file. After each,
+what lies there must be sound and must be what an undisturbed run has on its way or at its end; and the command, typed
+again, must come to the same end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+from jobs import JOBS, REMOVE, REMOVED, Job, Rows, check_soundness
+from soaking import Soak
+from spawning import Outcome, Spawner
+
+pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A job with its photographs, what lies there before, and an undisturbed run."""
+
+    job: Job
+    photos: Path
+    folder: Path
+    undisturbed: Outcome
+    before: Rows
+    after: Rows
+
+    def lay_out(self) -> Path:
+        """A new `state`, as it is before."""
+        state = self.folder / "state"
+        shutil.rmtree(state, ignore_errors=True)
+        shutil.copytree(self.folder / "before", state)
+        return state
+
+
+@pytest.fixture(scope="module", params=[job for job in JOBS if job.name != "train"], ids=str)
+def ground(
+    request: pytest.FixtureRequest, spawner: Spawner, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Ground:
+    job: Job = request.param
+    folder = tmp_path_factory.mktemp("ground")
+    (folder / "before").mkdir()
+    job.prepare(spawner, photos, folder / "before")
+    shutil.copytree(folder / "before", folder / "after")
+    undisturbed = spawner.run(*job.command(photos, folder / "after"))
+    assert undisturbed.status == 0, undisturbed.stderr
+    return Ground(job, photos, folder, undisturbed, job.rows(folder / "before"), job.rows(folder / "after"))
+
+
+def test_at_a_random_moment(ground: Ground, spawner: Spawner, soak: Soak) -> None:
+    length_s = ground.undisturbed.seconds
+    kill_often(
+        ground, spawner, soak, 2, "killed at a random moment", lambda dice: {"kill_after_s": dice.uniform(0, length_s)}
+    )
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace, which can kill at a system call, is not installed")
+def test_at_a_system_call(ground: Ground, spawner: Spawner, soak: Soak) -> None:
+    calls = spawner.run(*ground.job.command(ground.photos, ground.lay_out()), count_calls=True).calls
+    assert calls > 10
+    kill_often(
+        ground, spawner, soak, 3, "killed before a system call", lambda dice: {"kill_at_call": dice.randint(1, calls)}
+    )
+
+
+def test_in_the_middle_of_a_write(ground: Ground, spawner: Spawner, soak: Soak) -> None:
+    sizes = [path.stat().st_size for path in (ground.folder / "after").rglob("*") if path.is_file()]
+    kill_often(
+        ground,
+        spawner,
+        soak,
+        2,
+        "killed in the middle of a write",
+        lambda dice: {"kill_at_byte": dice.randint(1, max(sizes))},
+    )
+
+
+def kill_often(
+    ground: Ground, spawner: Spawner, soak: Soak, few: int, fault: str, draw: Callable[[Random], dict[str, float]]
+) -> None:
+    dice = soak.dice(f"{fault} {ground.job}")
+    complaints = []
+    killed = 0
+    for _ in range(soak.times(few)):
+        drawn = draw(dice)
+        outcome, complaint = kill_once(ground, spawner, drawn)
+        killed += outcome.was_killed
+        if complaint is not None:
+            complaints.append(f"{drawn}: {complaint}")
+    soak.record(fault, ground.job.name, injected=killed, wrong=len(complaints))
+    assert not complaints
+
+
+def kill_once(ground: Ground, spawner: Spawner, fault: dict[str, float]) -> tuple[Outcome, str | None]:
+    """What became of the run, and what is wrong after it."""
+    job, state = ground.job, ground.lay_out()
+    outcome = spawner.run(*job.command(ground.photos, state), **fault)
+    try:
+        check_soundness(state)
+        complaint = job.halfway(job.rows(state), ground.before, ground.after)
+        if complaint is not None:
+            return outcome, complaint
+        again = spawner.run(*(job.again or job.command)(ground.photos, state))
+        if again.status != 0 and job.done_before not in again.stderr:
+            return outcome, f"run again, it says {again.stderr}"
+        check_soundness(state)
+        if job.rows(state) != ground.after:
+            return outcome, "run again, it comes to another end"
+        return outcome, compare_files(state, ground.folder / "after") or find_traces(job, state)
+    except AssertionError as error:
+        return outcome, str(error)
+
+
+def compare_files(state: Path, after: Path) -> str | None:
+    """What is left over, or missing."""
+    there, expected = (
+        {str(path.relative_to(folder)) for path in folder.rglob("*") if not is_log(path)} for folder in (state, after)
+    )
+    return None if there == expected else f"files are there, or missing: {sorted(there ^ expected)}"
+
+
+def is_log(path: Path) -> bool:
+    """TensorBoard's, of which each part of a run has its own; SQLite's, which the next opening takes in."""
+    return path.name.startswith("events.out") or path.name.endswith(("-wal", "-shm"))
+
+
+def find_traces(job: Job, state: Path) -> str | None:
+    if job is not REMOVE:
+        return None
+    found = [path.name for path in state.iterdir() if REMOVED.encode() in path.read_bytes()]
+    return f"{REMOVED} was removed, and is still in {found}" if found else None

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from types import ModuleType
@@ -30,6 +31,9 @@ _CALLS = ",".join(
         *("renameat2", "unlink", "unlinkat", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat"),
     )
 )
+
+
+_command: Callable[[list[str]], None]  # the command line
 
 
 def main() -> None:
@@ -114,8 +118,6 @@ def _tracer_of(pid: int) -> int:
 
 
 def _work(order: dict[str, Any], stdout: int, stderr: int) -> None:
-    from lightface.cli.main import app
-
     status = 70
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -131,7 +133,7 @@ def _work(order: dict[str, Any], stdout: int, stderr: int) -> None:
                 signal.signal(signal.SIGXFSZ, what_then)
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 resource.setrlimit(resource.RLIMIT_FSIZE, (order[limit], order[limit]))
-        app(order["arguments"])
+        _command(order["arguments"])
     except SystemExit as end:
         status = int(end.code or 0)
     except BaseException:
@@ -165,10 +167,12 @@ def _set_clock(by: timedelta) -> None:
 
 
 def _import_everything() -> None:
+    global _command
     import pkgutil
     from importlib import import_module
 
     import torch
+    import typer.main
     from faces_of_colour import ColourEmbedder
     from stand_ins import MiddleDetector
 
@@ -187,8 +191,9 @@ def _import_everything() -> None:
     pipeline.load_pipeline = load_pipeline  # type: ignore[attr-defined]
     for name in ("torch.utils.tensorboard.writer", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         _import_if_installed(import_module, name)
+    _command = typer.main.get_command(sys.modules["lightface.cli.main"].app)  # as calling the app does, each time
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
-        sys.modules["lightface.cli.main"].app(["gallery", "list", "--gallery", os.devnull])  # typer imports as it runs
+        _command(["gallery", "list", "--gallery", os.devnull])  # typer imports as it runs
 
 
 def _import_if_installed(import_module: Any, name: str) -> None:

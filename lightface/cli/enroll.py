@@ -39,6 +39,10 @@ def enroll(
     people: Annotated[
         Path | None, typer.Option("--people", metavar="DIR", help="Enroll a folder a person, as in DIR/Alice/1.jpg.")
     ] = None,
+    consent: Annotated[
+        str | None,
+        typer.Option("--consent", metavar="NOTE", help="What they have agreed to, for 'gallery show'."),
+    ] = None,
     face_selection: FaceChoice = "require-one",
     already_aligned: AlreadyAligned = False,
     recursive: Recursive = True,
@@ -49,12 +53,14 @@ def enroll(
     Each photograph that is refused is named with its reason; the others are enrolled all the same.
     """
     from lightface.faces import FaceSelection
+    from lightface.gallery.records import CONSENT
     from lightface.pipeline import enroll_photos
 
     planned = _plan(name, photos, people, recursive=recursive)
     total = sum(len(paths) for _, paths in planned)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
 
+    metadata = None if consent is None else {CONSENT: consent}
     results: list[EnrolledPhoto] = []
     with (
         open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,
@@ -68,7 +74,17 @@ def enroll(
             count()
 
         for person, paths in planned:
-            enroll_photos(pipeline, gallery, person, paths, selection=FaceSelection(face_selection), progress=follow)
+            enrolled = enroll_photos(
+                pipeline,
+                gallery,
+                person,
+                paths,
+                selection=FaceSelection(face_selection),
+                metadata=metadata,
+                progress=follow,
+            )
+            if metadata and any(isinstance(one.error, DuplicateFaceError) for one in enrolled):
+                gallery.set_metadata(person, metadata)  # all may have been enrolled before
     if as_json:
         print_json([_to_row(result) for result in results])
     else:

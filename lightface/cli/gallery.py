@@ -37,6 +37,9 @@ app.command("audit")(audit)
 app.command("encrypt")(privacy.encrypt)
 app.command("rotate-key")(privacy.rotate_key)
 app.command("decrypt")(privacy.decrypt)
+app.command("log")(privacy.log)
+app.command("retention")(privacy.retention)
+app.command("expire")(privacy.expire)
 
 
 @app.command("list")
@@ -87,11 +90,13 @@ def remove_person(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a person, and every trace of them from the gallery's file. Of a server, it says what stays where."""
+    """Delete a person, and every trace of them from the gallery and the cache of `evaluate`. Says what stays where."""
+    from lightface.evaluation.cache import forget_pictures
+
     with open_gallery_of(settings) as gallery:
         found = _find_person(gallery, person)
-        owned = {enrolled.id for enrolled in gallery.samples(found.id)}
-        foreign = set(sample or ()) - owned
+        owned = {enrolled.id: enrolled.image_sha256 for enrolled in gallery.samples(found.id)}
+        foreign = set(sample or ()) - owned.keys()
         if foreign:
             raise GalleryError(f"{found.name!r} has no sample {min(foreign)}; see 'lightface gallery show'")
         who = f"{found.name} (id {found.id})"
@@ -103,8 +108,24 @@ def remove_person(
             gallery.remove_person(found.id)
         beyond_reach = gallery.beyond_reach
     note(f"removed {what}")
-    if beyond_reach is not None:
-        note(beyond_reach)
+    forget_pictures(sha256 for sample_id, sha256 in owned.items() if not sample or sample_id in sample)
+    privacy.tell_what_stays(beyond_reach)
+
+
+@app.command("consent")
+@with_settings(*GALLERY)
+def note_consent(
+    settings: Settings,
+    *,
+    person: PersonArgument,
+    agreed: Annotated[str, typer.Argument(metavar="NOTE", help="What was agreed to, and when; '' takes it away.")],
+) -> None:
+    """Note what a person has agreed to: the metadata `consent`, which `gallery show` shows and an export holds."""
+    from lightface.gallery.records import CONSENT
+
+    with open_gallery_of(settings) as gallery:
+        found = gallery.set_metadata(_find_person(gallery, person).id, {CONSENT: agreed})
+    note(f"noted for {found.name}")
 
 
 @app.command("rename")

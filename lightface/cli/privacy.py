@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,14 @@ import typer
 from lightface.cli.console import note
 from lightface.cli.keys import new_key
 from lightface.cli.loading import gallery_place, open_gallery_of
-from lightface.cli.options import GALLERY, with_settings
+from lightface.cli.options import GALLERY, Json, with_settings
 from lightface.cli.questions import confirm
+from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
-from lightface.errors import GalleryError
+from lightface.errors import ConfigError, GalleryError
 
 if TYPE_CHECKING:
-    from lightface.gallery import GalleryKey
+    from lightface.gallery import Expired, GalleryKey, LogEntry
     from lightface.gallery.keys import KeyKind
 
 _OUT_OF_REACH = (
@@ -84,3 +86,127 @@ def decrypt(
         gallery.decrypt()
         location = gallery.location
     note(f"{location} is in clear now")
+
+
+@with_settings(*GALLERY)
+def log(
+    settings: Settings,
+    *,
+    on: Annotated[
+        bool | None, typer.Option("--on/--off", help="Switch the log on or off. It is off unless switched on.")
+    ] = None,
+    keep_days: Annotated[
+        int | None,
+        typer.Option("--keep-days", metavar="N", help="With --on: how long to keep an entry (365); 0: for ever."),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--since", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="From then on, in UTC."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show who was enrolled, matched, moved and removed, by ids alone; or switch that log on or off."""
+    from lightface.gallery.log import DEFAULT_LOG_DAYS
+
+    if keep_days is not None and not on:
+        raise ConfigError("--keep-days belongs to --on")
+    with open_gallery_of(settings) as gallery:
+        if on is not None:
+            gallery.set_log_days((DEFAULT_LOG_DAYS if keep_days is None else keep_days) if on else None)
+            note(_describe_log(gallery.log_days))
+            return
+        entries = gallery.log(None if since is None else since.replace(tzinfo=UTC))
+        days = gallery.log_days
+    if as_json:
+        print_json(entries)
+        return
+    if entries:
+        rows = [
+            (f"{one.at:%Y-%m-%d %H:%M:%S}", one.event.value, one.person_id, one.target_id, one.sample_id, _cosine(one))
+            for one in entries
+        ]
+        print_table(("UTC", "event", "person", "target", "sample", "similarity"), rows)
+    note(f"{len(entries)} entries; {_describe_log(days)}")
+
+
+@with_settings(*GALLERY)
+def retention(
+    settings: Settings,
+    *,
+    days: Annotated[int | None, typer.Option("--days", metavar="N", help="Keep samples for so many days.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Keep samples for ever, as at first.")] = False,
+) -> None:
+    """Say how long samples may be kept. Nothing is removed by that: `gallery expire` does, when you run it."""
+    if off and days is not None:
+        raise ConfigError("--off and --days contradict each other; give one of the two")
+    with open_gallery_of(settings) as gallery:
+        if off or days is not None:
+            gallery.set_retention_days(days)
+        limit, expired = gallery.retention_days, gallery.expired()
+    if limit is None:
+        note("samples are kept for ever")
+    else:
+        what = "nothing is older" if expired is None else f"{_count(expired)} are older, see 'lightface gallery expire'"
+        note(f"samples are kept for {limit} days; {what}")
+
+
+@with_settings(*GALLERY)
+def expire(
+    settings: Settings,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Remove nothing, only show what would be removed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show, and then remove, what is older than `gallery retention` allows: samples, and people with no younger one."""
+    from lightface.evaluation.cache import forget_pictures
+
+    with open_gallery_of(settings) as gallery:
+        if gallery.retention_days is None:
+            raise ConfigError("no limit is set; 'lightface gallery retention --days N' sets one")
+        expired = gallery.expired()
+        if as_json:
+            print_json({"people": expired.people if expired else [], "samples": expired.samples if expired else {}})
+        if expired is None:
+            note("nothing is older than it may be")
+            return
+        if not as_json:
+            names = {person.id: person.name for person in gallery.people()}
+            samples = [(one, names[owner]) for one, owner in expired.samples.items() if owner in names]
+            if expired.people:
+                print_table(("person", "name"), [(person.id, person.name) for person in expired.people])
+            if samples:
+                print_table(("sample", "of"), samples)
+        if dry_run:
+            note(f"{_count(expired)} would be removed")
+            return
+        confirm(f"Remove {_count(expired)}?", yes=yes)
+        hashes = {sample.image_sha256 for sample in gallery.samples() if sample.id in expired.samples}
+        gallery.remove_expired(expired)
+        beyond_reach = gallery.beyond_reach
+    note(f"removed {_count(expired)}")
+    forget_pictures(hashes)
+    tell_what_stays(beyond_reach)
+
+
+def tell_what_stays(beyond_reach: str | None) -> None:
+    """Say after a removal what it could not reach."""
+    note("not reached: the photographs, and the tables, journals, reports, exports, copies and backups made before")
+    if beyond_reach is not None:
+        note(beyond_reach)
+
+
+def _describe_log(days: int | None) -> str:
+    if days is None:
+        return "the log is off"
+    return f"the log is on, entries are kept {f'for {days} days' if days else 'for ever'}"
+
+
+def _count(expired: Expired) -> str:
+    return f"{len(expired.people)} people and {len(expired.samples)} samples"
+
+
+def _cosine(entry: LogEntry) -> str | None:
+    return None if entry.similarity is None else f"{entry.similarity:.3f}"

@@ -79,6 +79,11 @@ class EmbeddingCache:
                     found[sha256] = _to_face(*row)
         return found
 
+    def forget(self, hashes: Iterable[str]) -> None:
+        """Delete what is known of pictures, whichever model embedded them."""
+        with _translated_errors(self.path), transaction(self._connection):
+            self._connection.executemany("DELETE FROM picture_3 WHERE sha256 = ?", ((one,) for one in hashes))
+
     def add(self, faces: Mapping[str, CachedFace], *, made_by: str) -> None:
         """Remember pictures by their SHA-256, all or none."""
         rows = [
@@ -96,6 +101,14 @@ class EmbeddingCache:
             self._connection.executemany("INSERT OR REPLACE INTO picture_3 VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
+def forget_pictures(hashes: Iterable[str]) -> None:
+    """Delete what the user's own cache knows of pictures, where there is one. OutputError where it cannot be opened."""
+    path = default_cache_path()
+    if path.exists():
+        with EmbeddingCache(path) as cache:
+            cache.forget(hashes)
+
+
 def _to_face(blob: bytes | None, quality: float | None, reason: str | None, message: str | None) -> CachedFace:
     if blob is None:
         return CachedFace(None, quality, reason or "", message or "")
@@ -108,7 +121,8 @@ def _to_face(blob: bytes | None, quality: float | None, reason: str | None, mess
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("DROP TABLE IF EXISTS picture_1")  # what an earlier lightface kept
+    for table in ("picture_1", "picture_2"):  # what an earlier lightface kept
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute(_SCHEMA)
 
 

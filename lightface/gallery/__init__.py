@@ -6,10 +6,13 @@ from lightface.gallery.keys import GalleryKey, KeyFile, Passphrase, make_key_fil
 from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.gallery.records import (
     CopySummary,
+    Event,
+    Expired,
     FaceSample,
     GalleryMatrix,
     GalleryStats,
     ImportSummary,
+    LogEntry,
     Person,
     StoredThreshold,
     is_same_face,
@@ -19,6 +22,8 @@ from lightface.gallery.store import GalleryStore
 
 __all__ = [
     "CopySummary",
+    "Event",
+    "Expired",
     "FaceSample",
     "Gallery",
     "GalleryAudit",
@@ -28,6 +33,7 @@ __all__ = [
     "GalleryStore",
     "ImportSummary",
     "KeyFile",
+    "LogEntry",
     "Passphrase",
     "Person",
     "StoredThreshold",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lightface.errors import GalleryError
 from lightface.gallery.exchange import ExportHeader, ExportRecord, hash_records
+from lightface.gallery.log import LOG_DAYS
 from lightface.gallery.records import CopySummary
 from lightface.gallery.rules import MODEL_ID
 from lightface.gallery.store import GalleryStore
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
+
+RETENTION_DAYS: Final = "retention_days"  # the setting: how long samples may be kept; not set: for ever
+
+_OBLIGATIONS: Final = (LOG_DAYS, RETENTION_DAYS)  # which follow the people; the log itself stays where it is
 
 
 def read_records(store: GalleryStore) -> Iterator[ExportRecord]:
@@ -63,3 +68,6 @@ def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> N
     target.insert_samples(source.samples())
     for threshold in source.thresholds():
         target.put_threshold(threshold)
+    for name in _OBLIGATIONS:
+        if (value := source.setting(name)) is not None:
+            target.set_setting(name, value)

@@ -7,37 +7,37 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
 from lightface.faces import BoxPx, FloatArray
-from lightface.gallery import rules
-from lightface.gallery.copying import copy_records, read_records, reseal_records
+from lightface.gallery import log, rules
+from lightface.gallery.copying import copy_records, read_records
 from lightface.gallery.exchange import read_export, write_export
-from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import (
     CopySummary,
+    Event,
     FaceSample,
     GalleryMatrix,
     GalleryStats,
     ImportSummary,
+    LogEntry,
     Person,
     StoredThreshold,
+    check_metadata,
     check_vector,
     name_key,
     normalize_name,
 )
 from lightface.gallery.store import GalleryStore
-
-if TYPE_CHECKING:
-    from lightface.gallery.sealing import Sealing
+from lightface.gallery.upkeep import Upkeep
 
 _EMPTY_MATRIX_SHAPE: Final = (0, 256)
 
 
-class Gallery:
+class Gallery(Upkeep):
     """People and their face samples, all embedded by one model.
 
     The first enrolled sample pins the gallery to its model. Each method that changes something does all of it
@@ -176,6 +176,7 @@ class Gallery:
         with self._store.writing():
             found = self.find_person(person)
             self._store.delete_person(found.id)
+            log.write(self._store, LogEntry(Event.REMOVED, person_id=found.id))
         self._store.scrub()
         return found
 
@@ -183,7 +184,7 @@ class Gallery:
         """Delete samples without a trace; people may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
             rules.check_sample_ids(self._store, sample_ids)
-            self._store.delete_samples(sample_ids)
+            self._delete_samples(sample_ids)
         self._store.scrub()
 
     def move_sample(self, sample_id: int, person: str | int) -> Person:
@@ -204,8 +205,22 @@ class Gallery:
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
             self._store.update_person(renamed)
+            log.write(self._store, LogEntry(Event.RENAMED, person_id=found.id))
         self._store.scrub()
         return renamed
+
+    def set_metadata(self, person: str | int, metadata: Mapping[str, str]) -> Person:
+        """Add to what is known of a person; a key known before takes the new value, or goes where that is empty."""
+        check_metadata(metadata)
+        with self._store.writing():
+            found = self.find_person(person)
+            gone = {key for key, value in metadata.items() if not value}
+            joined = {**found.metadata, **metadata}
+            changed = replace(found, metadata={key: joined[key] for key in joined if key not in gone})
+            if changed != found:
+                self._store.update_person(changed)
+        self._store.scrub()
+        return changed
 
     def merge_people(self, source: str | int, target: str | int) -> Person:
         """Give the samples and metadata of `source` to `target`, whose own entries win; delete `source`."""
@@ -217,6 +232,7 @@ class Gallery:
             self._store.move_samples(source_person.id, target_person.id)
             self._store.update_person(merged)
             self._store.delete_person(source_person.id)
+            log.write(self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id))
         self._store.scrub()
         return merged
 
@@ -242,10 +258,11 @@ class Gallery:
                 raise GalleryError(
                     f"{len(uncovered)} samples have no new embedding; embed or drop each sample, and not both"
                 )
-            self._store.delete_samples(drop)
+            self._delete_samples(drop)
             self._store.update_vectors(vectors)
             self._store.set_setting(rules.MODEL_ID, model_id)
             self._store.delete_thresholds()
+            log.write(self._store, LogEntry(Event.REEMBEDDED))
         self._expected_model_id = model_id
         self._store.scrub()
 
@@ -265,6 +282,7 @@ class Gallery:
         """
         if path.resolve() == Path(self.location).resolve():
             raise OutputError(f"{path} is the gallery itself; export to another file")
+        self._log(Event.EXPORTED)
         with self._store.reading():
             write_export(path, read_records(self._store))
 
@@ -277,28 +295,9 @@ class Gallery:
         A target keeps the encryption that it has. One without gets this gallery's, unless it shall be `in_clear`;
         GalleryError where it can have none, on a server.
         """
+        self._log(Event.COPIED)
         with self._store.reading(), target._store.writing():
             return copy_records(self._store, target._store, in_clear=in_clear)
-
-    @property
-    def encryption(self) -> KeyKind | None:
-        """What opens this gallery; None where it is not encrypted."""
-        sealing = self._store.sealing
-        return None if sealing is None else sealing.kind
-
-    def encrypt(self, key: GalleryKey) -> None:
-        """Encrypt names, metadata, embeddings, paths and the rest of a sample; in place of an earlier key, if any.
-
-        All or nothing, and every trace of what was there before is erased from the gallery's files. GalleryError for a
-        key that is too short or cannot be read, and on a server.
-        """
-        from lightface.gallery.sealing import Sealing  # with a library that most galleries do without
-
-        self._reseal(Sealing.new(key))
-
-    def decrypt(self) -> None:
-        """Keep everything in clear from now on."""
-        self._reseal(None)
 
     def import_from(self, path: Path) -> ImportSummary:
         """Add what an export holds.
@@ -315,11 +314,6 @@ class Gallery:
             self.check_model()
         self._store.scrub()  # metadata that were joined
         return summary
-
-    def _reseal(self, sealing: Sealing | None) -> None:
-        with self._store.writing():
-            reseal_records(self._store, sealing)
-        self._store.scrub()
 
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
         vectors, person_ids = self._store.vectors(only)

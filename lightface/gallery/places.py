@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,8 @@ from lightface.gallery.store import GalleryStore
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
+
+_log = logging.getLogger(__name__)
 
 _URL_SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -56,6 +59,8 @@ def open_gallery(
     embeds nothing. A missing gallery is made where `create` allows it: a file for its owner's eyes only, in a folder
     of mode 0700 if that is missing too; on a server, the schema `lightface` in a database that is there.
 
+    Where samples are kept for longer than the gallery's retention allows, a warning is logged.
+
     `key` opens an encrypted gallery: a passphrase, a key file, or a function that is asked for the kind that is needed.
     Others open without, whatever is given.
 
@@ -67,6 +72,11 @@ def open_gallery(
         gallery = Gallery(_open_store(place, create=create, key=key), model_id=model_id)
         on_failure.callback(gallery.close)
         gallery.check_model()
+        if (expired := gallery.expired()) is not None:
+            _log.warning(
+                "%s holds %d people and %d samples that are past their %d days; see 'lightface gallery expire'",
+                *(gallery.location, len(expired.people), len(expired.samples), gallery.retention_days),
+            )
         on_failure.pop_all()
     return gallery
 

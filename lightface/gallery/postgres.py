@@ -87,6 +87,11 @@ class PostgresStore(SqlStore):
             yield
             self._update_templates()
 
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        with self._own_thread(), self._connection.transaction():
+            yield
+
     def version(self) -> Hashable:
         return self.setting("created_at"), self.setting("revision")
 

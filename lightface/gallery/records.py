@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,8 @@ from lightface.errors import GalleryError
 from lightface.faces import BoxPx, FloatArray, are_unit_rows
 
 IntArray = npt.NDArray[np.int64]
+
+CONSENT: Final = "consent"  # the key of a person's metadata that says what they have agreed to
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SAME_FACE_OVERLAP: Final = 0.5  # intersection over union; a detector finds one face again well above it
@@ -84,6 +87,46 @@ class GalleryStats:
     size_bytes: int  # with the write-ahead log
     created_at: datetime
     last_enrolled_at: datetime | None
+
+
+class Event(StrEnum):
+    """What a log knows to tell."""
+
+    ENROLLED = "enrolled"  # a sample of a person
+    MATCHED = "matched"  # a person was recognised in a photograph
+    REVIEW = "review"  # or perhaps
+    MOVED = "moved"  # a sample of a person, to the target
+    MERGED = "merged"  # a person into the target
+    RENAMED = "renamed"
+    REMOVED = "removed"  # a sample of a person, or a person with all of them
+    EXPORTED = "exported"
+    COPIED = "copied"
+    REEMBEDDED = "reembedded"
+    ENCRYPTED = "encrypted"  # for the first time, or with another key
+    DECRYPTED = "decrypted"
+    LOG_ON = "log on"
+    LOG_OFF = "log off"
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of a gallery's log. Ids only, which may outlive what they stand for."""
+
+    event: Event
+    person_id: int | None = None
+    target_id: int | None = None  # of a second person
+    sample_id: int | None = None
+    similarity: float | None = None  # cosine
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What has been kept longer than a gallery's retention allows."""
+
+    before: datetime  # enrolled earlier than this
+    people: tuple[Person, ...]  # who have nothing that is younger
+    samples: Mapping[int, int] = field(hash=False)  # person id by sample id: of those people, and old ones of others
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from lightface.errors import GalleryError
 from lightface.gallery.records import (
+    Event,
     FaceSample,
+    LogEntry,
     Person,
     StoredThreshold,
     check_metadata,
@@ -22,6 +24,7 @@ SAMPLE_COLUMNS: Final = (
     "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
     "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
 )
+LOG_COLUMNS: Final = "event, person_id, target_id, sample_id, similarity, at"
 # What a record raises that lightface has not written: dates, numbers, JSON, names, embeddings.
 CONVERSION_ERRORS: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, GalleryError)
 
@@ -67,6 +70,11 @@ def to_sample(row: tuple[Any, ...]) -> FaceSample:
 def to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
     far, threshold, source, created_at = row
     return StoredThreshold(far, threshold, _text(source), _date(created_at))
+
+
+def to_log_entry(row: tuple[Any, ...]) -> LogEntry:
+    event, person_id, target_id, sample_id, similarity, at = row
+    return LogEntry(Event(event), person_id, target_id, sample_id, similarity, _date(at))
 
 
 def to_date(row: tuple[Any, ...]) -> datetime:

@@ -16,10 +16,13 @@ from lightface.errors import (
     PersonNotFoundError,
 )
 from lightface.faces import BoxPx
+from lightface.gallery import log
 from lightface.gallery.exchange import ExportHeader, ExportRecord
 from lightface.gallery.records import (
+    Event,
     FaceSample,
     ImportSummary,
+    LogEntry,
     Person,
     StoredThreshold,
     check_metadata,
@@ -103,7 +106,8 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
         raise GalleryError(f"an embedding of {sample.vector.size} numbers does not fit the gallery's {stored_size}")
     enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
     if enrolled is None:
-        store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
+        sample_id = store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
+        log.write(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
         return
     if enrolled.person_id == person.id:
         raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
@@ -129,6 +133,7 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
         raise _no_sample(sample_id)
     store.delete_samples([sample_id])
     store.insert_sample(target.id, sample)
+    log.write(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
 
 
 def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> ImportSummary:

@@ -11,15 +11,17 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from lightface.errors import GalleryError
 from lightface.faces import FloatArray
-from lightface.gallery.records import FaceSample, Person, StoredThreshold, name_key
+from lightface.gallery.records import FaceSample, LogEntry, Person, StoredThreshold, name_key
 from lightface.gallery.rows import (
     CONVERSION_ERRORS,
+    LOG_COLUMNS,
     PERSON_COLUMNS,
     SAMPLE_COLUMNS,
     from_date,
     from_text,
     to_date,
     to_int,
+    to_log_entry,
     to_person,
     to_sample,
     to_threshold,
@@ -87,6 +89,9 @@ class SqlStore(ABC):
         self._query(
             "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
         )
+
+    def delete_setting(self, name: str) -> None:
+        self._query("DELETE FROM setting WHERE name = ?", (name,))
 
     def people(self) -> list[Person]:
         return self._read(f"SELECT {PERSON_COLUMNS} FROM person ORDER BY id", (), self._to_person)
@@ -157,14 +162,15 @@ class SqlStore(ABC):
     def last_enrolled_at(self) -> datetime | None:
         return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
         if sample.id is not None:
             self.insert_samples([replace(sample, person_id=person_id)])
-            return
+            return sample.id
         values = self._from_sample(person_id, sample)
         placeholders = f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
-        self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({placeholders})", values)
+        (row,) = self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({placeholders}) RETURNING id", values)
         self._samples_changed([person_id])
+        return to_int(row)
 
     def insert_samples(self, samples: Iterable[FaceSample]) -> None:
         owners, last_id = set(), 0
@@ -211,6 +217,29 @@ class SqlStore(ABC):
 
     def delete_thresholds(self) -> None:
         self._query("DELETE FROM threshold")
+
+    def samples_before(self, date: datetime) -> dict[int, int]:
+        query = "SELECT id, person_id FROM sample WHERE created_at < ? ORDER BY id"
+        return dict(self._read(query, (from_date(date),), tuple))
+
+    def people_before(self, date: datetime) -> list[Person]:
+        query = (
+            f"SELECT {PERSON_COLUMNS} FROM person WHERE created_at < ? AND NOT EXISTS "
+            "(SELECT 1 FROM sample WHERE person_id = person.id AND created_at >= ?) ORDER BY id"
+        )
+        return self._read(query, (from_date(date),) * 2, self._to_person)
+
+    def log(self, since: datetime | None) -> list[LogEntry]:
+        condition, values = ("", ()) if since is None else (" WHERE at >= ?", (from_date(since),))
+        return self._read(f"SELECT {LOG_COLUMNS} FROM log{condition} ORDER BY id", values, to_log_entry)
+
+    def add_log(self, entries: Iterable[LogEntry]) -> None:
+        for one in entries:
+            values = (one.event.value, one.person_id, one.target_id, one.sample_id, one.similarity, from_date(one.at))
+            self._query(f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def trim_log(self, before: datetime) -> None:
+        self._query("DELETE FROM log WHERE at < ?", (from_date(before),))
 
     def _change_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement that returns a person's id for each of `rows`."""

@@ -81,6 +81,11 @@ class SqliteStore(SqlStore):
         if self._is_rewriting:
             self.delete_index()
 
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        with translated_errors(self._path), transaction(self._connection):
+            yield
+
     def version(self) -> Hashable:
         return self.setting("created_at"), self.setting("revision")
 
@@ -113,7 +118,7 @@ class SqliteStore(SqlStore):
         for threshold in thresholds:
             self.put_threshold(threshold)
         if sealing is None:
-            self._query("DELETE FROM setting WHERE name = ?", (SEALING,))
+            self.delete_setting(SEALING)
         else:
             self.set_setting(SEALING, sealing.header)
 
@@ -180,10 +185,10 @@ class SqliteStore(SqlStore):
             person_id = self._next_id("person")
         return super().insert_person(name, metadata, created_at, person_id=person_id)
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
+    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
         if sample.id is None and self.sealing is not None:
             sample = replace(sample, id=self._next_id("sample"))
-        super().insert_sample(person_id, sample)
+        return super().insert_sample(person_id, sample)
 
     def delete_person(self, person_id: int) -> None:
         self._rewriting()

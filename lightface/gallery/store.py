@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from lightface.faces import FloatArray
-from lightface.gallery.records import FaceSample, IntArray, Person, StoredThreshold
+from lightface.gallery.records import FaceSample, IntArray, LogEntry, Person, StoredThreshold
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
@@ -33,6 +33,9 @@ class GalleryStore(Protocol):
 
     def writing(self) -> AbstractContextManager[None]:
         """All changes inside or none, and no other writer from the first read on."""
+
+    def logging(self) -> AbstractContextManager[None]:
+        """Log entries inside, all or none; does not count as a change of the contents."""
 
     def version(self) -> Hashable:
         """A value that differs once the contents were changed, here or by another process."""
@@ -59,6 +62,9 @@ class GalleryStore(Protocol):
 
     def set_setting(self, name: str, value: str) -> None:
         """Set or overwrite a setting."""
+
+    def delete_setting(self, name: str) -> None:
+        """Forget a setting."""
 
     def people(self) -> list[Person]:
         """Everybody, by id."""
@@ -113,8 +119,8 @@ class GalleryStore(Protocol):
     def last_enrolled_at(self) -> datetime | None:
         """The date of the youngest sample."""
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> None:
-        """Add a sample to a person, under its own id if it has one."""
+    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
+        """Add a sample to a person, under its own id if it has one; its id."""
 
     def insert_samples(self, samples: Iterable[FaceSample]) -> None:
         """Add many samples, each under the id and to the person that it names."""
@@ -136,3 +142,18 @@ class GalleryStore(Protocol):
 
     def delete_thresholds(self) -> None:
         """Forget all thresholds."""
+
+    def samples_before(self, date: datetime) -> dict[int, int]:
+        """The ids of the samples that are older, with their people's."""
+
+    def people_before(self, date: datetime) -> list[Person]:
+        """The people who are older and have no younger sample, by id."""
+
+    def log(self, since: datetime | None) -> list[LogEntry]:
+        """The entries of the log, of that date or later, in their order."""
+
+    def add_log(self, entries: Iterable[LogEntry]) -> None:
+        """Add entries to the log. Called inside `writing()` or `logging()`."""
+
+    def trim_log(self, before: datetime) -> None:
+        """Drop older entries of the log. Called inside `writing()` or `logging()`."""

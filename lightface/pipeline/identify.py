@@ -59,6 +59,7 @@ def identify_photos(
     results = []
     for photo in pipeline.embed_paths(paths, selection=selection):
         result = _identify(photo, gallery, bands, limit, scoring)
+        gallery.log_matches(face.match for face in result.faces if face.match is not None)
         results.append(result)
         if progress is not None:
             progress(result)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Cli, assert_one_line
 
 from lightface import doctor
+from lightface.evaluation.cache import CachedFace, EmbeddingCache, default_cache_path
 from lightface.gallery import KeyFile, Passphrase, make_key_file, open_gallery, sealing
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
@@ -159,3 +162,98 @@ def test_the_doctor_does_not_ask_for_the_key(made_up_gallery: Path) -> None:
         gallery.encrypt(Passphrase("correct horse"))
     check = doctor._check_gallery(made_up_gallery, find_weights(DEFAULT_WEIGHTS))
     assert check.health is doctor.Health.OK and check.detail == f"{made_up_gallery}: encrypted, and not opened here"
+
+
+class TestRemoval:
+    def test_the_cache_of_evaluate_forgets_the_photographs_too(self, cli: Cli) -> None:
+        vector = np.eye(256, dtype=np.float32)[0]
+        hashes = [f"{number:064x}" for number in (1, 2, 3)]
+        with EmbeddingCache(default_cache_path()) as cache:
+            cache.add({sha256: CachedFace(vector) for sha256 in hashes}, made_by="a")
+            cache.add({hashes[0]: CachedFace(vector)}, made_by="b")
+        assert cli("gallery", "remove", "Ada", "--sample", 2, "--yes").exit_code == 0
+        with EmbeddingCache(default_cache_path()) as cache:
+            assert set(cache.find(hashes, made_by="a")) == {hashes[0], hashes[2]}
+        assert cli("gallery", "remove", "Ada", "--yes").exit_code == 0
+        with EmbeddingCache(default_cache_path()) as cache:
+            assert set(cache.find(hashes, made_by="a")) == {hashes[2]}
+            assert cache.find(hashes, made_by="b") == {}
+        default_cache_path().write_bytes(b"no cache")
+        result = cli("gallery", "remove", "Émile", "--yes")
+        assert result.exit_code == 2 and result.stderr.startswith("removed Émile")
+        assert "cannot use the cache" in result.stderr
+
+
+class TestLog:
+    def test_is_switched_on_and_shown(self, cli: Cli) -> None:
+        assert cli("gallery", "log").stderr == "0 entries; the log is off\n"
+        assert cli("gallery", "log", "--on").stderr == "the log is on, entries are kept for 365 days\n"
+        cli("gallery", "remove", "Ada", "--yes")
+        result = cli("gallery", "log")
+        assert [line.split()[2:] for line in result.stdout.splitlines()[1:]] == [
+            ["log", "on", "-", "-", "-", "-"],
+            ["removed", "1", "-", "-", "-"],
+        ]
+        assert "Ada" not in result.output
+        entries = json.loads(cli("gallery", "log", "--json", "--since", "2020-01-01").stdout)
+        assert [one["event"] for one in entries] == ["log on", "removed"]
+        assert entries[1]["person_id"] == 1 and entries[1]["at"].endswith("+00:00")
+        assert json.loads(cli("gallery", "log", "--json", "--since", "2999-01-01").stdout) == []
+        assert cli("gallery", "log", "--on", "--keep-days", 0).stderr == "the log is on, entries are kept for ever\n"
+        assert cli("gallery", "log", "--off").stderr == "the log is off\n"
+
+    def test_refusals(self, cli: Cli) -> None:
+        assert_one_line(cli("gallery", "log", "--keep-days", 3), "--keep-days belongs to --on")
+        assert_one_line(cli("gallery", "log", "--on", "--keep-days", -3), "cannot be kept for -3 days")
+        assert_one_line(cli("gallery", "log", "--since", "yesterday"), "--since")
+
+
+class TestRetention:
+    @pytest.fixture
+    def aged(self, made_up_gallery: Path) -> None:
+        """Ada and one of her two samples were enrolled long ago, and so was Émile."""
+        connection = sqlite3.connect(made_up_gallery)
+        connection.execute("UPDATE person SET created_at = '2020-01-01T00:00:00.000000+00:00'")
+        connection.execute("UPDATE sample SET created_at = '2020-01-01T00:00:00.000000+00:00' WHERE id <> 2")
+        connection.commit()
+        connection.close()
+
+    @pytest.mark.usefixtures("aged")
+    def test_what_is_too_old_is_shown_and_then_removed(self, cli: Cli) -> None:
+        assert cli("gallery", "retention").stderr == "samples are kept for ever\n"
+        assert_one_line(cli("gallery", "expire"), "no limit is set; 'lightface gallery retention --days N'")
+        older = "samples are kept for 30 days; 1 people and 2 samples are older, see 'lightface gallery expire'\n"
+        assert cli("gallery", "retention", "--days", 30).stderr == older
+        listed = cli("gallery", "list")
+        assert listed.exit_code == 0 and "Ada" in listed.stdout
+        assert listed.stderr.startswith("lightface: ") and "are past their 30 days; see" in listed.stderr
+        assert cli("gallery", "list", "--quiet").stderr == ""
+        planned, asked = cli("gallery", "expire", "--dry-run"), cli("gallery", "expire")
+        for result in (planned, asked):
+            rows = [line.split() for line in result.stdout.splitlines()]
+            assert rows == [["person", "name"], ["2", "Émile"], ["sample", "of"], ["1", "Ada"], ["3", "Émile"]]
+        assert planned.exit_code == 0 and "1 people and 2 samples would be removed" in planned.stderr
+        assert asked.exit_code == 2 and "give --yes" in asked.stderr
+        shown = json.loads(cli("gallery", "expire", "--dry-run", "--json").stdout)
+        assert shown["samples"] == {"1": 1, "3": 2} and [one["name"] for one in shown["people"]] == ["Émile"]
+        result = cli("gallery", "expire", "--yes")
+        assert result.exit_code == 0 and "removed 1 people and 2 samples\n" in result.stderr
+        people = json.loads(cli("gallery", "list", "--json").stdout)
+        assert people == [{"id": 1, "name": "Ada", "samples": 1}]
+        assert cli("gallery", "expire").stderr == "nothing is older than it may be\n"
+        assert cli("gallery", "retention", "--off").stderr == "samples are kept for ever\n"
+
+    def test_refusals(self, cli: Cli) -> None:
+        assert_one_line(cli("gallery", "retention", "--days", 0), "cannot be kept for 0 days")
+        assert_one_line(cli("gallery", "retention", "--days", 1, "--off"), "contradict each other")
+
+
+class TestConsent:
+    def test_is_noted_shown_exported_and_taken_away(self, cli: Cli, tmp_path: Path) -> None:
+        assert cli("gallery", "consent", "ada", "form 7, 2026-11-24").stderr == "noted for Ada\n"
+        assert "consent: form 7, 2026-11-24\n" in cli("gallery", "show", "Ada").stdout
+        cli("gallery", "export", tmp_path / "export.jsonl")
+        assert '"consent": "form 7, 2026-11-24"' in (tmp_path / "export.jsonl").read_text()
+        cli("gallery", "consent", "Ada", "")
+        assert "consent" not in cli("gallery", "show", "Ada").stdout
+        assert_one_line(cli("gallery", "consent", "Nobody", "x"), "no person 'Nobody'")

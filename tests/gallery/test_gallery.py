@@ -32,6 +32,8 @@ from lightface.gallery.sql_store import SqlStore
 def test_exported_names() -> None:
     assert sorted(lightface.gallery.__all__) == [
         "CopySummary",
+        "Event",
+        "Expired",
         "FaceSample",
         "Gallery",
         "GalleryAudit",
@@ -41,6 +43,7 @@ def test_exported_names() -> None:
         "GalleryStore",
         "ImportSummary",
         "KeyFile",
+        "LogEntry",
         "Passphrase",
         "Person",
         "StoredThreshold",

@@ -1,0 +1,50 @@
+"""The log of a gallery: who was enrolled, removed, matched and so on, by ids alone, for those who answer for it.
+
+Off unless switched on: it is itself a record of people, namely of when they were recognised. Entries older than it is
+to be kept go whenever one is added.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from lightface.errors import GalleryError
+from lightface.gallery.records import Event, LogEntry
+from lightface.gallery.store import GalleryStore
+
+DEFAULT_LOG_DAYS: Final = 365
+FOR_EVER: Final = 0
+
+LOG_DAYS: Final = "log_days"  # the setting: how long entries are kept; not set: the log is off
+_LONGEST: Final = 100_000  # days that a date can be reckoned back
+
+
+def log_days(store: GalleryStore) -> int | None:
+    """How many days entries are kept, FOR_EVER included; None: the log is off."""
+    days = store.setting(LOG_DAYS)
+    return None if days is None else int(days)
+
+
+def set_log_days(store: GalleryStore, days: int | None) -> None:
+    """Switch the log on, or with None off, which is an entry itself. Called inside `writing()`."""
+    if days is None:
+        write(store, LogEntry(Event.LOG_OFF))
+        store.delete_setting(LOG_DAYS)
+        return
+    if not FOR_EVER <= days <= _LONGEST:
+        raise GalleryError(f"a log cannot be kept for {days} days; give 1 to {_LONGEST}, or {FOR_EVER} for ever")
+    was_off = log_days(store) is None
+    store.set_setting(LOG_DAYS, str(days))
+    if was_off:
+        write(store, LogEntry(Event.LOG_ON))
+
+
+def write(store: GalleryStore, *entries: LogEntry) -> None:
+    """Add entries, if the log is on, and drop those that are too old. Called inside `writing()` or `logging()`."""
+    days = log_days(store)
+    if days is None or not entries:
+        return
+    store.add_log(entries)
+    if days != FOR_EVER:
+        store.trim_log(datetime.now(UTC) - timedelta(days=days))

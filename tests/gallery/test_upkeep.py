@@ -1,0 +1,200 @@
+"""The log says who was enrolled, matched and removed, by ids alone; what is too old is found and removed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import make_sample, make_vector
+
+from lightface.errors import GalleryError
+from lightface.faces import Match, Status
+from lightface.gallery import Event, Gallery, KeyFile, LogEntry, open_gallery
+
+
+def told(gallery: Gallery, since: datetime | None = None) -> list[tuple[object, ...]]:
+    """The log without its dates."""
+    return [(one.event.value, one.person_id, one.target_id, one.sample_id) for one in gallery.log(since)]
+
+
+@pytest.fixture
+def logged(gallery: Gallery) -> Gallery:
+    gallery.enroll("Before", [make_sample(90)])
+    gallery.set_log_days(365)
+    return gallery
+
+
+class TestLog:
+    def test_is_off_unless_switched_on(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        gallery.log_matches([Match(1, "Ada", 0.9, Status.MATCHED)])
+        gallery.remove_person("Ada")
+        assert gallery.log_days is None and gallery.log() == []
+
+    def test_tells_what_happened_to_whom(self, logged: Gallery, tmp_path: Path) -> None:
+        logged.enroll("Ada", [make_sample(1), make_sample(2)])
+        logged.enroll("Bob", [make_sample(3)])
+        logged.move_sample(2, "Bob")
+        logged.rename_person("Bob", "Rob")
+        logged.remove_samples([4])
+        logged.merge_people("Rob", "Ada")
+        logged.replace_embeddings("model-b", {n: make_vector(n) for n in (1, 2)}, drop=[3])
+        logged.export_to(tmp_path / "export.jsonl")
+        logged.remove_person("Ada")
+        logged.set_log_days(None)
+        logged.enroll("Eve", [make_sample(5, model_id="model-b")])
+        assert told(logged) == [
+            ("log on", None, None, None),
+            ("enrolled", 2, None, 2),
+            ("enrolled", 2, None, 3),
+            ("enrolled", 3, None, 4),
+            ("moved", 2, 3, 2),
+            ("renamed", 3, None, None),
+            ("removed", 3, None, 4),
+            ("merged", 3, 2, None),
+            ("removed", 2, None, 3),
+            ("reembedded", None, None, None),
+            ("exported", None, None, None),
+            ("removed", 2, None, None),
+            ("log off", None, None, None),
+        ]
+
+    def test_tells_matches_and_leaves_the_search_as_it_is(self, logged: Gallery, place: Path | str) -> None:
+        matrix = logged.matrix()
+        matches = [Match(1, "Before", 0.75, Status.MATCHED), Match(1, "Before", 0.5, Status.REVIEW)]
+        with open_gallery(place) as other:
+            other.log_matches([*matches, Match(1, "Before", 0.1, Status.UNKNOWN)])
+        logged.log_matches([])
+        assert [(one.event, one.person_id, one.similarity) for one in logged.log()[1:]] == [
+            (Event.MATCHED, 1, 0.75),
+            (Event.REVIEW, 1, 0.5),
+        ]
+        assert logged.matrix() is matrix  # nothing was read again
+
+    def test_what_was_undone_is_not_told(self, logged: Gallery) -> None:
+        with pytest.raises(GalleryError):
+            logged.enroll("Ada", [make_sample(1), make_sample(2, model_id="model-b")])
+        assert told(logged) == [("log on", None, None, None)]
+
+    def test_imports_and_copies(self, logged: Gallery, tmp_path: Path) -> None:
+        logged.export_to(tmp_path / "export.jsonl")
+        logged.set_retention_days(30)
+        with open_gallery(tmp_path / "other.sqlite", create=True) as other:
+            logged.copy_to(other, in_clear=True)
+            # The obligations go with the people, the log stays.
+            assert (other.log_days, other.retention_days, other.log()) == (365, 30, [])
+            other.remove_person("Before")
+            other.import_from(tmp_path / "export.jsonl")
+            assert told(other) == [("removed", 1, None, None), ("enrolled", 1, None, 1)]
+        assert told(logged)[1:] == [("exported", None, None, None), ("copied", None, None, None)]
+
+    def test_does_not_grow_for_ever(self, logged: Gallery, place: Path | str) -> None:
+        def add(days: int) -> None:
+            with logged._store.logging():
+                logged._store.add_log([LogEntry(Event.RENAMED, at=datetime.now(UTC) - timedelta(days=days))])
+
+        add(366)
+        add(364)
+        assert len(logged.log()) == 3
+        logged.rename_person("Before", "After")
+        assert [one[:2] for one in told(logged)] == [("log on", None), ("renamed", None), ("renamed", 1)]
+        logged.set_log_days(0)
+        add(50_000)
+        logged.rename_person("After", "Before")
+        assert len(logged.log()) == 5
+        assert len(logged.log(since=datetime.now(UTC) - timedelta(days=400))) == 4
+        for days in (-1, 10**9):
+            with pytest.raises(GalleryError, match="cannot be kept for"):
+                logged.set_log_days(days)
+
+    def test_of_encryption(self, gallery_path: Path, key_file: KeyFile) -> None:
+        with open_gallery(gallery_path, create=True) as gallery:
+            gallery.set_log_days(1)
+            gallery.encrypt(key_file)
+            gallery.enroll("Ada", [make_sample(1)])
+            gallery.decrypt()
+            events = [one[0] for one in told(gallery)]
+        assert events == ["log on", "encrypted", "enrolled", "decrypted"]
+
+
+class TestRetention:
+    @pytest.fixture
+    def aged(self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
+        """Old: enrolled 40 days ago. Mixed: 40 days and today. New: today."""
+
+        def sample(photo: int, days: int) -> Any:
+            return make_sample(photo, created_at=datetime.now(UTC) - timedelta(days=days))
+
+        gallery.enroll("Old", [sample(1, 40), sample(2, 41)])
+        gallery.enroll("Mixed", [sample(3, 40), sample(4, 0)])
+        gallery.enroll("New", [sample(5, 0)])
+        gallery.enroll("Without", [sample(6, 0)])
+        gallery.remove_samples([6])
+        with gallery._store.writing():
+            for person in gallery.people():
+                if person.name != "New":
+                    gallery._store.delete_person(person.id)
+                    gallery._store.insert_people([replace(person, created_at=datetime.now(UTC) - timedelta(days=40))])
+            for photo, person_id, days in ((1, 1, 40), (2, 1, 41), (3, 2, 40), (4, 2, 0)):
+                gallery._store.insert_samples([replace(sample(photo, days), id=photo, person_id=person_id)])
+        return gallery
+
+    def test_without_a_limit_nothing_is_too_old(self, aged: Gallery) -> None:
+        assert aged.retention_days is None and aged.expired() is None
+
+    def test_finds_and_removes_what_is_too_old(self, aged: Gallery) -> None:
+        aged.set_log_days(365)
+        aged.set_retention_days(60)
+        assert aged.expired() is None
+        aged.set_retention_days(30)
+        expired = aged.expired()
+        assert expired is not None
+        assert [person.name for person in expired.people] == ["Old", "Without"]
+        assert expired.samples == {1: 1, 2: 1, 3: 2}
+        assert len(aged.people()) == 4  # nothing is removed unasked
+        aged.remove_expired(expired)
+        assert aged.stats().samples_per_person == {2: 1, 3: 1}
+        assert [sample.id for sample in aged.samples()] == [4, 5]
+        assert told(aged)[1:] == [("removed", 2, None, 3), ("removed", 1, None, None), ("removed", 4, None, None)]
+        assert aged.expired() is None
+
+    def test_whoever_was_enrolled_anew_meanwhile_stays(self, aged: Gallery) -> None:
+        aged.set_retention_days(30)
+        expired = aged.expired()
+        assert expired is not None
+        aged.enroll("Old", [make_sample(7)])
+        aged.remove_expired(expired)
+        assert aged.stats().samples_per_person == {1: 1, 2: 1, 3: 1}
+
+    def test_opening_warns(self, aged: Gallery, place: Path | str, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, logger="lightface"):
+            open_gallery(place).close()
+            assert caplog.messages == []
+            aged.set_retention_days(30)
+            open_gallery(place).close()
+        (message,) = caplog.messages
+        assert "holds 2 people and 3 samples that are past their 30 days; see 'lightface gallery expire'" in message
+        assert "Old" not in message
+
+    def test_limits(self, gallery: Gallery) -> None:
+        for days in (0, -1, 10**9):
+            with pytest.raises(GalleryError, match="samples cannot be kept for"):
+                gallery.set_retention_days(days)
+        gallery.set_retention_days(7)
+        gallery.set_retention_days(None)
+        assert gallery.retention_days is None
+
+
+class TestMetadata:
+    def test_is_added_changed_and_taken_away(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)], metadata={"team": "x", "consent": "form 1"})
+        changed = gallery.set_metadata("ada", {"consent": "form 2", "team": "", "since": "May"})
+        assert changed.metadata == gallery.find_person(1).metadata == {"consent": "form 2", "since": "May"}
+        with pytest.raises(GalleryError, match="must be texts"):
+            bad: Callable[..., object] = gallery.set_metadata
+            bad("Ada", {"consent": 1})

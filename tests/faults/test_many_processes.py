@@ -1,4 +1,4 @@
-"""Eight processes enroll into one gallery while four others look people up in it: none is lost, nobody is locked out."""
+"""Eight processes enroll into one gallery while four others look people up in it: none is lost, none is locked out."""
 
 from __future__ import annotations
 

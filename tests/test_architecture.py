@@ -12,7 +12,18 @@ PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
     0: ["__init__", "errors", "faces", "files", "allocator", "processor"],
-    1: ["databases", "images", "detection", "alignment", "models", "matching", "metrics", "quality", "clustering"],
+    1: [
+        "databases",
+        "remote",
+        "images",
+        "detection",
+        "alignment",
+        "models",
+        "matching",
+        "metrics",
+        "quality",
+        "clustering",
+    ],
     2: ["embedding", "gallery", "reports", "drawing"],
     3: ["pipeline"],
     4: ["batch"],

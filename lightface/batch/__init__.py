@@ -1,6 +1,18 @@
 """Embed whole folders: a job that can be stopped and continued at any time, and the engines that do its work."""
 
+from lightface.batch.folder import Engine, embed_folder
 from lightface.batch.job import EmbedPlan, EmbedProgress, EmbedSummary, journal_path, open_job
-from lightface.batch.local import embed_folder
+from lightface.batch.local import LocalEngine
+from lightface.batch.output import open_output
 
-__all__ = ["EmbedPlan", "EmbedProgress", "EmbedSummary", "embed_folder", "journal_path", "open_job"]
+__all__ = [
+    "EmbedPlan",
+    "EmbedProgress",
+    "EmbedSummary",
+    "Engine",
+    "LocalEngine",
+    "embed_folder",
+    "journal_path",
+    "open_job",
+    "open_output",
+]

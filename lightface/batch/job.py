@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,16 +23,17 @@ from types import TracebackType
 from typing import Final, Self
 
 from lightface.batch.journal import Journal, JournalRow
+from lightface.batch.output import Output, open_output, stamp
 from lightface.errors import ImageError
 from lightface.faces import FaceSelection, Status
 from lightface.images import hash_file
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.reports import FaceRow, check_output, write_faces
+from lightface.remote import RemotePath
+from lightface.reports import FaceRow
 
 _log = logging.getLogger(__name__)
 
 _METHOD: Final = 1  # to be raised when detection, alignment or the record of a face changes what a run yields
-_NO_STAMP: Final = ""  # of a file that cannot be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class EmbedSummary:
 class EmbedJob:
     """A journal and an output, for as long as one run takes. Made by `open_job`."""
 
-    def __init__(self, output: Path, journal: Journal, *, made_by: str) -> None:
+    def __init__(self, output: Output, journal: Journal, *, made_by: str) -> None:
         self._output = output
         self._journal = journal
         self._made_by = made_by
@@ -103,7 +103,7 @@ class EmbedJob:
         todo: list[Path] = []
         touched: list[Path] = []
         unchanged = 0
-        for photo in self._journal.compare(((path, _stamp(path)) for path in places), made_by=self._made_by):
+        for photo in self._journal.compare(((path, stamp(path)) for path in places), made_by=self._made_by):
             if photo.sha256 is None or not (photo.same_stamp or _has_sha256(photo.path, photo.sha256)):
                 todo.append(photo.path)
                 continue
@@ -135,11 +135,14 @@ class EmbedJob:
         )
 
     def finish(self) -> EmbedSummary:
-        """Drop the rows of photographs that are gone, and write the output. OutputError where that fails."""
+        """Drop the rows of photographs that are gone, and write the output.
+
+        OutputError or RemoteError where that fails.
+        """
         removed = self._journal.forget_others()
-        if self._journal.output_stamp != _stamp(self._output):
-            write_faces(self._output, map(_to_row, self._journal.rows()))
-            self._journal.output_stamp = _stamp(self._output)
+        if self._journal.output_stamp != self._output.stamp():
+            self._output.write(map(_to_row, self._journal.rows()))
+            self._journal.output_stamp = self._output.stamp()
         return EmbedSummary(
             embedded=self._embedded,
             faces=self._faces,
@@ -152,21 +155,26 @@ class EmbedJob:
         )
 
 
-def open_job(output: Path, pipeline: FacePipeline, *, selection: FaceSelection) -> EmbedJob:
-    """The job that writes `output`, with its journal beside it; to be used in a `with`.
+def open_job(place: Path | str, pipeline: FacePipeline, *, selection: FaceSelection) -> EmbedJob:
+    """The job that writes a table at `place`, with its journal; to be used in a `with`.
 
-    Raises OutputError for an unknown suffix, a place that cannot be written, or another run that is at it.
+    Raises OutputError for an unknown suffix, a place that cannot be written, or another run that is at it, RemoteError
+    for a URL that does not answer.
     """
-    check_output(output)
-    return EmbedJob(output, Journal(journal_path(output)), made_by=_describe(pipeline, selection))
+    output = open_output(place)
+    output.prepare()
+    return EmbedJob(output, Journal(output.journal), made_by=describe_rows(pipeline, selection))
 
 
-def journal_path(output: Path) -> Path:
-    """Where the journal of an output lies. It holds faces too: who deletes the one should delete the other."""
-    return output.with_name(f"{output.name}.journal")
+def journal_path(place: Path | str) -> Path:
+    """Where the journal of an output lies: beside it, or in the user's data folder where the output is a URL.
+
+    It holds faces too: who deletes the one should delete the other.
+    """
+    return open_output(place).journal
 
 
-def _describe(pipeline: FacePipeline, selection: FaceSelection) -> str:
+def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
     """Everything that decides which rows a photograph yields.
 
     The device is left out: a folder may be begun on one machine and finished on another.
@@ -187,19 +195,15 @@ def _describe(pipeline: FacePipeline, selection: FaceSelection) -> str:
 
 def _locate(path: Path) -> Path:
     """One path for a photograph, however the folder was named; links stay what the user calls them."""
+    if isinstance(path, RemotePath):
+        return path
     path = path.absolute()
     return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
-def _stamp(path: Path) -> str:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return _NO_STAMP
-    return f"{status.st_size}:{status.st_mtime_ns}"
-
-
 def _has_sha256(path: Path, sha256: str) -> bool:
+    if isinstance(path, RemotePath):  # whose stamp is mostly a checksum, and which would have to be fetched for this
+        return False
     try:
         return hash_file(path) == sha256
     except ImageError:

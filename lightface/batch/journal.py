@@ -23,6 +23,7 @@ from lightface.errors import OutputError
 from lightface.faces import DetectedFace, FaceEmbedding, are_unit_rows
 from lightface.files import touch_private
 from lightface.pipeline import PhotoFaces
+from lightface.remote import to_path
 
 _APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
 _SCHEMA_VERSION: Final = 1
@@ -106,12 +107,12 @@ class Journal:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO found VALUES (?, ?)", ((os.fsencode(path), stamp) for path, stamp in stamps)
             )
-        for path, sha256, same in self._read(
-            """SELECT found.path, photo.sha256, photo.stamp = found.stamp FROM found
+        for path, stamp, sha256, same in self._read(
+            """SELECT found.path, found.stamp, photo.sha256, photo.stamp = found.stamp FROM found
             LEFT JOIN photo ON photo.path = found.path AND photo.made_by = ? ORDER BY found.path""",
             made_by,
         ):
-            yield KnownPhoto(Path(os.fsdecode(path)), sha256, same_stamp=bool(same))
+            yield KnownPhoto(to_path(os.fsdecode(path), stamp=stamp), sha256, same_stamp=bool(same))
 
     def keep(self, paths: Sequence[Path]) -> None:
         """Give photographs whose contents turned out to be known their new stamps."""
@@ -143,7 +144,7 @@ class Journal:
         ):
             try:
                 row = JournalRow(
-                    path=Path(os.fsdecode(path)),
+                    path=to_path(os.fsdecode(path)),
                     face_index=index,
                     face=None if index is None else _to_face(*face),
                     reason=None if reason is None else str(reason),

@@ -113,11 +113,12 @@ def _embed_one_by_one(crew: _Crew, paths: Sequence[Path]) -> _Results:
             results += crew.embed([path]).result()
         except BrokenProcessPool:
             crew.renew()
-            results.append(PhotoFaces(path, None, error=ImageError(_describe_crash(path))))
+            results.append(PhotoFaces(path, None, error=ImageError(describe_crash(path))))
     return results
 
 
-def _describe_crash(path: Path) -> str:
+def describe_crash(path: Path) -> str:
+    """What is wrong with a photograph that ends whoever looks at it."""
     return (
         f"{str(path)!r} ended the process that had it (no memory left, or a fault in a decoder); "
         "leave it out, or save it again from a photo viewer"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightface.errors import ConfigError, FaceNotFoundError
+from lightface.remote import to_path
 
 STANDARD_STREAM = Path("-")
 
@@ -21,7 +22,7 @@ def expand_stdin(paths: Sequence[Path]) -> list[Path]:
         return list(paths)
     data = sys.stdin.buffer.read()
     separator = b"\0" if b"\0" in data else b"\n"
-    listed = [Path(os.fsdecode(name.rstrip(b"\r"))) for name in data.split(separator) if name.strip()]
+    listed = [to_path(os.fsdecode(name.rstrip(b"\r"))) for name in data.split(separator) if name.strip()]
     position = paths.index(STANDARD_STREAM)
     expanded = [*paths[:position], *listed, *paths[position + 1 :]]
     if STANDARD_STREAM in expanded:

@@ -242,7 +242,9 @@ def load_pipeline(
     )
     detector = MtcnnDetector(embedder.device, settings, precision=embedder.precision)
     pipeline = FacePipeline(detector, embedder, gates=gates)
-    pipeline._loaded_with = {"model": model, "device": device, "precision": precision, "flip": flip, "gates": gates}
+    # The precision that was chosen here: rows of one table are of one, whichever machine makes them.
+    chosen = embedder.precision
+    pipeline._loaded_with = {"model": model, "device": device, "precision": chosen, "flip": flip, "gates": gates}
     return pipeline
 
 

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from lightface.errors import PhotoError
 from lightface.images import Photo, count_pixels, load_photo
+from lightface.remote import RemotePath
 
 Loaded = tuple[Path, Photo | PhotoError]
 
 # Of a batch, unless one photograph alone has more: two from a telephone, 75 MB. More would not speed up detection,
 # which takes two such photographs at once, reduced as it sees them.
 _PIXELS_AT_ONCE = 25_000_000
+
+# Of photographs on other machines, whose headers are not at hand: in JPEGs of good quality, a byte holds some 3.
+_PIXELS_A_BYTE = 4
+
+_READERS = 8  # at once, of what comes from other machines: most of the time they wait
 
 
 def load_in_batches(
@@ -36,11 +42,14 @@ def load_in_batches(
         except PhotoError as error:
             return error
 
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
     try:
         ready = None
         for group in _group(paths, batch_size):
-            following = [(path, executor.submit(load, path)) for path in group]
+            following = [
+                (path, (readers if isinstance(path, RemotePath) else decoders).submit(load, path)) for path in group
+            ]
             if ready is not None:
                 yield [(path, photo.result()) for path, photo in ready]
             ready = following
@@ -48,7 +57,8 @@ def load_in_batches(
             yield [(path, photo.result()) for path, photo in ready]
     finally:
         # Also when the consumer stops half-way, by Ctrl-C for one.
-        executor.shutdown(wait=True, cancel_futures=True)
+        for executor in (decoders, readers):
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _group(paths: Iterable[Path], batch_size: int) -> Iterator[list[Path]]:
@@ -56,7 +66,7 @@ def _group(paths: Iterable[Path], batch_size: int) -> Iterator[list[Path]]:
     group: list[Path] = []
     pixels = 0
     for number, path in enumerate(paths):
-        size = count_pixels(path)
+        size = path.size_bytes * _PIXELS_A_BYTE if isinstance(path, RemotePath) else count_pixels(path)
         if group and (number % batch_size == 0 or pixels + size > _PIXELS_AT_ONCE):
             yield group
             group, pixels = [], 0

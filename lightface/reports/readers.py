@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.faces import Status
+from lightface.remote import to_path
 from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow
 
 _REQUIRED: Final = ("image_path", "embedding", "model_id")
@@ -125,7 +126,7 @@ def _to_row(cells: Cells, place: str) -> FaceRow:
         raise TableError(f"{place}: an embedding without model_id cannot be compared; write the table again")
     status = Status(values["status"] or (Status.EMBEDDED if has_face else Status.ERROR))
     bbox = None if values["bbox"] is None else tuple(values["bbox"].tolist())
-    return FaceRow(**{**values, "image_path": Path(values["image_path"]), "bbox": bbox, "status": status})
+    return FaceRow(**{**values, "image_path": to_path(values["image_path"]), "bbox": bbox, "status": status})
 
 
 def _convert(cell: Any, column: Column) -> Any:

@@ -1,0 +1,151 @@
+"""Where a table goes: one file, or a folder of Parquet parts; on this machine, or by URL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import platformdirs
+
+from lightface.errors import OutputError
+from lightface.files import touch_private
+from lightface.remote import RemotePath, list_files, remove, stamp_of, to_path, upload
+from lightface.reports import TABLE_SUFFIXES, FaceRow, check_output, write_faces
+
+NO_STAMP: Final = ""  # of a file that cannot be looked at
+
+_ROWS_A_PART: Final = 100_000  # some 120 MB
+_PART: Final = re.compile(r"faces-\d{5,}\.parquet")
+_COMPLETE: Final = "_SUCCESS"  # the last file to be written, as by Hadoop and Spark
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A table that is to be written. Made by `open_output`."""
+
+    path: Path  # of the file or folder
+    in_parts: bool
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal lies: beside a table on this machine, else in the user's data folder."""
+        if not isinstance(self.path, RemotePath):
+            return self.path.with_name(f"{self.path.name}.journal")
+        # The end of the URL is for whoever looks for it; the checksum tells apart what would be too long for a name.
+        name = f"{quote(self.path.url, safe='')[-100:]}-{hashlib.sha256(self.path.url.encode()).hexdigest()[:16]}"
+        return platformdirs.user_data_path("lightface", appauthor=False) / "journals" / f"{name}.journal"
+
+    def prepare(self) -> None:
+        """Make the folders that are missing. OutputError or RemoteError where the table could not be written later."""
+        if isinstance(self.path, RemotePath):
+            if not self.in_parts and self.path.suffix.lower() not in TABLE_SUFFIXES:
+                wanted = f"one of {', '.join(TABLE_SUFFIXES)}, or in / for a folder of Parquet parts"
+                raise OutputError(f"cannot write a table as {str(self.path)!r}; end its name in {wanted}")
+            stamp_of(self.path)  # tells whether the place answers
+            _make_folder(self.journal.parent, parents=True)
+        elif self.in_parts:
+            _make_folder(self.path)
+            check_output(self._part(0))
+        else:
+            check_output(self.path)
+
+    def stamp(self) -> str:
+        """Another one whenever the table has been changed; NO_STAMP where there is none."""
+        if not self.in_parts:
+            return stamp(self.path)
+        stamps = {name: stamp(path) for name, path in self._list().items()}
+        return hashlib.sha256(repr(sorted(stamps.items())).encode()).hexdigest() if stamps else NO_STAMP
+
+    def write(self, rows: Iterable[FaceRow]) -> None:
+        """Put a table of these rows in place of what is there. OutputError or RemoteError where that fails.
+
+        Parts are overwritten one by one. Whoever reads them waits for the file _SUCCESS, which is taken away before the
+        first and written after the last.
+        """
+        if not self.in_parts:
+            _write(self.path, rows)
+            return
+        earlier = self._list()
+        if _COMPLETE in earlier:
+            _remove(earlier.pop(_COMPLETE))
+        rows, numbers = iter(rows), count()
+        for row in rows:  # the first of a part, which takes more of them
+            part = self._part(next(numbers))
+            _write(part, chain([row], islice(rows, _ROWS_A_PART - 1)))
+            earlier.pop(part.name, None)
+        for path in earlier.values():
+            _remove(path)
+        _touch(self._within(_COMPLETE))
+
+    def _list(self) -> dict[str, Path]:
+        """The parts, and the mark of a complete table, as they are now."""
+        if isinstance(self.path, RemotePath):
+            files: Iterable[Path] = list_files(self.path, recursive=False, may_be_missing=True)
+        else:
+            files = self.path.iterdir()
+        return {file.name: file for file in files if file.name == _COMPLETE or _PART.fullmatch(file.name)}
+
+    def _part(self, number: int) -> Path:
+        return self._within(f"faces-{number:05}.parquet")
+
+    def _within(self, name: str) -> Path:
+        return RemotePath(f"{self.path.url}{name}") if isinstance(self.path, RemotePath) else self.path / name
+
+
+def open_output(place: Path | str) -> Output:
+    """The table that a path or URL names; in parts where that is a text that ends in a slash."""
+    path = to_path(place) if isinstance(place, str) else place
+    return Output(path, in_parts=str(place).endswith("/"))
+
+
+def stamp(path: Path) -> str:
+    """Size and time of change (or checksum) of a file; NO_STAMP where it cannot be looked at."""
+    if isinstance(path, RemotePath):
+        return path.stamp or stamp_of(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return NO_STAMP
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _make_folder(folder: Path, *, parents: bool = False) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {str(folder)!r} ({error.strerror}); choose another place") from error
+
+
+def _write(path: Path, rows: Iterable[FaceRow]) -> None:
+    if not isinstance(path, RemotePath):
+        write_faces(path, rows)
+        return
+    with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
+        whole = Path(folder, f"faces{path.suffix}")
+        write_faces(whole, rows)
+        upload(whole, path)
+
+
+def _touch(path: Path) -> None:
+    if not isinstance(path, RemotePath):
+        touch_private(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
+        empty = Path(folder, path.name)
+        empty.touch()
+        upload(empty, path)
+
+
+def _remove(path: Path) -> None:
+    if isinstance(path, RemotePath):
+        remove(path)
+    else:
+        path.unlink(missing_ok=True)

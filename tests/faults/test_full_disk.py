@@ -72,7 +72,7 @@ def inject(
     most = max(path.stat().st_size for path in after.rglob("*") if path.is_file())
     dice = soak.dice(f"{fault} {job}")
     wrong, hit = [], 0
-    for _ in range(soak.times(1, share=0.1 if job.name == "train" else 1)):
+    for _ in range(soak.times(1, share=0.1 if job.name == "train" else 0.3)):
         shutil.rmtree(state, ignore_errors=True)
         shutil.copytree(before, state)
         room = dice.randint(0, most)

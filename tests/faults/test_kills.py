@@ -56,40 +56,44 @@ def ground(
 
 
 def test_at_a_random_moment(ground: Ground, spawner: Spawner, soak: Soak) -> None:
-    length_s = ground.undisturbed.seconds
-    kill_often(
-        ground, spawner, soak, 2, "killed at a random moment", lambda dice: {"kill_after_s": dice.uniform(0, length_s)}
-    )
+    def draw(dice: Random) -> dict[str, float]:
+        return {"kill_after_s": dice.uniform(0, ground.undisturbed.seconds)}
+
+    kill_often("killed at a random moment", draw, soak.times(2), ground, spawner, soak)
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace, which can kill at a system call, is not installed")
 def test_at_a_system_call(ground: Ground, spawner: Spawner, soak: Soak) -> None:
     calls = spawner.run(*ground.job.command(ground.photos, ground.lay_out()), count_calls=True).calls
     assert calls > 10
-    kill_often(
-        ground, spawner, soak, 3, "killed before a system call", lambda dice: {"kill_at_call": dice.randint(1, calls)}
-    )
+
+    def draw(dice: Random) -> dict[str, float]:
+        return {"kill_at_call": dice.randint(1, calls)}
+
+    kill_often("killed before a system call", draw, soak.times(3, share=0.5), ground, spawner, soak)
 
 
 def test_in_the_middle_of_a_write(ground: Ground, spawner: Spawner, soak: Soak) -> None:
-    sizes = [path.stat().st_size for path in (ground.folder / "after").rglob("*") if path.is_file()]
-    kill_often(
-        ground,
-        spawner,
-        soak,
-        2,
-        "killed in the middle of a write",
-        lambda dice: {"kill_at_byte": dice.randint(1, max(sizes))},
-    )
+    largest = max(path.stat().st_size for path in (ground.folder / "after").rglob("*") if path.is_file())
+
+    def draw(dice: Random) -> dict[str, float]:
+        return {"kill_at_byte": dice.randint(1, largest)}
+
+    kill_often("killed in the middle of a write", draw, soak.times(2, share=0.3), ground, spawner, soak)
 
 
 def kill_often(
-    ground: Ground, spawner: Spawner, soak: Soak, few: int, fault: str, draw: Callable[[Random], dict[str, float]]
+    fault: str,
+    draw: Callable[[Random], dict[str, float]],
+    kills: int,
+    ground: Ground,
+    spawner: Spawner,
+    soak: Soak,
 ) -> None:
     dice = soak.dice(f"{fault} {ground.job}")
     complaints = []
     killed = 0
-    for _ in range(soak.times(few)):
+    while killed < kills:  # some runs come to their end before it is their turn
         drawn = draw(dice)
         outcome, complaint = kill_once(ground, spawner, drawn)
         killed += outcome.was_killed

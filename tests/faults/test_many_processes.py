@@ -21,7 +21,7 @@ def test_eight_enroll_while_four_identify(spawner: Spawner, tmp_path: Path, soak
         for picture in range(1, PICTURES + 1):
             paint_person(tmp_path / "photos" / f"person {person}" / f"{picture}.png", person, picture)
     lost = 0
-    rounds = soak.times(1)
+    rounds = soak.times(1, share=0.2)
     for number in range(rounds):
         lost += len(find_losses(spawner, tmp_path / "photos", shared, tmp_path / f"{number}"))
     enrolments = rounds * WRITERS * (PICTURES + 1)

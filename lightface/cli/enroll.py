@@ -60,7 +60,7 @@ def enroll(
     total = sum(len(paths) for _, paths in planned)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
 
-    metadata = None if consent is None else {CONSENT: consent}
+    metadata = {CONSENT: consent} if consent else None
     results: list[EnrolledPhoto] = []
     with (
         open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,

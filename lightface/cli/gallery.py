@@ -171,11 +171,11 @@ def export_gallery(
     """Write everybody into one portable file (JSON Lines). It holds biometric data: keep it safe."""
     with ExitStack() as stack:
         gallery = stack.enter_context(open_gallery_of(settings))
+        if gallery.encryption is not None:
+            note("the gallery is encrypted, but its export is in clear; encrypt it yourself, or delete it soon")
         if file != STANDARD_STREAM:
             gallery.export_to(file)
             stats = gallery.stats()
-            if gallery.encryption is not None:
-                note("the gallery is encrypted, but its export is in clear; encrypt it yourself, or delete it soon")
             note(f"exported {stats.person_count} people with {stats.sample_count} samples to {file}")
             return
         # By way of a file of mode 0600 in a folder of mode 0700, so that a failure writes nothing to stdout.

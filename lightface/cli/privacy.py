@@ -112,7 +112,8 @@ def log(
         raise ConfigError("--keep-days belongs to --on")
     with open_gallery_of(settings) as gallery:
         if on is not None:
-            gallery.set_log_days((DEFAULT_LOG_DAYS if keep_days is None else keep_days) if on else None)
+            as_before = DEFAULT_LOG_DAYS if gallery.log_days is None else gallery.log_days
+            gallery.set_log_days(None if not on else as_before if keep_days is None else keep_days)
             note(_describe_log(gallery.log_days))
             return
         entries = gallery.log(None if since is None else since.replace(tzinfo=UTC))

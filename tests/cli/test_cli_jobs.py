@@ -30,7 +30,7 @@ def test_enroll_lists_what_became_of_each_photograph(
 ) -> None:
     gallery = tmp_path / "g.sqlite"
     arguments = ["enroll", "Grace Hopper", grace_hopper_path, hopper_mirrored_path, landscape_path, both_path]
-    result = cli(*arguments, "--gallery", gallery)
+    result = cli(*arguments, "--gallery", gallery, "--consent", "form 1")
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines()[1:]]
     assert [(row[0], row[-1]) for row in rows] == [
@@ -43,9 +43,10 @@ def test_enroll_lists_what_became_of_each_photograph(
     assert f"lightface: {both_path}: 2 faces found where one is required" in result.stderr
     assert result.stderr.endswith("enrolled 2 of 4 photographs; 0 were enrolled already, 2 refused\n")
     assert people_of(gallery) == {"Grace Hopper": 2}
-    again = cli(*arguments[:3], "--gallery", gallery)
+    again = cli(*arguments[:3], "--gallery", gallery, "--consent", "form 7")
     assert again.exit_code == 0
     assert again.stderr == "enrolled 0 of 1 photographs; 1 were enrolled already, 0 refused\n"
+    assert "consent: form 7\n" in cli("gallery", "show", "Grace Hopper", "--gallery", gallery).stdout
 
 
 def test_enroll_a_folder_of_people(cli: Cli, tmp_path: Path, grace_hopper_path: Path, collins_path: Path) -> None:
@@ -239,6 +240,19 @@ def test_identify_as_json_has_the_face_table_and_the_nearest(
     assert [one["person_name"] for one in row["candidates"]] == ["Grace Hopper", "Eileen Collins"]
     assert row["candidates"][0]["similarity"] == row["similarity"] >= row["threshold"]
     assert "embedding" not in row
+
+
+def test_identify_on_an_encrypted_gallery_with_a_log(
+    cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, tmp_path: Path
+) -> None:
+    options = ["--gallery", portrait_gallery, "--key-file", tmp_path / "faces.key"]
+    assert cli("gallery", "encrypt", *options).exit_code == 0
+    assert cli("gallery", "log", "--on", *options).exit_code == 0
+    (row,) = json.loads(cli("identify", hopper_mirrored_path, "--json", *options).stdout)
+    assert (row["status"], row["person_name"]) == ("matched", "Grace Hopper")
+    _, matched = json.loads(cli("gallery", "log", "--json", *options).stdout)
+    assert (matched["event"], matched["person_id"], matched["similarity"]) == ("matched", 1, row["similarity"])
+    assert_one_line(cli("identify", hopper_mirrored_path, "--gallery", portrait_gallery), "name its key file")
 
 
 def test_identify_of_a_stranger_exits_with_1(cli: Cli, portrait_gallery: Path, collins_path: Path) -> None:

@@ -200,6 +200,7 @@ class TestLog:
         assert entries[1]["person_id"] == 1 and entries[1]["at"].endswith("+00:00")
         assert json.loads(cli("gallery", "log", "--json", "--since", "2999-01-01").stdout) == []
         assert cli("gallery", "log", "--on", "--keep-days", 0).stderr == "the log is on, entries are kept for ever\n"
+        assert cli("gallery", "log", "--on").stderr == "the log is on, entries are kept for ever\n"
         assert cli("gallery", "log", "--off").stderr == "the log is off\n"
 
     def test_refusals(self, cli: Cli) -> None:

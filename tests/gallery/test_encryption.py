@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +83,13 @@ def raw(path: Path, *statements: str) -> None:
     connection.close()
 
 
+def read_header(path: Path) -> str | None:
+    connection = sqlite3.connect(path)
+    row = connection.execute("SELECT value FROM setting WHERE name = 'sealing'").fetchone()
+    connection.close()
+    return None if row is None else str(row[0])
+
+
 class TestAtRest:
     def test_nothing_can_be_read(self, filled: Gallery, gallery_path: Path, key_file: KeyFile) -> None:
         Path(f"{gallery_path}.index").write_bytes(b"codes of Person 000")
@@ -127,14 +138,14 @@ class TestAtRest:
 
     def test_of_an_old_key_nothing_is_left(self, filled: Gallery, gallery_path: Path) -> None:
         filled.encrypt(PASSPHRASE)
+        header = json.loads(read_header(gallery_path) or "")
         connection = sqlite3.connect(gallery_path)
         old = [str(name).encode() for (name,) in connection.execute("SELECT name FROM person")]
         old += [sealed for (sealed,) in connection.execute("SELECT embedding FROM sample")]
-        (header,) = connection.execute("SELECT value FROM setting WHERE name = 'sealing'").fetchone()
         connection.close()
         filled.encrypt(PASSPHRASE)  # the same again, and still another data key
         content = b"".join(file.read_bytes() for file in gallery_path.parent.iterdir())
-        assert [part for part in (*old, json.loads(header)["wrapped"].encode()) if part in content] == []
+        assert [part for part in (*old, header["wrapped"].encode()) if part in content] == []
 
     def test_a_kill_before_the_cleaning_is_made_good(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
@@ -161,6 +172,49 @@ class TestAtRest:
             assert contents(opened) == expected
         filled.encrypt(key_file)
         assert contents(filled) == expected
+
+
+class TestKill:
+    script = """
+import sys
+from pathlib import Path
+from lightface.gallery import KeyFile, open_gallery
+keys = [KeyFile(Path(name)) for name in sys.argv[2:]]
+with open_gallery(Path(sys.argv[1])) as gallery:
+    print("ready", flush=True)
+    while True:
+        for key in keys:
+            gallery.encrypt(key)
+        gallery.decrypt()
+"""
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_whatever_is_left_is_whole(
+        self, filled: Gallery, gallery_path: Path, key_file: KeyFile, tmp_path: Path, seed: int
+    ) -> None:
+        expected = contents(filled)
+        filled.close()
+        keys = [key_file, make_key_file(tmp_path / "other.key")]
+        command = [sys.executable, "-c", self.script, gallery_path, *(key.path for key in keys)]
+        for delay in (random.Random(seed).uniform(0, 0.4), 0.1):
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+                time.sleep(delay)
+                process.kill()
+            header = read_header(gallery_path)
+            for key in keys:
+                try:
+                    opened = open_gallery(gallery_path, key=key)
+                except GalleryError as error:
+                    assert "this is not the key file of" in str(error)
+                    continue
+                with opened:
+                    assert contents(opened) == expected
+                    assert header is None or readable(gallery_path) == []
+                    opened.decrypt()  # for the next kill
+                break
+            else:
+                pytest.fail("neither key opens it")
 
 
 class TestKeys:

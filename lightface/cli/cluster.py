@@ -99,14 +99,19 @@ def cluster(
         raise typer.Exit(2)  # each refusal has been told
 
 
-def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned: bool) -> Path:
-    """The face table of a folder, in the user's cache folder, where the next run finds what this one has finished."""
+def cache_folder() -> Path:
+    """Where the face tables of folders lie, in the user's cache folder."""
     import platformdirs
 
+    return platformdirs.user_cache_path("lightface", appauthor=False) / "cluster"
+
+
+def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned: bool) -> Path:
+    """The face table of a folder, in `cache_folder`, where the next run finds what this one has finished."""
     from lightface.batch import embed_folder
 
     key = hashlib.sha256(f"{folder.resolve()}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    cache = platformdirs.user_cache_path("lightface", appauthor=False) / "cluster"
+    cache = cache_folder()
     make_folder(cache)
     cache.chmod(0o700)  # the files in it are private too; this hides which folders were looked at
     table = cache / f"{key}.parquet"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lightface.cli.cluster import cache_folder
 from lightface.cli.console import note
 from lightface.cli.keys import new_key
 from lightface.cli.loading import gallery_place, open_gallery_of
@@ -195,6 +196,8 @@ def expire(
 def tell_what_stays(beyond_reach: str | None) -> None:
     """Say after a removal what it could not reach."""
     note("not reached: the photographs, and the tables, journals, reports, exports, copies and backups made before")
+    if cache_folder().exists():
+        note(f"nor what 'lightface cluster' keeps of folders in {cache_folder()}, which can be deleted at any time")
     if beyond_reach is not None:
         note(beyond_reach)
 

@@ -9,6 +9,7 @@ import pytest
 from command_line import Cli, assert_one_line
 
 from lightface import doctor
+from lightface.cli.cluster import cache_folder
 from lightface.evaluation.cache import CachedFace, EmbeddingCache, default_cache_path
 from lightface.gallery import KeyFile, Passphrase, make_key_file, open_gallery, sealing
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
@@ -166,6 +167,7 @@ def test_the_doctor_does_not_ask_for_the_key(made_up_gallery: Path) -> None:
 
 class TestRemoval:
     def test_the_cache_of_evaluate_forgets_the_photographs_too(self, cli: Cli) -> None:
+        export = cli("gallery", "export", "-").stdout
         vector = np.eye(256, dtype=np.float32)[0]
         hashes = [f"{number:064x}" for number in (1, 2, 3)]
         with EmbeddingCache(default_cache_path()) as cache:
@@ -174,14 +176,20 @@ class TestRemoval:
         assert cli("gallery", "remove", "Ada", "--sample", 2, "--yes").exit_code == 0
         with EmbeddingCache(default_cache_path()) as cache:
             assert set(cache.find(hashes, made_by="a")) == {hashes[0], hashes[2]}
-        assert cli("gallery", "remove", "Ada", "--yes").exit_code == 0
+        result = cli("gallery", "remove", "Ada", "--yes")
+        assert result.exit_code == 0 and "not reached" in result.stderr
         with EmbeddingCache(default_cache_path()) as cache:
             assert set(cache.find(hashes, made_by="a")) == {hashes[2]}
             assert cache.find(hashes, made_by="b") == {}
+        assert str(cache_folder()) not in result.stderr
+        cache_folder().mkdir()
         default_cache_path().write_bytes(b"no cache")
         result = cli("gallery", "remove", "Émile", "--yes")
         assert result.exit_code == 2 and result.stderr.startswith("removed Émile")
         assert "cannot use the cache" in result.stderr
+        default_cache_path().unlink()
+        cli("gallery", "import", "-", input=export)
+        assert str(cache_folder()) in cli("gallery", "remove", "Émile", "--yes").stderr
 
 
 class TestLog:

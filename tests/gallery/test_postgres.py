@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
-from lightface.faces import FloatArray
-from lightface.gallery import FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
+from lightface.faces import FloatArray, Match, Status
+from lightface.gallery import Event, FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
 from lightface.matching import person_scores, rank_people
 
 psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
@@ -338,6 +339,17 @@ def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, r
             assert len(gallery.matrix_near(make_vector(1)[np.newaxis], 1).people) == 1
             with pytest.raises(GalleryError, match="this user may not"):
                 gallery.remove_person("Ada")
+        match = Match(1, "Ada", 0.9, Status.MATCHED)
+        with open_gallery(owner) as gallery:
+            gallery.set_log_days(30)
+        with open_gallery(reader) as gallery, pytest.raises(GalleryError, match="this user may not"):
+            gallery.log_matches([match])
+        (grant,) = re.findall(r"`(GRANT [^`]+;)`", text)
+        with psycopg.connect(owner, autocommit=True) as connection:
+            connection.execute(grant.encode())
+        with open_gallery(reader) as gallery:
+            gallery.log_matches([match])
+            assert [one.event for one in gallery.log()] == [Event.LOG_ON, Event.MATCHED]
         with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DROP TABLE lightface.sample")
     finally:

@@ -35,13 +35,14 @@ def encrypt(settings: Settings) -> None:
     A missing key file is made, and so is a missing gallery. The passphrase is asked for, or is in LIGHTFACE_PASSPHRASE.
     """
     from lightface.gallery import describe_place, open_gallery
+    from lightface.gallery.places import is_url
 
     place = gallery_place(settings)
 
     def refuse(kind: KeyKind) -> GalleryKey:
         raise GalleryError(f"{place} is encrypted already; 'lightface gallery rotate-key' gives it another key")
 
-    with open_gallery(place, create=True, key=refuse) as gallery:
+    with open_gallery(place, create=not is_url(place), key=refuse) as gallery:
         key_file = None if settings.key_file is None else Path(settings.key_file)
         key = new_key(describe_place(place), key_file, is_first=True)
         gallery.encrypt(key)

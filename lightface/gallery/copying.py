@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from lightface.errors import GalleryError
 from lightface.gallery.exchange import ExportHeader, ExportRecord, hash_records
-from lightface.gallery.log import LOG_DAYS
+from lightface.gallery.periods import LOG_DAYS, RETENTION_DAYS
 from lightface.gallery.records import CopySummary
 from lightface.gallery.rules import MODEL_ID
 from lightface.gallery.store import GalleryStore
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
-
-RETENTION_DAYS: Final = "retention_days"  # the setting: how long samples may be kept; not set: for ever
 
 _OBLIGATIONS: Final = (LOG_DAYS, RETENTION_DAYS)  # which follow the people; the log itself stays where it is
 

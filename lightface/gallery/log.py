@@ -6,24 +6,20 @@ to be kept go whenever one is added.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lightface.errors import GalleryError
+from lightface.gallery.periods import LOG_DAYS, LONGEST_DAYS, days_ago, read_days
 from lightface.gallery.records import Event, LogEntry
 from lightface.gallery.store import GalleryStore
 
 DEFAULT_LOG_DAYS: Final = 365
 FOR_EVER: Final = 0
 
-LOG_DAYS: Final = "log_days"  # the setting: how long entries are kept; not set: the log is off
-_LONGEST: Final = 100_000  # days that a date can be reckoned back
-
 
 def log_days(store: GalleryStore) -> int | None:
     """How many days entries are kept, FOR_EVER included; None: the log is off."""
-    days = store.setting(LOG_DAYS)
-    return None if days is None else int(days)
+    return read_days(store, LOG_DAYS)
 
 
 def set_log_days(store: GalleryStore, days: int | None) -> None:
@@ -32,8 +28,8 @@ def set_log_days(store: GalleryStore, days: int | None) -> None:
         write(store, LogEntry(Event.LOG_OFF))
         store.delete_setting(LOG_DAYS)
         return
-    if not FOR_EVER <= days <= _LONGEST:
-        raise GalleryError(f"a log cannot be kept for {days} days; give 1 to {_LONGEST}, or {FOR_EVER} for ever")
+    if not FOR_EVER <= days <= LONGEST_DAYS:
+        raise GalleryError(f"a log cannot be kept for {days} days; give 1 to {LONGEST_DAYS}, or {FOR_EVER} for ever")
     was_off = log_days(store) is None
     store.set_setting(LOG_DAYS, str(days))
     if was_off:
@@ -47,4 +43,4 @@ def write(store: GalleryStore, *entries: LogEntry) -> None:
         return
     store.add_log(entries)
     if days != FOR_EVER:
-        store.trim_log(datetime.now(UTC) - timedelta(days=days))
+        store.trim_log(days_ago(days))

@@ -64,9 +64,8 @@ def open_gallery(
     `key` opens an encrypted gallery: a passphrase, a key file, or a function that is asked for the kind that is needed.
     Others open without, whatever is given.
 
-    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach, the wrong key; its
-    LockedGalleryError where a key is needed),
-    ModelMismatchError and OutputError (read-only place, full disk).
+    Raises GalleryError (missing, no gallery, of a newer lightface, locked, damaged, out of reach, the wrong key),
+    LockedGalleryError (no key), ModelMismatchError and OutputError (read-only place, full disk).
     """
     with ExitStack() as on_failure:
         gallery = Gallery(_open_store(place, create=create, key=key), model_id=model_id)

@@ -101,11 +101,10 @@ class SqliteStore(SqlStore):
         return self._door.sealing
 
     def reseal(self, sealing: Sealing | None) -> None:
-        people, thresholds = self.people(), self.thresholds()
+        before, people, thresholds = self.sealing, self.people(), self.thresholds()
         if people or thresholds:
             self._erasing()
             self._rewriting()
-        before = self.sealing
         self.delete_thresholds()
         for person in people:
             self.use(before)
@@ -240,12 +239,9 @@ class SqliteStore(SqlStore):
             self._door = OpenDoor() if sealing is None else SealedDoor(sealing)
             self._index = None  # which keeps a file in clear or none
 
-    def _is_sealed_otherwise(self) -> bool:
-        return self.setting(SEALING) != (None if self.sealing is None else self.sealing.header)
-
     def _check_sealing(self) -> None:
         """Raise GalleryError where another process has encrypted or decrypted the gallery."""
-        if self._is_sealed_otherwise():
+        if self.setting(SEALING) != (None if self.sealing is None else self.sealing.header):
             raise GalleryError(f"{self._path} has got another key, or lost it, meanwhile; run the command again")
 
     def _to_vectors(self, rows: Iterator[tuple[Any, ...]]) -> tuple[FloatArray, IntArray]:

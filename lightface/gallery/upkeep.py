@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lightface.errors import GalleryError
 from lightface.faces import Match, Status
 from lightface.gallery import log
-from lightface.gallery.copying import RETENTION_DAYS, reseal_records
+from lightface.gallery.copying import reseal_records
 from lightface.gallery.keys import GalleryKey, KeyKind
+from lightface.gallery.periods import LONGEST_DAYS, RETENTION_DAYS, days_ago, read_days
 from lightface.gallery.records import Event, Expired, LogEntry
 from lightface.gallery.store import GalleryStore
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
-
-_LONGEST: Final = 100_000  # days that a date can be reckoned back
 
 
 class Upkeep:
@@ -76,13 +75,12 @@ class Upkeep:
     @property
     def retention_days(self) -> int | None:
         """How many days samples may be kept; None: for ever."""
-        days = self._store.setting(RETENTION_DAYS)
-        return None if days is None else int(days)
+        return read_days(self._store, RETENTION_DAYS)
 
     def set_retention_days(self, days: int | None) -> None:
         """Say how long samples may be kept. Removes nothing: see `expired` and `remove_expired`."""
-        if days is not None and not 1 <= days <= _LONGEST:
-            raise GalleryError(f"samples cannot be kept for {days} days; give 1 to {_LONGEST}")
+        if days is not None and not 1 <= days <= LONGEST_DAYS:
+            raise GalleryError(f"samples cannot be kept for {days} days; give 1 to {LONGEST_DAYS}")
         with self._store.writing():
             if days is None:
                 self._store.delete_setting(RETENTION_DAYS)
@@ -95,7 +93,7 @@ class Upkeep:
             days = self.retention_days
             if days is None:
                 return None
-            before = datetime.now(UTC) - timedelta(days=days)
+            before = days_ago(days)
             found = Expired(before, tuple(self._store.people_before(before)), self._store.samples_before(before))
         return found if found.people or found.samples else None
 
@@ -104,12 +102,8 @@ class Upkeep:
         with self._store.writing():
             people = {person.id for person in self._store.people_before(expired.before)}
             people &= {person.id for person in expired.people}
-            samples = {
-                sample_id: person_id
-                for sample_id, person_id in self._store.samples_before(expired.before).items()
-                if sample_id in expired.samples and person_id not in people
-            }
-            self._delete_samples(samples)
+            samples = self._store.samples_before(expired.before)
+            self._delete_samples([one for one in samples if one in expired.samples and samples[one] not in people])
             for person_id in sorted(people):
                 self._store.delete_person(person_id)
                 log.write(self._store, LogEntry(Event.REMOVED, person_id=person_id))

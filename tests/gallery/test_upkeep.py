@@ -190,6 +190,15 @@ class TestRetention:
         assert gallery.retention_days is None
 
 
+@pytest.mark.parametrize("setting", ["log_days", "retention_days"])
+def test_a_damaged_limit_is_one_line(gallery: Gallery, place: Path | str, setting: str) -> None:
+    for value in ("", "x", "-1", "1e3", "9" * 30, "100001"):
+        with gallery._store.writing():
+            gallery._store.set_setting(setting, value)
+        with pytest.raises(GalleryError, match=rf"is damaged \(its setting {setting}"), open_gallery(place) as opened:
+            opened.log_matches([])
+
+
 class TestMetadata:
     def test_is_added_changed_and_taken_away(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)], metadata={"team": "x", "consent": "form 1"})

@@ -50,7 +50,8 @@ class Level:
 def halve(image_rgb: ByteArray, *, reduction: int = 1) -> Halves:
     """An (H, W, 3) uint8 image and all its halves that P-Net's window fits into.
 
-    Each pixel of the image stands for a square of `reduction` pixels of the photograph, a power of two. An odd row or column at the end is left out, so that a pixel of the nth half is a square of 2**n pixels.
+    Each pixel of the image stands for a square of `reduction` pixels of the photograph, a power of two. An odd row or
+    column at the end is left out, so that a pixel of the nth half is a square of 2**n pixels.
     """
     halves = [image_rgb]
     while min(halves[-1].shape[:2]) >= 2 * WINDOW_PX:

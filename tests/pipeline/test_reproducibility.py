@@ -1,7 +1,7 @@
 """The same photograph gives the same embedding, whatever it is embedded beside, by, and from.
 
-To the tolerance that `lightface doctor` holds for precisions (these: tests/test_embedding.py); what involves no rounding is
-equal to the bit.
+To the tolerance that `lightface doctor` holds for precisions, of which see tests/test_embedding.py; what involves no
+rounding is equal to the bit.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ INTRODUCTION = """# Do poor or deceiving photographs let strangers in?
 The false-accept rate (FAR) that a threshold promises was measured on ordinary photographs. Here the probe is degraded
 and the gallery is not, as when a poor picture is looked up. Each of the photographs of {people} people goes through the
 whole pipeline, and is compared with every clean photograph of the others and of the same person, at the threshold of
-FAR {far} ({threshold:.4f}). `identify` compares the average of a person's samples, which is stricter than each alone.
+FAR {far} ({threshold:.4f}). `identify` compares the average of a person's samples, which is the stricter test.
 
 Made by `scripts/measure_false_accepts` with the weights {model} on {today}. Intervals: Wilson, 95 %, as if comparisons were
 independent, which they are not quite: they share people.

@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import secrets
+import socket
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -180,18 +181,32 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",  # it stays, whatever becomes of the network
         }
+    else:
+        _check_address(address)
     try:
         with _private() if own else nullcontext():
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
-    except (RayError, OSError, RuntimeError, ValueError) as error:
-        raise RemoteError(
-            f"cannot use the Ray cluster at {address!r} ({_reason(error)}); check the address, and that Ray and Python "
-            "are of its versions"
-        ) from error
+    except Exception as error:  # Ray raises a bare one where a machine is too busy to start a cluster within 30 s
+        raise _describe(address, error) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise RemoteError where nobody listens: Ray itself would knock for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise _describe(address, error) from error
+
+
+def _describe(address: str, error: Exception) -> RemoteError:
+    remedy = "check the address, and that Ray and Python are of its versions; what was finished is kept"
+    return RemoteError(f"cannot use the Ray cluster at {address!r} ({_reason(error)}); {remedy}")
 
 
 @contextmanager

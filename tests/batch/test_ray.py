@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,16 @@ def cluster() -> Iterator[None]:
     search = os.pathsep.join(str(Path(__file__).parents[up]) for up in (0, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", search)
+        patch.setenv("RAY_worker_niceness", "0")  # not 15: a test waits for them
         patch.delenv("RAY_ADDRESS", raising=False)
-        with ray_engine._connected(None, 2):
+        with ExitStack() as stack:
+            for tries_left in (2, 1, 0):  # Ray gives a machine that is busy with other tests 30 s to start a cluster
+                try:
+                    stack.enter_context(ray_engine._connected(None, 2))
+                    break
+                except RemoteError:
+                    if not tries_left:
+                        raise
             yield
 
 
@@ -78,39 +87,38 @@ def assert_alike(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]])
 def test_a_worker_that_is_killed_loses_and_doubles_nothing(
     crowd: Path, pipeline: FacePipeline, detector: MarkedDetector, tmp_path: Path
 ) -> None:
-    killed: list[int] = []
-    heard: list[EmbedProgress] = []
+    output, killed, heard = tmp_path / "faces.parquet", list[int](), list[EmbedProgress]()
 
     def kill(progress: EmbedProgress) -> None:
         heard.append(progress)
         if progress.done and not killed:
             killed.append(detector.pids[0])
             os.kill(killed[0], signal.SIGKILL)
-
-    output = tmp_path / "faces.parquet"
-    summary = embed_folder(pipeline, [crowd], output, batch_size=2, workers=2, engine=RayEngine(), progress=kill)
-    assert killed
-    assert set(detector.pids) > set(killed)
-    assert os.getpid() not in detector.pids
-    assert (summary.embedded, summary.failed, summary.faces) == (23, 2, 24)
-    assert (heard[0].done, heard[-1].done, heard[-1].total) == (0, 25, 25)
-    assert pq.read_table(output).to_pylist() == embed_here(crowd, tmp_path / "here.parquet")
-
-
-def test_a_photograph_that_ends_its_worker_is_reported_alone_and_the_job_goes_on_anywhere(
-    crowd: Path, pipeline: FacePipeline, tmp_path: Path
-) -> None:
-    deadly = paint(crowd / "crowd-03-deadly.png", DEADLY)
-    output = tmp_path / "faces.parquet"
-
-    def interrupt(progress: EmbedProgress) -> None:
         if progress.done > 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        embed_folder(pipeline, [crowd], output, batch_size=2, workers=2, engine=RayEngine(), progress=interrupt)
+        embed_folder(pipeline, [crowd], output, batch_size=2, workers=2, engine=RayEngine(), progress=kill)
+    assert killed
+    assert os.getpid() not in detector.pids
+    assert (heard[0].done, heard[0].total) == (0, 25)
+    # Another engine goes on where this one was stopped.
+    summary = embed_folder(pipeline, [crowd], output)
+    assert summary.unchanged + summary.embedded + summary.failed == 25
+    assert summary.unchanged >= heard[-1].done - 1  # the broken one is tried again
+    assert pq.read_table(output).to_pylist() == embed_here(crowd, tmp_path / "here.parquet")
+    # What is finished needs no cluster.
+    (crowd / "broken.jpg").unlink()
+    assert embed_folder(pipeline, [crowd], output, engine=RayEngine("no.such.example:1")).unchanged == 24
+
+
+def test_a_photograph_that_ends_its_worker_is_reported_alone(
+    crowd: Path, pipeline: FacePipeline, detector: MarkedDetector, tmp_path: Path
+) -> None:
+    deadly = paint(crowd / "crowd-03-deadly.png", DEADLY)
+    output = tmp_path / "faces.parquet"
     summary = embed_folder(pipeline, [crowd], output, batch_size=2, workers=2, engine=RayEngine())
-    assert summary.unchanged > 15
+    assert (summary.embedded, summary.failed, summary.faces) == (23, 3, 24)
     rows = pq.read_table(output).to_pylist()
     assert {row["image_path"] for row in rows if row["error"] == "invalid_image"} == {
         str(deadly),
@@ -118,10 +126,12 @@ def test_a_photograph_that_ends_its_worker_is_reported_alone_and_the_job_goes_on
     }
     deadly.unlink()
     assert [row for row in rows if row["image_path"] != str(deadly)] == embed_here(crowd, tmp_path / "here.parquet")
-    # What is finished starts no worker.
-    (crowd / "broken.jpg").unlink()
-    no_cluster = RayEngine("there is none")
-    assert embed_folder(pipeline, [crowd], output, engine=no_cluster).unchanged == 24
+
+
+def test_an_address_where_nobody_listens_is_one_line() -> None:
+    with pytest.raises(RemoteError, match=r"cannot use the Ray cluster at 'ray://127\.0\.0\.1:1'") as caught:
+        ray_engine._check_address("ray://127.0.0.1:1")
+    assert "\n" not in str(caught.value)
 
 
 def test_photographs_and_parts_go_by_url(crowd: Path, pipeline: FacePipeline, tmp_path: Path) -> None:

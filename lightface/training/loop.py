@@ -72,6 +72,7 @@ class TrainingRun:
         )
         self.at = self._looked_at = RunPosition()
         self.best: Figures | None = None
+        self._validated: int | None = None  # the last step after which that was done
         self._figures: dict[int, Figures] = {}  # of the last validation, by image size
         self._unread: list[tuple[RunPosition, Stage, Tensor]] = []  # steps whose losses are still on the device
         self._logbook: Logbook | None = None  # the leader's
@@ -99,7 +100,7 @@ class TrainingRun:
         """Train to the end, or until a stop is requested."""
         saved = self._clock = time.monotonic()
         alone = self.processes.count == 1  # several must agree to stop, and do so when they look
-        stopped = epoch_ended = False
+        stopped = False
         if self.at.step == 0 and self.config.network.start_from is not None:
             self._validate()  # what is kept is never worse than what was there
         while self.share_done < 1 and not stopped:
@@ -115,7 +116,7 @@ class TrainingRun:
                 if epoch_ended or time.monotonic() - saved > 60 * self.config.save_minutes:
                     self._save()
                     saved = time.monotonic()
-        if not (stopped or epoch_ended):
+        if not stopped and self._validated != self.at.step:
             self._look(on_progress)
             self._validate()
         self._save()
@@ -196,6 +197,7 @@ class TrainingRun:
         What counts is recognition's image size. A network of an early stage does badly there, so that its own size is
         measured, too.
         """
+        self._validated = self.at.step
         if not self.processes.leads:
             return
         pixels = self.data.crops.decoded.pixels[self.data.split.dev_rows]
@@ -227,6 +229,7 @@ class TrainingRun:
             **self.learner.state(),
             "at": asdict(self.at),
             "best": None if self.best is None else asdict(self.best),
+            "validated": self._validated,
             "data": self.data.fingerprint,
         }
         save_checkpoint(self.output / LAST, content)
@@ -244,6 +247,7 @@ class TrainingRun:
         at = content["at"]
         self.at = self._looked_at = RunPosition(**{**at, "data": DataPosition(**at["data"])})
         self.best = None if content["best"] is None else Figures(**content["best"])
+        self._validated = content.get("validated")  # older checkpoints do not tell
         self._spent_s = self.at.elapsed_s
 
     def _share_at(self, at: RunPosition) -> float:

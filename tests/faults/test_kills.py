@@ -19,8 +19,6 @@ from jobs import JOBS, REMOVE, REMOVED, Job, Rows, check_soundness
 from soaking import Soak
 from spawning import Outcome, Spawner
 
-pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
-
 
 @dataclass(frozen=True)
 class Ground:

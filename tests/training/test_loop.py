@@ -97,6 +97,17 @@ def test_a_run_that_is_killed_as_it_resumes_keeps_its_recipe(
     assert (tmp_path / CONFIG).read_bytes() == recipe != b""
 
 
+def test_a_finished_run_that_is_resumed_is_not_measured_again(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """As where it was killed while its weights were exported."""
+    whole = run(simple_config, tiny_data, tmp_path)
+    history = list(read_history(tmp_path))
+    again = run(simple_config, tiny_data, tmp_path, resume=True)
+    assert (again.finished, again.at.step, again.best) == (True, whole.at.step, whole.best)
+    assert list(read_history(tmp_path)) == history
+
+
 def test_what_a_run_leaves_behind(simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
     reports: list[Progress] = []
     report = run(simple_config, tiny_data, tmp_path, on_progress=reports.append)

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
@@ -90,7 +91,8 @@ class Output:
         if isinstance(self.path, RemotePath):
             files: Iterable[Path] = list_files(self.path, recursive=False, may_be_missing=True)
         else:
-            files = self.path.iterdir()
+            with _translated_errors(self.path):
+                files = list(self.path.iterdir())
         return {file.name: file for file in files if file.name == _COMPLETE or _PART.fullmatch(file.name)}
 
     def _part(self, number: int) -> Path:
@@ -118,10 +120,8 @@ def stamp(path: Path) -> str:
 
 
 def _make_folder(folder: Path, *, parents: bool = False) -> None:
-    try:
+    with _translated_errors(folder):
         folder.mkdir(mode=0o700, parents=parents, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {str(folder)!r} ({error.strerror}); choose another place") from error
 
 
 def _write(path: Path, rows: Iterable[FaceRow]) -> None:
@@ -136,7 +136,8 @@ def _write(path: Path, rows: Iterable[FaceRow]) -> None:
 
 def _touch(path: Path) -> None:
     if not isinstance(path, RemotePath):
-        touch_private(path)
+        with _translated_errors(path):
+            touch_private(path)
         return
     with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
         empty = Path(folder, path.name)
@@ -148,4 +149,13 @@ def _remove(path: Path) -> None:
     if isinstance(path, RemotePath):
         remove(path)
     else:
-        path.unlink(missing_ok=True)
+        with _translated_errors(path):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error}); choose another place") from error

@@ -26,7 +26,7 @@ from ray.exceptions import RayError, RayTaskError
 from lightface.batch.job import describe_rows
 from lightface.batch.local import BYTES_A_PROCESS, count_memory
 from lightface.batch.processes import describe_crash
-from lightface.errors import ImageError, LightfaceError, RemoteError
+from lightface.errors import ConfigError, ImageError, LightfaceError, RemoteError
 from lightface.faces import FaceSelection
 from lightface.pipeline import FacePipeline, PhotoFaces
 from lightface.processor import count_cores
@@ -50,10 +50,16 @@ class RayEngine:
 
     Photographs are read by the workers: a path must mean the same on each machine, or be a URL. The weights must be
     registered on each, and all must make the rows that the pipeline here would make.
+
+    Raises ConfigError for a share of more than one GPU.
     """
 
     address: str | None = None
     gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.gpus is not None and not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus.is_integer())):
+            raise ConfigError(f"a worker cannot take {self.gpus:g} GPUs; give it a share of one, or whole ones")
 
     def embed(
         self,

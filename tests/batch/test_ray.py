@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from lightface.batch import EmbedProgress, embed_folder
 from lightface.cli.main import app
-from lightface.errors import RemoteError
+from lightface.errors import ConfigError, RemoteError
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
@@ -132,6 +132,12 @@ def test_an_address_where_nobody_listens_is_one_line() -> None:
     with pytest.raises(RemoteError, match=r"cannot use the Ray cluster at 'ray://127\.0\.0\.1:1'") as caught:
         ray_engine._check_address("ray://127.0.0.1:1")
     assert "\n" not in str(caught.value)
+
+
+def test_a_share_of_several_gpus_is_refused() -> None:
+    for share in (1.5, -1, float("nan")):
+        with pytest.raises(ConfigError, match="share of one"):
+            RayEngine(gpus=float(share))
 
 
 def test_photographs_and_parts_go_by_url(crowd: Path, pipeline: FacePipeline, tmp_path: Path) -> None:

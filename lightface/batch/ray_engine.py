@@ -8,6 +8,7 @@ and `max_task_retries=1` with 28. It also wants pandas.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -155,9 +156,11 @@ class _Crew:
             self._replace(worker)
             return
         if rows != self._rows:
+            theirs, ours = json.loads(rows), json.loads(self._rows)
+            what = next(name for name in sorted({*ours, *theirs}) if theirs.get(name) != ours.get(name))
             raise RemoteError(
-                f"a machine of the Ray cluster would make other rows ({rows}) than this one ({self._rows}); "
-                "give them the same lightface and weights, and name a --precision"
+                f"a machine of the Ray cluster would make other rows: its {what} is {theirs.get(what)!r}, here it is "
+                f"{ours.get(what)!r}; give them the same lightface and weights"
             )
         self._stillborn = 0
         self._idle.append(worker)

@@ -233,8 +233,8 @@ and the gallery is not, as when a poor picture is looked up. Each of the photogr
 whole pipeline, and is compared with every clean photograph of the others and of the same person, at the threshold of
 FAR {far} ({threshold:.4f}). `identify` compares the average of a person's samples, which is the stricter test.
 
-Made by `scripts/measure_false_accepts` with the weights {model} on {today}. Intervals: Wilson, 95 %, as if comparisons were
-independent, which they are not quite: they share people.
+Made by `scripts/measure_false_accepts` with the weights {model} on {today}. Intervals: Wilson, 95 %, as if
+comparisons were independent, which they are not quite: they share people.
 """
 
 ATTACKS = """

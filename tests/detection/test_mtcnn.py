@@ -260,7 +260,7 @@ def test_landmarks_are_located_anew_but_for_faces_at_the_edge(
     detector: MtcnnDetector, grace_hopper_rgb: ByteArray
 ) -> None:
     (face,) = detector.detect(grace_hopper_rgb)
-    x_min, y_min, x_max, y_max = face.box_px
+    _, y_min, x_max, y_max = face.box_px
     lost = DetectedFace(face.box_px, np.zeros((5, 2), np.float32), face.score)
     cut_off = DetectedFace((0.0, y_min, x_max, y_max), np.zeros((5, 2), np.float32), face.score)
     found, kept = detector.relocate(grace_hopper_rgb, [lost, cut_off])

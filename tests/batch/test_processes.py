@@ -109,7 +109,7 @@ def test_a_process_that_is_killed_from_without_loses_nothing(crowd: Path, tmp_pa
 
 def test_processes_end_with_the_one_that_gives_the_work(tmp_path: Path) -> None:
     for number in range(16):
-        paint(tmp_path / "photos" / f"{number}.png", SLOW if number > 3 else (200, number, 9))
+        paint(tmp_path / "photos" / f"{number:02}.png", SLOW if number > 3 else (200, number, 9))
     script = """if True:
         import sys
         from pathlib import Path

@@ -413,7 +413,7 @@ print("kept", done)
             text=True,
         )
         assert result.returncode == 0, result.stderr
-        assert int(result.stdout.split()[1]) > 50
+        assert int(result.stdout.split()[1]) > 30
 
 
 def errors_of_a_read_only_place(path: Path, errors: Queue[str]) -> None:

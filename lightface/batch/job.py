@@ -33,7 +33,7 @@ from lightface.reports import FaceRow
 
 _log = logging.getLogger(__name__)
 
-_METHOD: Final = 1  # to be raised when detection, alignment or the record of a face changes what a run yields
+_METHOD: Final = 2  # to be raised when detection, alignment or the record of a face changes what a run yields
 
 
 @dataclass(frozen=True, slots=True)

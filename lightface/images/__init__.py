@@ -1,0 +1,22 @@
+"""Photographs from files to upright RGB, and pictures to files.
+
+Everything that comes out of here is (H, W, 3) uint8 RGB with the EXIF orientation applied, so that no later stage
+needs to know what a file looked like.
+"""
+
+from lightface.images.decoding import DEFAULT_MAX_PIXELS, count_pixels, decode_photo
+from lightface.images.photos import PHOTO_SUFFIXES, Photo, find_photos, hash_file, load_photo
+from lightface.images.writing import check_picture, save_image
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "PHOTO_SUFFIXES",
+    "Photo",
+    "check_picture",
+    "count_pixels",
+    "decode_photo",
+    "find_photos",
+    "hash_file",
+    "load_photo",
+    "save_image",
+]

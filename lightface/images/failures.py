@@ -1,0 +1,42 @@
+"""What goes wrong with picture files, and the words for it."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightface.errors import ImageTooLargeError
+
+# What decoders raise on damaged or hostile files: found by feeding them a million, a sample of which is a test.
+DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error),
+)
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow warns of odd metadata, and of its own pixel limit; the limit that counts is ours."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def too_large(name: str, size: str, limit: str) -> ImageTooLargeError:
+    """The error for a picture of that size."""
+    return ImageTooLargeError(f"{quote(name)} has {size}, more than the limit of {limit}; make it smaller")
+
+
+def describe_reason(error: Exception) -> str:
+    """What is wrong, in one line without the name of the file."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def quote(path: Path | str) -> str:
+    """The name of a file as messages have it: a name may hold a line break, and every message is one line."""
+    return repr(str(path))

@@ -140,6 +140,7 @@ class TrainingConfig:
     compile: bool = False  # torch.compile, worth its minutes on a GPU
     accumulate: int = 1  # a step's batch goes through in so many parts
     ema_decay: float | None = None  # of the averaged weights that are validated and exported; None: no average
+    validate_epochs: int = 1  # validation comes after so many epochs, and at the end
     log_steps: int = 20  # so often losses are read and looked at, which waits for the device
     save_minutes: float = 10.0  # between checkpoints; one is written after each epoch, too
     seed: int = 0
@@ -152,6 +153,7 @@ class TrainingConfig:
             raise ConfigError(f"windows_px needs padding same, not {self.network.padding}; leave one of them out")
         decay = self.ema_decay
         _require(decay is None or 0 < decay < 1, "ema_decay", decay, "lie between 0 and 1")
+        _require(self.validate_epochs >= 1, "validate_epochs", self.validate_epochs, "be 1 or more")
         _require(self.log_steps >= 1, "log_steps", self.log_steps, "be 1 or more")
         _require(self.seed >= 0, "seed", self.seed, "be 0 or more")
 

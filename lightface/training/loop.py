@@ -111,7 +111,7 @@ class TrainingRun:
                 self._look(on_progress)
                 return_unused_memory()
                 stopped = self.processes.any(stop.requested)
-                if epoch_ended:
+                if epoch_ended and self.at.data.epoch % self.config.validate_epochs == 0:
                     self._validate()
                 if epoch_ended or time.monotonic() - saved > 60 * self.config.save_minutes:
                     self._save()

@@ -125,6 +125,15 @@ def test_what_a_run_leaves_behind(simple_config: TrainingConfig, tiny_data: Trai
     assert "tar_at_1e2" not in validations[0]  # of 16 impostor pairs
 
 
+def test_validation_after_some_epochs_and_at_the_end(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    config = replace(simple_config, validate_epochs=2, schedule=replace(simple_config.schedule, epochs=3))
+    run(config, tiny_data, tmp_path)
+    history = list(read_history(tmp_path))
+    assert [row["step"] for row in history if row["kind"] == "validation at 128 px"] == [24, 36]
+
+
 def test_the_first_loss_is_the_expected_one(
     simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:

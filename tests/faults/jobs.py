@@ -6,24 +6,26 @@ Each works on a folder `state`, which a fault may hit, and on photographs in `ph
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from faces_of_colour import paint_people
+from faces_of_colour import paint_person
 from safetensors.numpy import load_file
 from spawning import Spawner
 
+from lightface.errors import GalleryError, LockedGalleryError
 from lightface.faces import FloatArray
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import FaceSample, Gallery, KeyFile, open_gallery
+from lightface.gallery.sqlite import SEALING
 from lightface.reports import read_faces
 from lightface.training.checkpoint import BEST, LAST, load_checkpoint
 from lightface.training.synthetic import write_synthetic_set
 
-REMOVED = "p002"
+GALLERY, FIRST_KEY, SECOND_KEY = "people.sqlite", "first.key", "second.key"  # in `state`
 
 Rows = list[tuple[object, ...]]
 
@@ -50,33 +52,73 @@ class Job:
 
 def paint_photos(photos: Path) -> None:
     """Four people of three pictures, whom every gallery has, and two who are to be enrolled."""
-    paint_people(photos / "known", 4, 3)
-    paint_people(photos / "new", 6, 2)
-    for number in range(1, 5):
-        shutil.rmtree(photos / "new" / f"p{number:03d}")
+    for folder, people, pictures in (("known", range(1, 5), 3), ("new", range(5, 7), 2)):
+        for person in people:
+            for picture in range(1, pictures + 1):
+                paint_person(photos / folder / f"person {person}" / f"{picture}.png", person, picture)
 
 
 def check_soundness(state: Path) -> None:
     """What holds at any time: whole databases, checkpoints that load, and nothing that others may read."""
     for path in (path for path in state.rglob("*") if path.is_file()):
-        faces = path.name == "faces.csv" or path.suffix in (".sqlite", ".journal", ".partial")
+        faces = path.name == "faces.csv" or path.suffix in (".sqlite", ".journal", ".key", ".partial")
         assert not faces or not stat.S_IMODE(path.stat().st_mode) & 0o077, f"others may read {path.name}"
         if path.suffix in (".sqlite", ".journal"):
-            connection = sqlite3.connect(path)
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-            connection.close()
+            with closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+                assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         elif path.name in (LAST, BEST):
             load_checkpoint(path, device="cpu")  # type: ignore[arg-type]
 
 
+def find_traces(state: Path, before: Path) -> str | None:
+    """What the gallery held before and holds no more, and is in a file all the same: of who was removed, what was in
+    clear before it was encrypted, or was sealed with an earlier key."""
+    if not (before / GALLERY).exists():
+        return None
+    now = _contents(state)
+    gone = [content for content in _contents(before) if not any(content in other for other in now)]
+    files = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    found = {name: content for name, data in files.items() for content in gone if content in data}
+    return f"traces are left: {found}" if found else None
+
+
+def _contents(state: Path) -> set[bytes]:
+    """What a gallery's file holds of people, as it lies there, and the lock of its key."""
+    columns = {"person": ["name"], "sample": ["embedding", "source_path", "image_sha256"], "setting": ["value"]}
+    queries = [f"SELECT CAST({column} AS BLOB) FROM {table}" for table in columns for column in columns[table]]
+    with closing(sqlite3.connect(state / GALLERY)) as connection:
+        rows = connection.execute(f"{' UNION '.join(queries)} WHERE name = '{SEALING}'")
+        return {content for (content,) in rows if content}
+
+
 def _gallery_rows(state: Path) -> Rows:
-    with open_gallery(state / "people.sqlite", create=True) as gallery:
+    gallery, key = _open(state)
+    with gallery:
         names = {person.id: person.name for person in gallery.people()}
         samples = sorted(gallery.samples(), key=lambda sample: sample.id or 0)
         assert len({sample.image_sha256 for sample in samples}) == len(samples), "a sample stands there twice"
         assert gallery.model_id in {None, *(sample.model_id for sample in samples)}
-        return [(names[sample.person_id or 0], *_describe(sample), sample.vector.tobytes()) for sample in samples]
+        return [(key, names[sample.person_id or 0], *_describe(sample), sample.vector.tobytes()) for sample in samples]
+
+
+def _open(state: Path) -> tuple[Gallery, str | None]:
+    """The gallery, and the one key file that opens it; None where it is in clear."""
+    try:
+        return open_gallery(state / GALLERY, create=True), None
+    except LockedGalleryError:
+        keys = [key for key in state.glob("*.key") if _fits(key, state)]
+        assert len(keys) == 1, f"of the keys, {keys} open the gallery"
+        return open_gallery(state / GALLERY, key=KeyFile(keys[0])), keys[0].name
+
+
+def _fits(key: Path, state: Path) -> bool:
+    try:
+        open_gallery(state / GALLERY, key=KeyFile(key)).close()
+    except GalleryError as error:
+        assert "this is not the key file" in str(error), error
+        return False
+    return True
 
 
 def _describe(sample: FaceSample) -> tuple[object, ...]:
@@ -120,7 +162,13 @@ def _whole(now: Rows, before: Rows, after: Rows) -> str | None:
 
 
 def _enroll_known(spawner: Spawner, photos: Path, state: Path) -> None:
-    done = spawner.run("enroll", "--people", photos / "known", "--gallery", state / "people.sqlite")
+    done = spawner.run("enroll", "--people", photos / "known", "--gallery", state / GALLERY)
+    assert done.status == 0, done.stderr
+
+
+def _encrypt_known(spawner: Spawner, photos: Path, state: Path) -> None:
+    _enroll_known(spawner, photos, state)
+    done = spawner.run(*ENCRYPT.command(photos, state))
     assert done.status == 0, done.stderr
 
 
@@ -151,41 +199,71 @@ def _resume(photos: Path, state: Path) -> Sequence[object]:
     return _train(photos, state)
 
 
-def _in_gallery(*command: object) -> Callable[[Path, Path], Sequence[object]]:
-    return lambda photos, state: ("gallery", *command, "--gallery", state / "people.sqlite")
+def _in_gallery(*command: object, **keys: str) -> Callable[[Path, Path], Sequence[object]]:
+    """A command, and the key files in `state` that its options name."""
+
+    def arguments(photos: Path, state: Path) -> Sequence[object]:
+        options = [f"--{option.replace('_', '-')}={state / key}" for option, key in keys.items()]
+        return "gallery", *command, "--gallery", state / GALLERY, *options
+
+    return arguments
 
 
 def _enroll(photos: Path, state: Path) -> Sequence[object]:
-    return "enroll", "--people", photos / "new", "--gallery", state / "people.sqlite"
+    return "enroll", "--people", photos / "new", "--gallery", state / GALLERY
 
 
 def _embed(photos: Path, state: Path) -> Sequence[object]:
     return "embed", photos, "-o", state / "faces.csv"
 
 
-ENROLL = Job("enroll", _enroll, _enroll_known, _gallery_rows, _begun)
-REMOVE = Job(
-    "gallery remove",
-    _in_gallery("remove", REMOVED, "--yes"),
+TRAIN = Job("train", _train, _write_recipe, _training_rows, _whole, again=_resume)
+ENCRYPT = Job(
+    "gallery encrypt",
+    _in_gallery("encrypt", key_file=FIRST_KEY),  # which is made
     _enroll_known,
     _gallery_rows,
     _whole,
-    done_before="there is no person",
+    done_before="is encrypted already",
 )
-EMBED = Job("embed", _embed, _embed_known, _table_rows, _whole)
-TRAIN = Job("train", _train, _write_recipe, _training_rows, _whole, again=_resume)
-GALLERY_JOBS = [
-    ENROLL,
+JOBS = [
+    Job("enroll", _enroll, _enroll_known, _gallery_rows, _begun),
     Job("enroll, into a new gallery", _enroll, _nothing, _gallery_rows, _begun),
     Job(
         "gallery merge",
-        _in_gallery("merge", "p001", "p003", "--yes"),
+        _in_gallery("merge", "person 1", "person 3", "--yes"),
         _enroll_known,
         _gallery_rows,
         _whole,
         done_before="there is no person",
     ),
-    REMOVE,
+    Job(
+        "gallery remove",
+        _in_gallery("remove", "person 2", "--yes"),
+        _enroll_known,
+        _gallery_rows,
+        _whole,
+        done_before="there is no person",
+    ),
     Job("gallery reembed", _in_gallery("reembed", "--model", "other"), _enroll_known, _gallery_rows, _whole),
+    ENCRYPT,
+    Job(
+        "gallery rotate-key",
+        _in_gallery("rotate-key", key_file=FIRST_KEY, new_key_file=SECOND_KEY),
+        _encrypt_known,
+        _gallery_rows,
+        _whole,
+        done_before="this is not the key file",
+    ),
+    Job(
+        "gallery decrypt",
+        _in_gallery("decrypt", "--yes", key_file=FIRST_KEY),
+        _encrypt_known,
+        _gallery_rows,
+        _whole,
+        done_before="is not encrypted",
+    ),
+    Job("embed", _embed, _embed_known, _table_rows, _whole),
+    Job("embed, a new table", _embed, _nothing, _table_rows, _whole),
+    TRAIN,
 ]
-JOBS = [*GALLERY_JOBS, EMBED, Job("embed, a new table", _embed, _nothing, _table_rows, _whole), TRAIN]

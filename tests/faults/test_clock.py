@@ -37,7 +37,7 @@ def test_a_photograph_that_is_older_than_before_is_noticed(spawner: Spawner, pho
     folder, table = tmp_path / "photos", tmp_path / "faces.csv"
     shutil.copytree(photos / "known", folder)
     assert spawner.run("embed", folder, "-o", table).status == 0
-    one, other = folder / "p001" / "1.png", folder / "p002" / "1.png"
+    one, other = folder / "person 1" / "1.png", folder / "person 2" / "1.png"
     shutil.copy(other, one)
     os.utime(one, (0, 0))  # put back from a backup, say
     again = spawner.run("embed", folder, "-o", table, clock_s=-DAY)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from jobs import JOBS, Job, check_soundness
+from jobs import JOBS, Job, check_soundness, find_traces
 from soaking import Soak
 from spawning import Outcome, Spawner
 
@@ -87,6 +87,7 @@ def inject(
             again = spawner.run(*(job.again or job.command)(photos, state))
             if job.rows(state) != rows_after:
                 complaint = complaint or f"with room, it comes to another end: {again.stderr}"
+            complaint = complaint or find_traces(state, before)
         except AssertionError as error:
             complaint = str(error)
         if complaint is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from jobs import JOBS, REMOVE, REMOVED, Job, Rows, check_soundness
+from jobs import JOBS, Job, Rows, check_soundness, find_traces
 from soaking import Soak
 from spawning import Outcome, Spawner
 
@@ -116,7 +116,7 @@ def kill_once(ground: Ground, spawner: Spawner, fault: dict[str, float]) -> tupl
         check_soundness(state)
         if job.rows(state) != ground.after:
             return outcome, "run again, it comes to another end"
-        return outcome, compare_files(state, ground.folder / "after") or find_traces(job, state)
+        return outcome, compare_files(state, ground.folder / "after") or find_traces(state, ground.folder / "before")
     except AssertionError as error:
         return outcome, str(error)
 
@@ -132,10 +132,3 @@ def compare_files(state: Path, after: Path) -> str | None:
 def is_log(path: Path) -> bool:
     """TensorBoard's, of which each part of a run has its own; SQLite's, which the next opening takes in."""
     return path.name.startswith("events.out") or path.name.endswith(("-wal", "-shm"))
-
-
-def find_traces(job: Job, state: Path) -> str | None:
-    if job is not REMOVE:
-        return None
-    found = [path.name for path in state.iterdir() if REMOVED.encode() in path.read_bytes()]
-    return f"{REMOVED} was removed, and is still in {found}" if found else None

@@ -135,7 +135,10 @@ class SqliteStore(SqlStore):
             with self.writing():  # by its token, for another process may have deleted more by now
                 self._query("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
         except (GalleryError, OutputError) as error:
-            raise GalleryError(f"deleted, but traces stay until the gallery is next opened: {error}") from error
+            reason = error.__cause__ or error  # SQLite's own, for "nothing was changed" would be wrong here
+            raise GalleryError(
+                f"{self._path}: done, but traces stay until the gallery is next opened ({reason})"
+            ) from error
 
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
         query = f"SELECT {self._door.vector_columns} FROM sample"

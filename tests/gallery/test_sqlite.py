@@ -326,7 +326,7 @@ class TestNoTrace:
             reader = sqlite3.connect(gallery_path, isolation_level=None)
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM person").fetchall()
-            with pytest.raises(GalleryError, match="deleted, but traces stay until the gallery is next opened"):
+            with pytest.raises(GalleryError, match="done, but traces stay until the gallery is next opened"):
                 gallery.remove_person("Ada")
             assert gallery.people() == []
             assert self.traces(gallery_path, [1], "Ada") != []

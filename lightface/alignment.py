@@ -27,6 +27,10 @@ _MIN_WARPED_SCALE = 0.5
 # 1.4 came closest to crops drawn at 8 times the size and then averaged (39 dB at scale 0.4, against 36).
 _AVERAGED_OVERSIZE = 1.4
 
+# A picture that was reduced shows a face finely where it has at least so many pixels for one of the frame ...
+_FINE_SCALE = 1.5
+_FINE_EYE_DISTANCE_PX = 60.0  # ... and for the 40 px between a frontal face's eyes, which a face turned away has not
+
 # A face whose eyes and mouth are closer than this in the photograph is no more than a dot.
 _MIN_EYES_TO_MOUTH_PX = 1.0
 
@@ -72,6 +76,14 @@ def similarity_to_frame(landmarks_px: FloatArray, frame: Frame = Frame()) -> Mat
     linear = level * (frame.mouth_row_px - frame.eye_row_px) / eyes_to_mouth_px
     shift = np.array([frame.center_column_px, frame.eye_row_px]) - linear @ eyes
     return np.column_stack([linear, shift])
+
+
+def is_coarse(face: DetectedFace, frame: Frame = Frame()) -> bool:
+    """Whether a picture, in whose pixels `face` is, has too few of it, where there is a finer one to cut it from."""
+    eye_a, eye_b, _, mouth_a, mouth_b = face.landmarks_px
+    eyes_to_mouth_px = math.dist((eye_a + eye_b) / 2, (mouth_a + mouth_b) / 2)
+    frame_px = frame.mouth_row_px - frame.eye_row_px
+    return math.dist(eye_a, eye_b) < _FINE_EYE_DISTANCE_PX or eyes_to_mouth_px < _FINE_SCALE * frame_px
 
 
 def accept_aligned(image_rgb: ByteArray, frame: Frame = Frame()) -> AlignedFace:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lightface.alignment import accept_aligned, align_face, similarity_to_frame
+from lightface.alignment import accept_aligned, align_face, is_coarse, similarity_to_frame
 from lightface.detection import MtcnnDetector
 from lightface.errors import LowQualityError
 from lightface.faces import ByteArray, DetectedFace, FloatArray, Frame
@@ -311,3 +311,16 @@ def test_another_square_is_resized(side: int) -> None:
 def test_a_crop_that_is_not_square_is_refused() -> None:
     with pytest.raises(LowQualityError, match="is square, this is 128x127"):
         accept_aligned(np.zeros((127, 128, 3), np.uint8))
+
+
+# Its eyes are 40 px apart, its mouth is 48 px below them: as large as in the frame.
+@pytest.mark.parametrize(("scale", "coarse"), [(1.0, True), (1.49, True), (1.51, False), (4.0, False)])
+def test_a_face_is_coarse_with_few_pixels_for_one_of_the_frame(scale: float, coarse: bool) -> None:
+    assert is_coarse(face(transform(UPRIGHT, scale=scale))) == coarse
+    assert is_coarse(face(transform(UPRIGHT, scale=scale, degrees=50))) == coarse
+
+
+def test_a_face_turned_away_is_coarse_sooner() -> None:
+    profile = transform(UPRIGHT, scale=2) * np.array([0.5, 1], np.float32)  # its eyes are 40 px apart again
+    assert is_coarse(face(profile))
+    assert is_coarse(face(transform(UPRIGHT, scale=2)), Frame(eye_row_px=20, mouth_row_px=88))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lightface.alignment import accept_aligned, align_face
+from lightface.alignment import accept_aligned, align_face, is_coarse
 from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings, select_faces
 from lightface.embedding import Embedder
 from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError
@@ -24,11 +23,6 @@ from lightface.quality import measure_crop, measure_quality
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
 _LOWEST_REPORTED_SCORE = 0.7
-
-# A face of a photograph that was reduced when it was decoded is cut out of the reduced one where that has so many
-# pixels, at least, for one of the network's frame; below that the whole photograph is decoded.
-_FINE_SCALE = 1.5
-_FINE_EYE_DISTANCE_PX = 60.0  # as many times the 40 px that `quality` asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +160,9 @@ class FacePipeline:
             return _Look(refused=tuple(refused), error=refused[0].error)
         try:
             selected = select_faces(good, selection, image_size=photo.size)
-            if any(self._is_coarse(photo, face) for face in selected):
+            if photo.reduction > 1 and any(
+                is_coarse(face.reduced(photo.reduction), self.embedder.frame) for face in selected
+            ):
                 photo = photo.whole(max_pixels=self.gates.max_pixels)
                 selected = self.detector.relocate(photo.image_rgb, selected)
         except PhotoError as error:
@@ -193,17 +189,6 @@ class FacePipeline:
                 "use a clearer photograph, or lower --det-threshold"
             )
         return None
-
-    def _is_coarse(self, photo: Photo, face: DetectedFace) -> bool:
-        """Whether a reduced photograph shows the face with too few pixels for the network's frame."""
-        if photo.reduction == 1:
-            return False
-        eye_a, eye_b, _, mouth_a, mouth_b = face.reduced(photo.reduction).landmarks_px
-        frame = self.embedder.frame
-        eyes_to_mouth_px = math.dist((eye_a + eye_b) / 2, (mouth_a + mouth_b) / 2)
-        return math.dist(eye_a, eye_b) < _FINE_EYE_DISTANCE_PX or eyes_to_mouth_px < _FINE_SCALE * (
-            frame.mouth_row_px - frame.eye_row_px
-        )
 
     def _align(self, photo: Photo, face: DetectedFace) -> _ReadyFace:
         seen = face.reduced(photo.reduction) if photo.reduction > 1 else face

@@ -189,7 +189,8 @@ def _import_everything() -> None:
         _import_if_installed(import_module, module.name)
     pipeline: ModuleType = sys.modules["lightface.pipeline"]
     pipeline.load_pipeline = load_pipeline  # type: ignore[attr-defined]
-    for name in ("torch.utils.tensorboard.writer", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+    drawing = "matplotlib.figure", "matplotlib.backends.backend_agg"
+    for name in ("torch._dynamo", "torch.utils.tensorboard.writer", *drawing):  # of torch, what optimisers import
         _import_if_installed(import_module, name)
     _command = typer.main.get_command(sys.modules["lightface.cli.main"].app)  # as calling the app does, each time
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):

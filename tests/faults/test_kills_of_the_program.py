@@ -73,7 +73,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_killed_again_and_again(program: Program, tmp_path: Path, grace_hopper_path: Path, soak: Soak) -> None:
-    kills = soak.times(program.few)
+    kills = soak.times(program.few, share=0.3)
     if not kills:
         pytest.skip("takes long; scripts/soak runs it")
     photos, undisturbed, state = (tmp_path / name for name in ("photos", "undisturbed", "state"))

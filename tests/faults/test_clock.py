@@ -41,4 +41,4 @@ def test_a_photograph_that_is_older_than_before_is_noticed(spawner: Spawner, pho
     shutil.copy(other, one)
     os.utime(one, (0, 0))  # put back from a backup, say
     again = spawner.run("embed", folder, "-o", table, clock_s=-DAY)
-    assert "embedded 1 photograph with 1 face; 11 unchanged" in again.stderr
+    assert "embedded 1 photograph" in again.stderr and "11 unchanged" in again.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -54,6 +55,17 @@ def make_key_file(path: Path) -> KeyFile:
     try:
         with write_private(path) as file:
             file.write(os.urandom(KEY_BYTES))
+        _flush_folder(path.parent)  # a gallery, perhaps on another disk, is about to be lost without it
     except (OSError, ValueError) as error:
         raise GalleryError(f"the key file {path} cannot be written ({error}); choose another place") from error
     return KeyFile(path)
+
+
+def _flush_folder(folder: Path) -> None:
+    """See to it that a new file's name outlives a power cut, where the system lets folders be flushed."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -28,6 +28,7 @@ from lightface.faces import AlignedFace, FloatArray
 from lightface.gallery import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, list_weights, verify_weights
 from lightface.models.weights import load_model
+from lightface.words import count_of
 
 GOLDEN_FILE: Final = "golden.toml"  # beside the weights: a table for each, with checksum and embedding
 
@@ -138,7 +139,7 @@ def _check_versions() -> Check:
 def _check_device(name: str) -> Check:
     device = resolve_device(name)
     what = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return Check("device", Health.OK, f"{device} ({what}), {torch.get_num_threads()} threads")
+    return Check("device", Health.OK, f"{device} ({what}), {count_of(torch.get_num_threads(), 'thread')}")
 
 
 def _all_weights() -> list[WeightsRecord | Check]:
@@ -210,7 +211,8 @@ def _check_gallery(place: Path | str, record: WeightsRecord) -> Check:
             stats = gallery.stats()
     except LockedGalleryError:
         return Check("gallery", Health.OK, f"{where}: encrypted, and not opened here")
-    counts = f"{where}: {stats.person_count} people, {stats.sample_count} samples, model {stats.model_id}"
+    size = f"{count_of(stats.person_count, 'person')}, {count_of(stats.sample_count, 'sample')}"
+    counts = f"{where}: {size}, model {stats.model_id}"
     if stats.model_id is not None and not stats.model_id.startswith(record.model_id):
         return Check("gallery", Health.NOTE, counts, f"for {record.name}: lightface gallery reembed")
     return Check("gallery", Health.OK, counts)

@@ -122,7 +122,7 @@ def test_the_gallery_is_looked_over(tmp_path: Path, healthy: list[Check]) -> Non
         gallery.enroll("Ada", [sample])
     check = doctor._check_gallery(path, record)
     assert check.health is Health.NOTE
-    assert "1 people, 1 samples, model other-0" in check.detail
+    assert "1 person, 1 sample, model other-0" in check.detail
     assert "gallery reembed" in check.remedy
     own = tmp_path / "own.sqlite"
     with open_gallery(own, create=True) as gallery:

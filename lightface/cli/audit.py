@@ -16,6 +16,7 @@ from lightface.cli.options import GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, GalleryAudit
@@ -62,7 +63,7 @@ def audit(
             _report(found)
         if fix and _fix(gallery, found):
             found = audit_gallery(gallery, threshold=threshold)
-            note(f"{found.doubts} doubts are left")
+            note(f"{count_of(found.doubts, 'doubt is', 'doubts are')} left")
     raise typer.Exit(1 if found.doubts else 0)
 
 
@@ -115,8 +116,8 @@ def _report(found: GalleryAudit) -> None:
     _print_people("people without a photograph", found.without_samples)
     _print_people("people with many more photographs than others", found.crowded)
     note(
-        f"{found.person_count:,} people with {found.sample_count:,} samples at threshold {found.threshold:.3f}: "
-        f"{found.doubts:,} doubts as to who is who"
+        f"{count_of(found.person_count, 'person')} with {count_of(found.sample_count, 'sample')} "
+        f"at threshold {found.threshold:.3f}: {count_of(found.doubts, 'doubt')} as to who is who"
     )
 
 

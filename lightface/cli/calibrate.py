@@ -13,6 +13,7 @@ from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.evaluation.calibrate import Calibration
@@ -95,7 +96,7 @@ def _calibrate_on(
         )
     scored = score_pairs(pairs, embedded)
     if embedded.failures:
-        note(f"{len(embedded.failures)} of {len(pairs.pictures)} pictures failed and are left out")
+        note(f"left out {len(embedded.failures):,} of {count_of(len(pairs.pictures), 'picture')}, which failed")
     source = f"{pairs.name}, {pairs.source.absolute()}"
     return calibrate_pairs(scored, source=source, far=far, review_far=review_far)
 
@@ -120,10 +121,10 @@ def _report(calibration: Calibration) -> None:
                 )
             )
     print_table(("from", "FAR", "cosine", "95 % interval", "FAR may be", "TAR", "95 % interval"), rows)
-    people = "" if calibration.people is None else f" of {calibration.people:,} people"
+    people = "" if calibration.people is None else f" of {count_of(calibration.people, 'person')}"
     typer.echo(
-        f"\nMeasured on {calibration.source}: {calibration.genuine:,} pairs of one person and "
-        f"{calibration.impostors:,} pairs of different ones{people}."
+        f"\nMeasured on {calibration.source}: {count_of(calibration.genuine, 'pair')} of one person and "
+        f"{count_of(calibration.impostors, 'pair')} of different ones{people}."
     )
     if calibration.strangers_named is not None:
         named = calibration.strangers_named

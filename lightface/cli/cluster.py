@@ -15,6 +15,7 @@ from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Jso
 from lightface.cli.pictures import make_folder
 from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.batch import EmbedProgress
@@ -125,8 +126,8 @@ def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned
             pipeline, [folder], table, recursive=recursive, progress=follow, **settings.given("batch_size", "workers")
         )
     note(
-        f"embedded {summary.embedded} photographs with {summary.faces} faces; {summary.unchanged} unchanged; "
-        f"kept in {table} with its journal"
+        f"embedded {count_of(summary.embedded, 'photograph')} with {count_of(summary.faces, 'face')}; "
+        f"{summary.unchanged:,} unchanged; kept in {table} with its journal"
     )
     return table
 
@@ -151,7 +152,8 @@ def _enroll(settings: Settings, groups: FaceGroups, prefix: str) -> list[Enrolle
 
         results = enroll_groups(gallery, groups, prefix, progress=follow)
     done = [result for result in results if result.error is None]
-    note(f"enrolled {len(done)} of {total} faces as {len({one.person_name for one in done})} people")
+    people = count_of(len({one.person_name for one in done}), "person")
+    note(f"enrolled {len(done):,} of {count_of(total, 'face')} as {people}")
     return results
 
 
@@ -184,7 +186,7 @@ def _link(groups: FaceGroups, folder: Path) -> None:
     width = len(str(len(groups.groups)))
     named = {f"{group[0].cluster:0{width}}": [one.face.image_path for one in group] for group in groups.groups}
     gone = link_groups(folder, named)
-    note(f"made {folder}" + (f"; {gone} photographs are gone" if gone else ""))
+    note(f"made {folder}" + (f"; {count_of(gone, 'photograph is', 'photographs are')} gone" if gone else ""))
 
 
 def _write_page(groups: FaceGroups, rows: Sequence[ClusterRow], path: Path) -> None:
@@ -209,6 +211,6 @@ def _report(groups: FaceGroups, rows: Sequence[ClusterRow]) -> None:
         print_table(columns, lines)
     faces, grouped = len(groups.faces), sum(map(len, groups.groups))
     note(
-        f"{grouped:,} of {faces:,} faces in {len(groups.groups):,} groups, {faces - grouped:,} in none, "
-        f"at threshold {groups.threshold:.3f}"
+        f"{grouped:,} of {count_of(faces, 'face')} in {count_of(len(groups.groups), 'group')}, "
+        f"{faces - grouped:,} in none, at threshold {groups.threshold:.3f}"
     )

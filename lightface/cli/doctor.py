@@ -8,6 +8,7 @@ from lightface.cli.console import note
 from lightface.cli.options import Json, with_settings
 from lightface.cli.results import print_json
 from lightface.cli.settings import Settings
+from lightface.words import count_of
 
 
 @with_settings("model", "device", "gallery")
@@ -26,6 +27,6 @@ def doctor(settings: Settings, *, as_json: Json = False) -> None:
         print_json(checks)
     faults = sum(check.health is Health.FAULT for check in checks)
     if faults:
-        note(f"{faults} of {len(checks)} checks failed")
+        note(f"{faults} of {count_of(len(checks), 'check')} failed")
         raise typer.Exit(2)
     note("all is well")

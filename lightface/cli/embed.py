@@ -26,6 +26,7 @@ from lightface.cli.results import TableOutput, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, FaceNotFoundError
 from lightface.remote import to_path
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.batch import EmbedProgress, EmbedSummary, Engine
@@ -132,15 +133,16 @@ def _choose_engine(name: str, address: str | None, gpus: float | None) -> Engine
 
 
 def _conclude(summary: EmbedSummary, output: str, used: str) -> None:
-    failures = ", ".join(f"{count} {reason}" for reason, count in summary.failures_in_output.items())
+    failures = ", ".join(f"{count:,} {reason}" for reason, count in summary.failures_in_output.items())
     if not summary.faces_in_output:
         raise FaceNotFoundError(f"no photograph gave a face ({failures}); {output} says which and why")
     tried = summary.embedded + summary.failed
     note(
-        f"embedded {summary.embedded} photographs with {summary.faces} faces; {summary.unchanged} unchanged"
-        + (f"; {summary.removed} gone" if summary.removed else "")
+        f"embedded {count_of(summary.embedded, 'photograph')} with {count_of(summary.faces, 'face')}; "
+        f"{summary.unchanged:,} unchanged"
+        + (f"; {summary.removed:,} gone" if summary.removed else "")
         + (f"; in {summary.seconds:.1f} s ({tried / summary.seconds:.1f}/s), {used}" if tried else "")
     )
     if output != str(STANDARD_STREAM):
         without = f"; photographs without: {failures}" if failures else ""
-        note(f"{output} holds {summary.faces_in_output} faces{without}")
+        note(f"{output} holds {count_of(summary.faces_in_output, 'face')}{without}")

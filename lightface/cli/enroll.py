@@ -22,6 +22,7 @@ from lightface.cli.options import (
 from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, DuplicateFaceError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.pipeline import EnrolledPhoto
@@ -116,8 +117,8 @@ def _conclude(results: list[EnrolledPhoto]) -> None:
     if not enrolled and not known:
         raise typer.Exit(2)  # each refusal has been told
     note(
-        f"enrolled {enrolled} of {len(results)} photographs; {known} were enrolled already, "
-        f"{len(results) - enrolled - known} refused"
+        f"enrolled {enrolled:,} of {count_of(len(results), 'photograph')}; "
+        f"{count_of(known, 'was', 'were')} enrolled already, {len(results) - enrolled - known:,} refused"
     )
 
 

@@ -23,6 +23,7 @@ from lightface.cli.reembed import reembed
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import GalleryError, PersonNotFoundError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, Person
@@ -100,7 +101,8 @@ def remove_person(
         if foreign:
             raise GalleryError(f"{found.name!r} has no sample {min(foreign)}; see 'lightface gallery show'")
         who = f"{found.name} (id {found.id})"
-        what = f"{len(set(sample))} of {len(owned)} samples of {who}" if sample else f"{who} with {len(owned)} samples"
+        count = count_of(len(owned), "sample")
+        what = f"{len(set(sample)):,} of {count} of {who}" if sample else f"{who} with {count}"
         confirm(f"Remove {what}?", yes=yes)
         if sample:
             gallery.remove_samples(set(sample))
@@ -158,7 +160,7 @@ def merge_people(
         confirm(f"Give all samples of {given_up.name} to {kept.name}, and remove {given_up.name}?", yes=yes)
         gallery.merge_people(given_up.id, kept.id)
         count = len(gallery.samples(kept.id))
-    note(f"{given_up.name} is {kept.name} now, with {count} samples")
+    note(f"{given_up.name} is {kept.name} now, with {count_of(count, 'sample')}")
 
 
 @app.command("export")
@@ -176,7 +178,8 @@ def export_gallery(
         if file != STANDARD_STREAM:
             gallery.export_to(file)
             stats = gallery.stats()
-            note(f"exported {stats.person_count} people with {stats.sample_count} samples to {file}")
+            what = f"{count_of(stats.person_count, 'person')} with {count_of(stats.sample_count, 'sample')}"
+            note(f"exported {what} to {file}")
             return
         # By way of a file of mode 0600 in a folder of mode 0700, so that a failure writes nothing to stdout.
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "gallery.jsonl"
@@ -199,8 +202,8 @@ def import_gallery(
         gallery = stack.enter_context(open_gallery_of(settings, create=True))
         summary = gallery.import_from(file)
     note(
-        f"imported {summary.people_added} people and {summary.samples_added} samples; "
-        f"{summary.samples_skipped} samples were there already"
+        f"imported {count_of(summary.people_added, 'person')} and {count_of(summary.samples_added, 'sample')}; "
+        f"{count_of(summary.samples_skipped, 'sample was', 'samples were')} there already"
     )
 
 
@@ -228,7 +231,7 @@ def copy_gallery(
     ):
         summary = original.copy_to(copy, in_clear=in_clear)
         where = copy.location
-    what = f"{summary.person_count} people with {summary.sample_count} samples"
+    what = f"{count_of(summary.person_count, 'person')} with {count_of(summary.sample_count, 'sample')}"
     done = f"{where} is the same already:" if summary.was_there else f"copied to {where}:"
     note(f"{done} {what}, export SHA-256 {summary.sha256}")
 

@@ -26,6 +26,7 @@ from lightface.cli.pictures import make_folder, plan_pictures
 from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LightfaceError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.faces import Status
@@ -102,12 +103,15 @@ def _report(results: Sequence[IdentifiedPhoto], threshold: float, *, as_json: bo
         assert result.error is not None
         complain(explain(result.path, result.error))
     if len(failed) == len(results):
-        raise FaceNotFoundError(f"nobody to identify in any of {len(results)} photographs")
+        raise FaceNotFoundError(f"nobody to identify in any of {count_of(len(results), 'photograph')}")
     counts = Counter(str(_status(face)) for result in results for face in result.faces)
     if len(results) == 1:
         raise typer.Exit(0 if counts["matched"] else 1)
-    words = ", ".join(f"{counts[status]} {status}" for status in sorted(counts))
-    note(f"{counts.total()} faces in {len(results)} photographs: {words}; {len(failed)} photographs without")
+    words = ", ".join(f"{counts[status]:,} {status}" for status in sorted(counts))
+    note(
+        f"{count_of(counts.total(), 'face')} in {count_of(len(results), 'photograph')}: {words}; "
+        f"{count_of(len(failed), 'photograph')} without"
+    )
 
 
 def _status(face: IdentifiedFace) -> Status:

@@ -17,6 +17,7 @@ from lightface.cli.questions import confirm
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, GalleryError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.gallery import Expired, GalleryKey, LogEntry
@@ -47,7 +48,7 @@ def encrypt(settings: Settings) -> None:
         key = new_key(describe_place(place), key_file, is_first=True)
         gallery.encrypt(key)
         stats = gallery.stats()
-    note(f"encrypted {stats.location}, {stats.person_count} people; without its {key.kind} it is lost")
+    note(f"encrypted {stats.location}, {count_of(stats.person_count, 'person')}; without its {key.kind} it is lost")
     if stats.sample_count:
         note(_OUT_OF_REACH)
 
@@ -129,7 +130,7 @@ def log(
             for one in entries
         ]
         print_table(("UTC", "event", "person", "target", "sample", "similarity"), rows)
-    note(f"{len(entries)} entries; {_describe_log(days)}")
+    note(f"{count_of(len(entries), 'entry')}; {_describe_log(days)}")
 
 
 @with_settings(*GALLERY)
@@ -150,7 +151,7 @@ def retention(
         note("samples are kept for ever")
     else:
         what = "nothing is older" if expired is None else f"{_count(expired)} are older, see 'lightface gallery expire'"
-        note(f"samples are kept for {limit} days; {what}")
+        note(f"samples are kept for {count_of(limit, 'day')}; {what}")
 
 
 @with_settings(*GALLERY)
@@ -206,11 +207,11 @@ def tell_what_stays(beyond_reach: str | None) -> None:
 def _describe_log(days: int | None) -> str:
     if days is None:
         return "the log is off"
-    return f"the log is on, entries are kept {f'for {days} days' if days else 'for ever'}"
+    return f"the log is on, entries are kept for {count_of(days, 'day') if days else 'ever'}"
 
 
 def _count(expired: Expired) -> str:
-    return f"{len(expired.people)} people and {len(expired.samples)} samples"
+    return f"{count_of(len(expired.people), 'person')} and {count_of(len(expired.samples), 'sample')}"
 
 
 def _cosine(entry: LogEntry) -> str | None:

@@ -12,6 +12,7 @@ from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import DETECTION, GALLERY, MODEL, AlreadyAligned, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.pipeline import ReembedReport
@@ -109,7 +110,7 @@ def _print_shift(shift: EmbeddingShift) -> None:
             ("pairs of two people", f"{flips.different_lost:,}", f"{flips.different_gained:,}"),
         ],
     )
-    typer.echo(f"named right: {shift.named_right_before:,} samples before, {shift.named_right_after:,} after")
+    typer.echo(f"samples named right: {shift.named_right_before:,} before, {shift.named_right_after:,} after")
 
 
 def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -126,10 +127,11 @@ def _describe(report: ReembedReport) -> str:
         return f"the gallery is of {report.model_id_after} already; nothing to do"
     done = "embedded" if report.moved else "would embed"
     before = f", not {report.model_id_before}" if report.model_id_before else "; nobody was enrolled before"
-    text = f"{done} {report.embedded} samples with {report.model_id_after}{before}"
+    text = f"{done} {count_of(report.embedded, 'sample')} with {report.model_id_after}{before}"
     if not report.unusable:
         return text
-    return f"{text}; {len(report.unusable)} {'were deleted' if report.moved else 'cannot be embedded again'}"
+    verbs = ("was deleted", "were deleted") if report.moved else ("cannot be embedded again",) * 2
+    return f"{text}; {count_of(len(report.unusable), *verbs)}"
 
 
 def _to_json(report: ReembedReport) -> dict[str, Any]:

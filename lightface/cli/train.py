@@ -16,6 +16,7 @@ from lightface.cli.console import complain, note
 from lightface.cli.options import with_settings
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.models.registry import WeightsRecord
@@ -135,7 +136,7 @@ def _train(
     if not report.finished:
         command = f"lightface train --resume {quote(str(run))}"
         minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
-        note(f"stopped after {report.at.samples:,} crops; go on with: {command}{minutes}")
+        note(f"stopped after {count_of(report.at.samples, 'crop')}; go on with: {command}{minutes}")
         raise typer.Exit(2)
     note("measuring the best network of the run")
     exported = export_run(config, run, run, name=name or run.absolute().name)
@@ -147,22 +148,24 @@ def _train(
 
 def _note_preflight(found: Preflight) -> None:
     smallest, median, largest = found.class_sizes
-    note(f"training: {found.crops:,} crops, {found.unlabelled:,} of them without a class")
+    note(f"training: {count_of(found.crops, 'crop')}, {found.unlabelled:,} of them without a class")
     if found.classes:
-        note(f"classes: {found.classes:,} people with {smallest} to {largest} crops each (median {median})")
+        note(f"classes: {count_of(found.classes, 'person')} with {smallest} to {largest} crops each (median {median})")
     note(
-        f"validation: {found.validation_crops:,} crops of {found.validation_people:,} other people, "
-        f"{found.genuine_pairs:,} genuine and {found.impostor_pairs:,} impostor pairs"
+        f"validation: {count_of(found.validation_crops, 'crop')} of "
+        f"{count_of(found.validation_people, 'other person', 'other people')}, "
+        f"{found.genuine_pairs:,} genuine and {count_of(found.impostor_pairs, 'impostor pair')}"
     )
     for objective, loss in found.expected_first_losses.items():
         note(f"expected first loss of {objective}: {loss:.2f}")
     if found.duplicates or found.leaked:
         note(
-            f"{found.duplicates:,} crops are there more than once ({found.conflicts:,} pictures under several names); "
+            f"{count_of(found.duplicates, 'crop is', 'crops are')} there more than once "
+            f"({count_of(found.conflicts, 'picture')} under several names); "
             f"{found.leaked:,} left out, since validation has them, too"
         )
     if found.unreadable:
-        note(f"left out {len(found.unreadable):,} pictures:")
+        note(f"left out {count_of(len(found.unreadable), 'picture')}:")
         for reason in found.unreadable[:_SHOWN]:
             note(f"  {reason}")
 

@@ -25,6 +25,7 @@ from lightface.cli.options import (
 from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.faces import FaceEmbedding, Verification
@@ -134,8 +135,9 @@ def _verify_list(
     table.finish()
     counts = Counter(str(result.status) for result in results)
     if counts["error"] == len(results):
-        raise LightfaceError(f"none of {len(results)} pairs could be compared; the results say why")
-    note(f"compared {len(results)} pairs: {', '.join(f'{counts[status]} {status}' for status in sorted(counts))}")
+        raise LightfaceError(f"none of {count_of(len(results), 'pair')} could be compared; the results say why")
+    words = ", ".join(f"{counts[status]:,} {status}" for status in sorted(counts))
+    note(f"compared {count_of(len(results), 'pair')}: {words}")
 
 
 def _to_row(pair: VerifiedPair) -> PairRow:

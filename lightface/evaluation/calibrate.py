@@ -18,6 +18,7 @@ from lightface.faces import FloatArray
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
 from lightface.matching import cosine_scores
 from lightface.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
+from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched
 _PROBES_AT_ONCE = 1024
@@ -65,12 +66,14 @@ def calibrate_gallery(gallery: Gallery, *, far: float, review_far: float | None 
         genuine_lost=0,
         impostors_lost=0,
     )
-    source = f"the gallery's own {len(matrix.vectors):,} samples"
+    source = f"the gallery's own {count_of(len(matrix.vectors), 'sample')}"
     try:
         calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
     except _TooFewPairsError as error:
         more = _photographs_needed(len(matrix.vectors), error.missing)
-        raise EvaluationError(f"{error}: enroll about {more:,} more people, or take a higher --far") from error
+        raise EvaluationError(
+            f"{error}: enroll about {count_of(more, 'more person', 'more people')}, or take a higher --far"
+        ) from error
     return _with_strangers(calibration, matrix)
 
 
@@ -88,7 +91,8 @@ def calibrate_pairs(pairs: ScoredPairs, *, source: str, far: float, review_far: 
     impostors = int((~pairs.same).sum())
     if people is not None and people < MIN_PEOPLE:
         raise EvaluationError(
-            f"{people} people are too few to measure a threshold on; it takes {MIN_PEOPLE}, better many more"
+            f"{count_of(people, 'person is', 'people are')} too few to measure a threshold on; "
+            f"it takes {MIN_PEOPLE}, better many more"
         )
     if impostors < impostors_needed(far):
         raise _TooFewPairsError(far, impostors, impostors_needed(far) - impostors)
@@ -111,9 +115,9 @@ def store_calibration(gallery: Gallery, calibration: Calibration) -> None:
     # The match threshold first: it alone is safe, should the second never be written.
     for one in (calibration.match, calibration.review):
         if one is not None:
-            people = "" if calibration.people is None else f"{calibration.people:,} people, "
+            people = "" if calibration.people is None else f"{count_of(calibration.people, 'person')}, "
             source = (
-                f"{calibration.source}; {people}{calibration.impostors:,} pairs of different people; "
+                f"{calibration.source}; {people}{count_of(calibration.impostors, 'pair')} of different people; "
                 f"95 % interval {one.threshold.low:.3f} to {one.threshold.high:.3f}"
             )
             gallery.set_threshold(StoredThreshold(one.far, one.threshold.estimate, source, calibration.made_at))
@@ -125,8 +129,8 @@ class _TooFewPairsError(EvaluationError):
     def __init__(self, far: float, impostors: int, missing: int) -> None:
         self.missing = missing
         super().__init__(
-            f"{impostors:,} pairs of different people are too few for a false-accept rate of {rate_text(far)}: "
-            f"it takes {impostors + missing:,}, so add {missing:,} more"
+            f"{count_of(impostors, 'pair of different people is', 'pairs of different people are')} too few for a "
+            f"false-accept rate of {rate_text(far)}: it takes {impostors + missing:,}, so add {missing:,} more"
         )
 
 

@@ -9,6 +9,7 @@ from lightface.evaluation.evaluate import Evaluation
 from lightface.evaluation.summary import describe_loss, summarise, summarise_identification
 from lightface.files import write_private
 from lightface.models.registry import WeightsRecord
+from lightface.words import count_of
 
 _BEFORE = "## Limits"  # the sections of evaluations come here, or at the end where there is none
 
@@ -45,7 +46,7 @@ def format_section(evaluation: Evaluation) -> str:
             f"## Evaluated: {pairs.source.name} ({pairs.name})",
             "",
             f"`lightface evaluate`, {evaluation.made_at:%d %B %Y}, {evaluation.precision}, {averaging} flip averaging: "
-            f"{figures.genuine:,} pairs of one person, {figures.impostors:,} of two. "
+            f"{count_of(figures.genuine, 'pair')} of one person, {figures.impostors:,} of two. "
             f"{describe_loss(evaluation)}",
             "",
             "| figure | value | 95 % interval | cosine |",

@@ -15,6 +15,7 @@ from lightface.evaluation.intervals import Figure
 from lightface.evaluation.pair_list import PairList, read_lines, refuse_line
 from lightface.evaluation.scoring import ScoredPairs
 from lightface.metrics import BoolArray
+from lightface.words import count_of
 
 _KEYS = ("path", "person")
 
@@ -81,7 +82,7 @@ def read_groups(path: Path) -> GroupTable:
         if not row:
             continue
         if len(row) != len(header):
-            raise refuse_line(path, reader.line_num, f"{len(row)} columns", f"the header has {len(header)}")
+            raise refuse_line(path, reader.line_num, count_of(len(row), "column"), f"the header has {len(header)}")
         for column, cell in zip(header[1:], row[1:], strict=True):
             if groups[column].setdefault(row[0], cell.strip()) != cell.strip():
                 raise refuse_line(path, reader.line_num, f"{row[0]!r} is in two groups of {column}", "keep one of them")

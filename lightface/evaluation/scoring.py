@@ -11,6 +11,7 @@ from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.pair_list import PairList, stratified_folds
 from lightface.faces import FloatArray
 from lightface.metrics import BoolArray, IntArray
+from lightface.words import count_of
 
 _PAIRS_AT_ONCE = 1 << 16
 
@@ -50,8 +51,8 @@ def score_pairs(pairs: PairList, embedded: EmbeddedPictures) -> ScoredPairs:
     if same.all() or not same.any():
         first = embedded.failures[0]
         raise EvaluationError(
-            f"{len(embedded.failures)} of {len(pairs.pictures)} pictures failed, the first {first.name!r} "
-            f"({first.message}), and no pairs of both kinds are left to be measured"
+            f"{len(embedded.failures):,} of {count_of(len(pairs.pictures), 'picture')} failed, "
+            f"the first {first.name!r} ({first.message}), and no pairs of both kinds are left to be measured"
         )
     return ScoredPairs(
         scores=cosines_of_pairs(embedded.vectors, a, b),

@@ -17,6 +17,7 @@ from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
 from lightface.evaluation.rejects import RejectCurve
 from lightface.metrics import RocCurve
+from lightface.words import count_of
 
 _ROC_POINTS = 400
 
@@ -89,9 +90,8 @@ def describe_rejects(curve: RejectCurve) -> str:
     point = curve.without_worst_tenth
     if point is None:
         return f"No tenth of the {curve.faces:,} faces is of lower quality than the others."
-    return (
-        f"without the {point.faces_rejected:,} of {curve.faces:,} faces under a quality of {point.lowest_quality:.2f}"
-    )
+    worst = f"{point.faces_rejected:,} of {count_of(curve.faces, 'face')}"
+    return f"without the {worst} under a quality of {point.lowest_quality:.2f}"
 
 
 def percent(share: float) -> str:
@@ -111,8 +111,9 @@ def describe_loss(evaluation: Evaluation) -> str:
         return f"No picture of {len(evaluation.pairs.pictures):,} failed; every pair was compared."
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in count_reasons(evaluation).items())
     return (
-        f"{failed:,} of {len(evaluation.pairs.pictures):,} pictures failed ({reasons}). "
-        f"{figures.genuine_lost:,} pairs of one person and {figures.impostors_lost:,} of two could not be compared."
+        f"{failed:,} of {count_of(len(evaluation.pairs.pictures), 'picture')} failed ({reasons}). "
+        f"{count_of(figures.genuine_lost, 'pair')} of one person and "
+        f"{figures.impostors_lost:,} of two could not be compared."
     )
 
 

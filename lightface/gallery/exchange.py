@@ -38,6 +38,7 @@ from lightface.gallery.records import (
     normalize_name,
     parse_date,
 )
+from lightface.words import count_of
 
 _FORMAT: Final = "lightface-gallery"
 _VERSION: Final = 1
@@ -133,7 +134,7 @@ class _Reader:
         found = len(self._person_ids), len(self._sample_ids)
         if found != (self._header.person_count, self._header.sample_count):
             raise ValueError(
-                f"the file ends with {found[0]} people and {found[1]} samples of "
+                f"the file ends with {count_of(found[0], 'person')} and {count_of(found[1], 'sample')} of "
                 f"{self._header.person_count} and {self._header.sample_count}"
             )
 

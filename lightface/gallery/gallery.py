@@ -33,6 +33,7 @@ from lightface.gallery.records import (
 )
 from lightface.gallery.store import GalleryStore
 from lightface.gallery.upkeep import Upkeep
+from lightface.words import count_of
 
 _EMPTY_MATRIX_SHAPE: Final = (0, 256)
 
@@ -256,7 +257,8 @@ class Gallery(Upkeep):
             uncovered = self._store.sample_ids() - vectors.keys() - set(drop)
             if uncovered or vectors.keys() & set(drop):
                 raise GalleryError(
-                    f"{len(uncovered)} samples have no new embedding; embed or drop each sample, and not both"
+                    f"{count_of(len(uncovered), 'sample has', 'samples have')} no new embedding; "
+                    "embed or drop each sample, and not both"
                 )
             self._delete_samples(drop)
             self._store.update_vectors(vectors)

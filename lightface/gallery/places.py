@@ -16,6 +16,7 @@ from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.gallery.store import GalleryStore
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
@@ -73,8 +74,11 @@ def open_gallery(
         gallery.check_model()
         if (expired := gallery.expired()) is not None:
             _log.warning(
-                "%s holds %d people and %d samples that are past their %d days; see 'lightface gallery expire'",
-                *(gallery.location, len(expired.people), len(expired.samples), gallery.retention_days),
+                "%s holds %s and %s past their %s; see 'lightface gallery expire'",
+                gallery.location,
+                count_of(len(expired.people), "person"),
+                count_of(len(expired.samples), "sample"),
+                count_of(gallery.retention_days or 0, "day"),
             )
         on_failure.pop_all()
     return gallery

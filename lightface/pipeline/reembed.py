@@ -17,6 +17,7 @@ from lightface.models.registry import WeightsRecord
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.shift import EmbeddingShift, SourcedThreshold, compare_embeddings
 from lightface.pipeline.thresholds import DEFAULT_FAR, find_record, resolve_bands
+from lightface.words import count_of
 
 
 class Trouble(StrEnum):
@@ -110,8 +111,9 @@ def _refuse(samples: Sequence[FaceSample], unusable: Sequence[tuple[FaceSample, 
     if unusable:
         first, reason = unusable[0]
         raise GalleryError(
-            f"{len(unusable)} of {len(samples)} samples cannot be embedded again, the first from {first.source_path} "
-            f"({reason}); --dry-run lists them: bring the photographs back, or drop those samples with --drop-unusable"
+            f"{len(unusable):,} of {count_of(len(samples), 'sample')} cannot be embedded again, "
+            f"the first from {first.source_path} ({reason}); "
+            "--dry-run lists them: bring the photographs back, or drop those samples with --drop-unusable"
         )
 
 

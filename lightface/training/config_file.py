@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from lightface.errors import ConfigError
+from lightface.words import count_of
 
 Record = TypeVar("Record")
 
@@ -81,7 +82,7 @@ def _convert_list(value: list[Any], wanted: tuple[Any, ...], where: str) -> tupl
     if wanted[-1] is Ellipsis:
         wanted = (wanted[0],) * len(value)
     if len(value) != len(wanted):
-        raise ConfigError(f"{where} is {value!r}; expected {len(wanted)} values")
+        raise ConfigError(f"{where} is {value!r}; expected {count_of(len(wanted), 'value')}")
     kinds = enumerate(zip(value, wanted, strict=True))
     return tuple(_convert(item, kind, f"{where}[{i}]") for i, (item, kind) in kinds)
 

@@ -11,6 +11,7 @@ from lightface.metrics import MIN_PEOPLE, Interval
 from lightface.models.registry import WeightsRecord
 from lightface.training.config import TrainingConfig, dump_config
 from lightface.training.preflight import Preflight
+from lightface.words import count_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {co
 {record.training_data}
 
 {data.crops:,} crops were trained on, {data.unlabelled:,} of them without an identity.{people} Validation: \
-{data.validation_crops:,} crops of {data.validation_people:,} people who were not trained on.
+{count_of(data.validation_crops, "crop")} of {count_of(data.validation_people, "person")} who were \
+not trained on.
 
 **Licence:** {record.licence}
 
@@ -68,10 +70,8 @@ Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {co
 
 def _measured_text(measured: Measured) -> str:
     if not measured.figures:
-        return (
-            f"Nothing: {measured.data.validation_people:,} validation people are too few for a figure or a threshold, "
-            f"which take {MIN_PEOPLE} or more."
-        )
+        people = count_of(measured.data.validation_people, "validation person is", "validation people are")
+        return f"Nothing: {people} too few for a figure or a threshold, which take {MIN_PEOPLE} or more."
     return f"""On {measured.pairs:,} pairs of the validation people (fp32, flip averaging; 95 % intervals by bootstrap \
 over people):
 

@@ -13,6 +13,7 @@ from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.training.split import TrainingSplit
+from lightface.words import count_of
 
 _NAMED = 3  # so many examples of a trouble are named
 
@@ -67,21 +68,24 @@ def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
     problems = []
     if config.objectives.needs_identities and found.classes < 2:
         problems.append(
-            f"{found.classes} people have {config.data.min_crops} crops or more, and two are needed to tell apart"
+            f"{count_of(found.classes, 'person has', 'people have')} "
+            f"{count_of(config.data.min_crops, 'crop')} or more, and two are needed to tell apart"
         )
     largest_batch = max(stage.batch_size for stage in config.stages)
     if found.crops < largest_batch:
         problems.append(
-            f"{found.crops} crops do not fill a batch of {largest_batch} (lower batch_size, or add photographs)"
+            f"{count_of(found.crops, 'crop does', 'crops do')} not fill a batch of {largest_batch} "
+            "(lower batch_size, or add photographs)"
         )
     if not (found.genuine_pairs and found.impostor_pairs):
         problems.append(
             f"validation needs two people, one of them with two crops, who are not trained on, and has "
-            f"{found.validation_people} with {found.validation_crops} crops (add people, or raise validation_share)"
+            f"{found.validation_people} with {count_of(found.validation_crops, 'crop')} "
+            "(add people, or raise validation_share)"
         )
     if problems and found.unreadable:
         some = ", ".join(found.unreadable[:_NAMED])
-        problems.append(f"{len(found.unreadable)} pictures were left out, such as: {some}")
+        problems.append(f"{count_of(len(found.unreadable), 'picture was', 'pictures were')} left out, such as: {some}")
     return problems
 
 

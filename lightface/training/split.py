@@ -12,6 +12,7 @@ from lightface.errors import TrainingError
 from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
+from lightface.words import count_of
 
 IntArray = npt.NDArray[np.int64]
 
@@ -83,6 +84,6 @@ def _refuse_overlap(train: set[str], dev: set[str]) -> None:
     shared = sorted((train & dev) - {""})
     if shared:
         raise TrainingError(
-            f"{len(shared)} people are both in the training and the validation split, such as {shared[0]!r}; "
-            "what is measured on them would mean nothing"
+            f"{count_of(len(shared), 'person is', 'people are')} both in the training and the validation split, "
+            f"such as {shared[0]!r}; what is measured on them would mean nothing"
         )

@@ -137,7 +137,7 @@ def test_fix_removes(cli: Cli, doubtful: Path) -> None:
     result = cli("gallery", "audit", "--fix", input="what?\nremove\nk\n")
     assert result.exit_code == 1
     assert owners(doubtful).keys() == set(range(1, 14)) - {10}
-    assert result.stderr.endswith("1 doubts are left\n")
+    assert result.stderr.endswith("1 doubt is left\n")
 
 
 @pytest.mark.usefixtures("at_terminal")

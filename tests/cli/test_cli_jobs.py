@@ -45,7 +45,7 @@ def test_enroll_lists_what_became_of_each_photograph(
     assert people_of(gallery) == {"Grace Hopper": 2}
     again = cli(*arguments[:3], "--gallery", gallery, "--consent", "form 7")
     assert again.exit_code == 0
-    assert again.stderr == "enrolled 0 of 1 photographs; 1 were enrolled already, 0 refused\n"
+    assert again.stderr == "enrolled 0 of 1 photograph; 1 was enrolled already, 0 refused\n"
     assert "consent: form 7\n" in cli("gallery", "show", "Grace Hopper", "--gallery", gallery).stdout
 
 
@@ -212,7 +212,7 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.txt"), "cannot write a table")
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv", "--format", "npz"), "does not fit")
     failed = cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv")
-    assert_one_line(failed, "none of 1 pairs could be compared")
+    assert_one_line(failed, "none of 1 pair could be compared")
 
 
 # --- identify ---------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_identify_of_many_counts_its_failures(
     result = cli("identify", grace_hopper_path, landscape_path, "--gallery", portrait_gallery, "--json")
     assert result.exit_code == 0
     assert [row["error"] for row in json.loads(result.stdout)] == [None, "face_not_found"]
-    assert result.stderr.endswith("1 faces in 2 photographs: 1 matched; 1 photographs without\n")
+    assert result.stderr.endswith("1 face in 2 photographs: 1 matched; 1 photograph without\n")
     assert_one_line(cli("identify", landscape_path, "--gallery", portrait_gallery), f"{landscape_path}: no face found")
     nothing = cli("identify", landscape_path, landscape_path.parent, "--gallery", portrait_gallery)
     assert nothing.exit_code == 2
@@ -293,7 +293,7 @@ def test_embed_writes_a_row_a_face_and_embeds_nothing_twice(
         shutil.copy(path, photos)
     result = cli("embed", photos, "-o", output)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("embedded 1 photographs with 2 faces; 0 unchanged; in ")
+    assert result.stderr.startswith("embedded 1 photograph with 2 faces; 0 unchanged; in ")
     assert "lightcnn9-" in result.stderr and " on cpu in " in result.stderr
     assert result.stderr.endswith("holds 2 faces; photographs without: 1 face_not_found\n")
     table = pq.read_table(output).to_pylist()

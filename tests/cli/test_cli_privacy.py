@@ -231,22 +231,22 @@ class TestRetention:
     def test_what_is_too_old_is_shown_and_then_removed(self, cli: Cli) -> None:
         assert cli("gallery", "retention").stderr == "samples are kept for ever\n"
         assert_one_line(cli("gallery", "expire"), "no limit is set; 'lightface gallery retention --days N'")
-        older = "samples are kept for 30 days; 1 people and 2 samples are older, see 'lightface gallery expire'\n"
+        older = "samples are kept for 30 days; 1 person and 2 samples are older, see 'lightface gallery expire'\n"
         assert cli("gallery", "retention", "--days", 30).stderr == older
         listed = cli("gallery", "list")
         assert listed.exit_code == 0 and "Ada" in listed.stdout
-        assert listed.stderr.startswith("lightface: ") and "are past their 30 days; see" in listed.stderr
+        assert listed.stderr.startswith("lightface: ") and "past their 30 days; see" in listed.stderr
         assert cli("gallery", "list", "--quiet").stderr == ""
         planned, asked = cli("gallery", "expire", "--dry-run"), cli("gallery", "expire")
         for result in (planned, asked):
             rows = [line.split() for line in result.stdout.splitlines()]
             assert rows == [["person", "name"], ["2", "Émile"], ["sample", "of"], ["1", "Ada"], ["3", "Émile"]]
-        assert planned.exit_code == 0 and "1 people and 2 samples would be removed" in planned.stderr
+        assert planned.exit_code == 0 and "1 person and 2 samples would be removed" in planned.stderr
         assert asked.exit_code == 2 and "give --yes" in asked.stderr
         shown = json.loads(cli("gallery", "expire", "--dry-run", "--json").stdout)
         assert shown["samples"] == {"1": 1, "3": 2} and [one["name"] for one in shown["people"]] == ["Émile"]
         result = cli("gallery", "expire", "--yes")
-        assert result.exit_code == 0 and "removed 1 people and 2 samples\n" in result.stderr
+        assert result.exit_code == 0 and "removed 1 person and 2 samples\n" in result.stderr
         people = json.loads(cli("gallery", "list", "--json").stdout)
         assert people == [{"id": 1, "name": "Ada", "samples": 1}]
         assert cli("gallery", "expire").stderr == "nothing is older than it may be\n"

@@ -49,7 +49,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(cli: Cli, gallery:
     assert float(rows["one person"][3]) > 0.35 > 0.2 > float(rows["one person"][4])  # mean before and after
     assert "accepted from 0.300 before (as given), 0.300 after (as given)" in result.stdout
     assert int(rows["pairs of one person"][4]) > 40 and rows["pairs of one person"][5] == "0"
-    assert "named right: 32 samples before" in result.stdout
+    assert "samples named right: 32 before" in result.stdout
     assert "named otherwise, each sample left out of the gallery:" in result.stdout
     assert "nobody (0." in result.stdout and "p001" in result.stdout
     assert gallery.read_bytes() == content

@@ -62,7 +62,7 @@ def test_groups_of_pictures(people_folder: Path, tmp_path: Path, pipeline: FaceP
         ("", "line 1: the columns are none"),
         ("name,team\na,b\n", "line 1: the columns are name, team"),
         ("person\na\n", "line 1: the columns are person"),
-        ("person,team\na,b\nc\n", "line 3: 1 columns"),
+        ("person,team\na,b\nc\n", "line 3: 1 column"),
         ("person,team\na,b\na,c\n", "line 3: 'a' is in two groups of team"),
     ],
 )

@@ -359,7 +359,7 @@ class TestReplaceEmbeddings:
     @pytest.mark.parametrize(
         ("embedded", "dropped", "words"),
         [
-            ([1, 2], [], "1 samples have no new embedding"),
+            ([1, 2], [], "1 sample has no new embedding"),
             ([1, 2, 3], [3], "not both"),
             ([1, 2, 3, 4], [], "no sample 4"),
             ([1, 2, 3], [4], "no sample 4"),

@@ -178,7 +178,7 @@ class TestRetention:
             aged.set_retention_days(30)
             open_gallery(place).close()
         (message,) = caplog.messages
-        assert "holds 2 people and 3 samples that are past their 30 days; see 'lightface gallery expire'" in message
+        assert "holds 2 people and 3 samples past their 30 days; see 'lightface gallery expire'" in message
         assert "Old" not in message
 
     def test_limits(self, gallery: Gallery) -> None:

@@ -54,10 +54,10 @@ def test_everything_that_is_wrong_is_said_at_once(tiny_data: TrainingData, tiny_
     with pytest.raises(TrainingError) as caught:
         inspect_data(crops, split, config)
     message = str(caught.value)
-    assert "1 people have 2 crops or more, and two are needed" in message
+    assert "1 person has 2 crops or more, and two are needed" in message
     assert "4 crops do not fill a batch of 8" in message
     assert "validation needs two people" in message
-    assert "1 pictures were left out, such as: Bob/1.jpg: no face" in message
+    assert "1 picture was left out, such as: Bob/1.jpg: no face" in message
 
 
 def test_validation_of_one_person_measures_nothing(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:

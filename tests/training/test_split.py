@@ -94,5 +94,5 @@ def test_people_are_drawn_where_the_index_has_no_split() -> None:
 
 def test_nobody_is_in_both_parts() -> None:
     rows = [*INDEXED, ("a", "dev", "web")]
-    with pytest.raises(TrainingError, match=r"1 people are both .* such as 'a'"):
+    with pytest.raises(TrainingError, match=r"1 person is both .* such as 'a'"):
         split_crops(crop_set(rows), SOFTMAX)

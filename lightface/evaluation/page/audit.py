@@ -12,6 +12,7 @@ from lightface.evaluation.page.document import PRIVACY, document
 from lightface.evaluation.page.faces import PlacedFace, picture, show_faces
 from lightface.evaluation.page.markup import card, data_block, facts, table
 from lightface.gallery.audit import AuditedPerson, AuditedSample, GalleryAudit
+from lightface.words import count_of
 
 _SHOWN = 100  # of each kind; the JSON within the page has all
 
@@ -49,7 +50,7 @@ def _head(audit: GalleryAudit) -> str:
     known = [
         ("Gallery", audit.location),
         ("Model", audit.model_id or "none yet"),
-        ("Enrolled", f"{audit.person_count:,} people with {audit.sample_count:,} samples"),
+        ("Enrolled", f"{count_of(audit.person_count, 'person')} with {count_of(audit.sample_count, 'sample')}"),
         ("Threshold", f"{audit.threshold:.3f}: from this cosine up two faces are taken for one person"),
         ("Made by", f"lightface {__version__}"),
     ]

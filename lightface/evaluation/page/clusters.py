@@ -10,6 +10,7 @@ from lightface.evaluation.page.document import PRIVACY, document
 from lightface.evaluation.page.faces import PlacedFace, picture, show_faces
 from lightface.evaluation.page.markup import facts
 from lightface.pipeline.cluster import FaceGroups, GroupedFace
+from lightface.words import count_of
 
 _FACES_SHOWN = 16  # of a group, the most typical
 _GROUPS_SHOWN = 500
@@ -30,7 +31,7 @@ def render_groups(groups: FaceGroups, names: Sequence[str | None] | None = None)
         sheets.append(_sheet("alone", "In no group", groups.alone, shown, limit=_ALONE_SHOWN))
     faces, grouped = len(groups.faces), sum(map(len, groups.groups))
     known = [
-        ("Faces", f"{faces:,}, of which {grouped:,} in {len(groups.groups):,} groups"),
+        ("Faces", f"{faces:,}, of which {grouped:,} in {count_of(len(groups.groups), 'group')}"),
         ("Model", groups.model_id),
         ("Threshold", f"{groups.threshold:.3f}: the mean cosine from which two groups are one"),
         ("Made by", f"lightface {__version__}"),
@@ -44,7 +45,7 @@ def _sheet(name: str, title: str, faces: Sequence[GroupedFace], shown: dict[Plac
     cells = "".join(_cell(one, shown) for one in faces[:limit])
     more = f'<p class="note">And {len(faces) - limit:,} more.</p>' if len(faces) > limit else ""
     return (
-        f'<h2>{escape(title)} <span class="faint">{len(faces):,} faces</span></h2>'
+        f'<h2>{escape(title)} <span class="faint">{count_of(len(faces), "face")}</span></h2>'
         f'<div class="sheet small" data-sheet="{escape(name)}">{cells}</div>{more}'
     )
 

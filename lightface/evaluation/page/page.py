@@ -26,6 +26,7 @@ from lightface.evaluation.summary import (
 )
 from lightface.faces import ByteArray
 from lightface.metrics import MIN_FALSE_ACCEPTS
+from lightface.words import count_of
 
 _KEY = '<span class="key"><i class="impostors"></i>different people &ensp; <i class="genuine"></i>same person</span>'
 
@@ -49,7 +50,7 @@ def render_page(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
 
 def _head(evaluation: Evaluation) -> str:
     pairs, figures = evaluation.pairs, evaluation.figures
-    people = f", {len(set(pairs.people.tolist())):,} people" if pairs.knows_people else ""
+    people = f", {count_of(len(set(pairs.people.tolist())), 'person')}" if pairs.knows_people else ""
     loss = f'<p class="{"warn" if evaluation.failures else "faint"}">{escape(describe_loss(evaluation))}</p>'
     return (
         f"<h1>{escape(pairs.name[0].upper() + pairs.name[1:])}</h1>"
@@ -174,7 +175,8 @@ def _grouping(grouping: Grouping) -> str:
     text = (
         "Both pictures of a pair are of the group. TAR at a FAR is at the group's own threshold; FAR and FRR at a "
         "threshold show what one threshold for all does to each. Under each figure its 95 % interval: where those of "
-        f"two groups overlap, the spread may be chance. {grouping.without_group:,} pictures are in no group."
+        f"two groups overlap, the spread may be chance. "
+        f"{count_of(grouping.without_group, 'picture is', 'pictures are')} in no group."
     )
     return (
         f"<h2>By {escape(grouping.column)}</h2>"
@@ -234,7 +236,7 @@ def _failures(evaluation: Evaluation) -> str:
     return (
         f"<h2>Failed pictures</h2><p>{escape(describe_loss(evaluation))} In the figures above these pairs are left "
         f"out; counted as not accepted, they would give {escape(_with_failures(evaluation))}.</p>"
-        f"<details{' open' if len(rows) <= 20 else ''}><summary>{len(rows):,} pictures</summary>"
+        f"<details{' open' if len(rows) <= 20 else ''}><summary>{count_of(len(rows), 'picture')}</summary>"
         + table(("picture", "reason", "what happened"), rows, name="failures")
         + "</details>"
     )

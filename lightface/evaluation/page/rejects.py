@@ -10,6 +10,7 @@ from lightface.evaluation.page.axes import Chart, linear
 from lightface.evaluation.page.markup import table
 from lightface.evaluation.rejects import RejectCurve, RejectPoint
 from lightface.evaluation.summary import describe_rejects, interval_of, percent, summarise_rejects
+from lightface.words import count_of
 
 
 def render_rejects(curve: RejectCurve | None) -> str:
@@ -53,7 +54,7 @@ def draw_rejects(curve: RejectCurve) -> str:
 
 def _row(point: RejectPoint) -> list[str]:
     cells = [
-        f"{100 * point.share:g} %\n{point.faces_rejected:,} faces",
+        f"{100 * point.share:g} %\n{count_of(point.faces_rejected, 'face')}",
         f"{point.lowest_quality:.2f}",
         f"{point.genuine:,} same\n{point.impostors:,} different",
         percent(point.equal_error_rate),

@@ -24,6 +24,7 @@ from lightface.evaluation.pair_list import (
 )
 from lightface.evaluation.pictures import FilePicture, Picture
 from lightface.faces import FaceSelection
+from lightface.words import count_of
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def _read_pairs(
             case [name_a, index_a, name_b, index_b]:
                 pass
             case _:
-                raise refuse_line(path, number, f"{len(cells)} columns", "a pair has three or four")
+                raise refuse_line(path, number, count_of(len(cells), "column"), "a pair has three or four")
         for name, index in ((name_a, index_a), (name_b, index_b)):
             if not index.isdigit() or Path(name).name != name:
                 raise refuse_line(path, number, f"{name!r} {index!r} is no picture", "give a name and a number")

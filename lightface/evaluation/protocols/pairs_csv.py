@@ -16,6 +16,7 @@ from lightface.evaluation.pair_list import (
     refuse_line,
 )
 from lightface.evaluation.pictures import FilePicture
+from lightface.words import count_of
 
 _SAME = frozenset({"1", "same", "true", "yes"})
 _DIFFERENT = frozenset({"0", "-1", "different", "false", "no"})
@@ -47,7 +48,7 @@ def _read_rows(path: Path, images: Path) -> Iterator[ListedPair]:
         if not any(cells):
             continue
         if len(cells) != 3:
-            raise refuse_line(path, rows.line_num, f"{len(cells)} columns", "give two paths and a label")
+            raise refuse_line(path, rows.line_num, count_of(len(cells), "column"), "give two paths and a label")
         label = _read_label(cells[2])
         if first and _is_header(cells):
             label = None

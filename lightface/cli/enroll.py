@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +27,7 @@ from lightface.errors import ConfigError, DuplicateFaceError
 from lightface.words import count_of
 
 if TYPE_CHECKING:
-    from lightface.pipeline import EnrolledPhoto
+    from lightface.pipeline import EnrolledPhoto, FacePipeline
 
 
 @with_settings(*GALLERY, *EMBEDDING)
@@ -53,19 +55,38 @@ def enroll(
 
     Each photograph that is refused is named with its reason; the others are enrolled all the same.
     """
+    planned = _plan(name, photos, people, recursive=recursive)
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    results: list[EnrolledPhoto] = []
+    try:
+        _enroll(settings, pipeline, planned, results, face_selection=face_selection, consent=consent)
+    finally:
+        if results:  # those before Ctrl-C, too
+            _print(results, as_json=as_json)
+    _conclude(results)
+
+
+def _enroll(
+    settings: Settings,
+    pipeline: FacePipeline,
+    planned: Sequence[tuple[str, Sequence[Path]]],
+    results: list[EnrolledPhoto],
+    *,
+    face_selection: str,
+    consent: str | None,
+) -> None:
+    """Add to `results` what becomes of each photograph, as it is known."""
     from lightface.faces import FaceSelection
     from lightface.gallery.records import CONSENT
     from lightface.pipeline import enroll_photos
-
-    planned = _plan(name, photos, people, recursive=recursive)
-    total = sum(len(paths) for _, paths in planned)
-    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    from lightface.training.stopping import StopRequest, stop_on_signals
 
     metadata = {CONSENT: consent} if consent else None
-    results: list[EnrolledPhoto] = []
+    stop = StopRequest()
     with (
         open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,
-        counting_bar("enrolling", total) as count,
+        counting_bar("enrolling", sum(len(paths) for _, paths in planned)) as count,
+        stop_on_signals(stop, numbers=[signal.SIGINT]),
     ):
 
         def follow(result: EnrolledPhoto) -> None:
@@ -73,6 +94,8 @@ def enroll(
             if result.error is not None and not isinstance(result.error, DuplicateFaceError):
                 complain(explain(result.path, result.error))
             count()
+            if stop.requested:  # not earlier, when the gallery may have taken what is not in `results` yet
+                raise KeyboardInterrupt
 
         for person, paths in planned:
             enrolled = enroll_photos(
@@ -86,12 +109,6 @@ def enroll(
             )
             if metadata and any(isinstance(one.error, DuplicateFaceError) for one in enrolled):
                 gallery.set_metadata(person, metadata)  # all may have been enrolled before
-    if as_json:
-        print_json([_to_row(result) for result in results])
-    else:
-        columns = ("status", "person", "photograph", "reason")
-        print_table(columns, [(one.status, one.person_name, one.path, _reason(one) or "") for one in results])
-    _conclude(results)
 
 
 def _plan(
@@ -106,6 +123,14 @@ def _plan(
     if name is None or not photos:
         raise ConfigError("nobody to enroll; give a name and photographs, or --people with a folder a person")
     return [(name, find_photos_of(photos, recursive=recursive))]
+
+
+def _print(results: Sequence[EnrolledPhoto], *, as_json: bool) -> None:
+    if as_json:
+        print_json([_to_row(result) for result in results])
+    else:
+        columns = ("status", "person", "photograph", "reason")
+        print_table(columns, [(one.status, one.person_name, one.path, _reason(one) or "") for one in results])
 
 
 def _conclude(results: list[EnrolledPhoto]) -> None:

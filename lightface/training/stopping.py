@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+_BOTH: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
@@ -21,12 +24,12 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(stop: StopRequest) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM request the stop. A second signal does what it did before."""
+def stop_on_signals(stop: StopRequest, *, numbers: Sequence[signal.Signals] = _BOTH) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM, or the signals named, request the stop. A second one does what it did before."""
     if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
         yield
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.request()

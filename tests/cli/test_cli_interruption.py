@@ -45,15 +45,15 @@ def photos(tmp_path: Path, grace_hopper_path: Path) -> Path:
     return folder
 
 
-def interrupt_when(ready: Callable[[], bool], command: list[str], *, deadline_s: float = 120) -> tuple[int, str]:
-    """Run a command, press Ctrl-C once `ready`, and return its exit code and stderr."""
+def interrupt_when(ready: Callable[[], bool], command: list[str], *, deadline_s: float = 120) -> tuple[int, str, str]:
+    """Run a command, press Ctrl-C once `ready`, and return its exit code, stdout and stderr."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ends = time.monotonic() + deadline_s
     while not ready() and process.poll() is None and time.monotonic() < ends:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=deadline_s)
-    return process.returncode, stderr
+    stdout, stderr = process.communicate(timeout=deadline_s)
+    return process.returncode, stdout, stderr
 
 
 def count_enrolled(path: Path) -> int:
@@ -66,13 +66,17 @@ def count_enrolled(path: Path) -> int:
 def test_ctrl_c_in_enroll_keeps_what_was_enrolled(tmp_path: Path, photos: Path) -> None:
     gallery = tmp_path / "g.sqlite"
     arguments = ["enroll", "Grace Hopper", str(photos), "--gallery", str(gallery)]
-    status, stderr = interrupt_when(lambda: count_enrolled(gallery) > 0, [*SLOWLY, *arguments])
+    status, stdout, stderr = interrupt_when(lambda: count_enrolled(gallery) > 0, [*SLOWLY, *arguments])
     assert (status, stderr) == (2, "lightface: interrupted; what was finished is kept\n")
     kept = count_enrolled(gallery)
     assert 0 < kept < 24
+    told = [line.split()[-1] for line in stdout.splitlines()[1:]]
+    assert told == [str(photos / f"{number:02}.jpg") for number in range(kept)]
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert done.stderr.endswith(f"enrolled {24 - kept} of 24 photographs; {kept} were enrolled already, 0 refused\n")
+    assert done.stderr.endswith(
+        f"enrolled {24 - kept} of 24 photographs; {kept} {'was' if kept == 1 else 'were'} enrolled already, 0 refused\n"
+    )
 
 
 def test_ctrl_c_in_embed_keeps_what_was_embedded(tmp_path: Path, photos: Path) -> None:
@@ -83,7 +87,7 @@ def test_ctrl_c_in_embed_keeps_what_was_embedded(tmp_path: Path, photos: Path) -
     def has_begun() -> bool:
         return journal.exists() and sum(path.stat().st_size for path in tmp_path.glob("faces.csv.journal*")) > 40_000
 
-    status, stderr = interrupt_when(has_begun, [*SLOWLY, *arguments])
+    status, _, stderr = interrupt_when(has_begun, [*SLOWLY, *arguments])
     assert (status, stderr) == (2, "lightface: interrupted; what was finished is kept\n")
     assert not output.exists()  # no half-written table
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)

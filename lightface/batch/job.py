@@ -29,7 +29,7 @@ from lightface.faces import FaceSelection, Status
 from lightface.images import hash_file
 from lightface.pipeline import FacePipeline, PhotoFaces
 from lightface.remote import RemotePath
-from lightface.reports import FaceRow
+from lightface.reports import FaceRow, name_photo
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class EmbedJob:
         """
         if not paths:
             raise ImageError("there is no photograph in what was named; name pictures or folders with some")
-        places = map(_locate, paths)
+        places = map(name_photo, paths)
         todo: list[Path] = []
         touched: list[Path] = []
         unchanged = 0
@@ -191,14 +191,6 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
         },
         sort_keys=True,
     )
-
-
-def _locate(path: Path) -> Path:
-    """One path for a photograph, however the folder was named; links stay what the user calls them."""
-    if isinstance(path, RemotePath):
-        return path
-    path = path.absolute()
-    return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:

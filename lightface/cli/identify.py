@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,12 @@ def identify(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the face table: .parquet, .csv, .jsonl or .npz."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the face table, paths absolute: .parquet, .csv, .jsonl or .npz.",
+        ),
     ] = None,
     recursive: Recursive = True,
     face_selection: FaceChoice = "all",
@@ -59,7 +65,7 @@ def identify(
     """
     from lightface.faces import FaceSelection
     from lightface.pipeline import identify_photos, resolve_bands
-    from lightface.reports import check_output, write_faces
+    from lightface.reports import check_output, name_photo, write_faces
 
     paths = find_photos_of(photos, recursive=recursive)
     pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
@@ -82,7 +88,8 @@ def identify(
         if result.path in pictures and result.faces:
             _draw(result, pictures[result.path], max_pixels=pipeline.gates.max_pixels)
     if output is not None:
-        write_faces(output, [row for result in results for row, _ in _to_rows(result, bands.threshold)])
+        named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`
+        write_faces(output, [row for result in named for row, _ in _to_rows(result, bands.threshold)])
         note(f"wrote {output}")
     _report(results, bands.threshold, as_json=as_json)
 

@@ -2,7 +2,7 @@
 
 from lightface.reports.links import check_folder, link_groups
 from lightface.reports.readers import read_faces
-from lightface.reports.rows import ClusterRow, FaceRow, PairRow, describe_face
+from lightface.reports.rows import ClusterRow, FaceRow, PairRow, describe_face, name_photo
 from lightface.reports.tables import TABLE_SUFFIXES, check_output, write_clusters, write_faces, write_pairs
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "check_output",
     "describe_face",
     "link_groups",
+    "name_photo",
     "read_faces",
     "write_clusters",
     "write_faces",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lightface.faces import BoxPx, FaceEmbedding, FloatArray, Match, Status
+from lightface.remote import RemotePath
 
 Kind = Literal["text", "integer", "number"]
 
@@ -108,6 +109,17 @@ CLUSTER_COLUMNS: Final = (
     Column("model_id"),
     Column("person_name"),
 )
+
+
+def name_photo(path: Path) -> Path:
+    """The name that a photograph has in the face tables of every run: absolute, however its folder was named.
+
+    Links stay what the user calls them; a URL is what it is.
+    """
+    if isinstance(path, RemotePath):
+        return path
+    path = path.absolute()
+    return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
 def describe_face(

@@ -242,6 +242,17 @@ def test_identify_as_json_has_the_face_table_and_the_nearest(
     assert "embedding" not in row
 
 
+def test_identify_names_photographs_in_its_table_as_embed_does(
+    cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "who.csv"
+    monkeypatch.chdir(hopper_mirrored_path.parent)
+    result = cli("identify", hopper_mirrored_path.name, "--gallery", portrait_gallery, "-o", table, "--json")
+    (told,) = json.loads(result.stdout)
+    (written,) = csv.DictReader(table.open(encoding="utf-8"))
+    assert (told["image_path"], written["image_path"]) == (hopper_mirrored_path.name, str(hopper_mirrored_path))
+
+
 def test_identify_on_an_encrypted_gallery_with_a_log(
     cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,9 @@ import random
 import struct
 import sys
 import threading
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -326,6 +328,17 @@ def test_a_bomb_is_refused_by_its_header(side: int) -> None:
 def test_between_pillows_limit_and_ours_nothing_is_warned_of() -> None:
     with pytest.raises(ImageError, match="truncated"):
         decode_photo(png_header(10_000, 10_000), name="large.png")
+
+
+def test_threads_that_decode_at_once_warn_of_nothing_and_leave_filters_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png_header(10_000, 10_000))  # beyond Pillow's limit
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as threads:
+            sizes = set(threads.map(count_pixels, [path] * 2000))
+        assert (sizes, told, warnings.filters) == ({100_000_000}, [], before)
 
 
 # --- files ------------------------------------------------------------------------------------------

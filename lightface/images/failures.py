@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lightface.errors import ImageTooLargeError
@@ -20,10 +21,38 @@ DECODE_ERRORS = (
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Pillow warns of odd metadata, and of its own pixel limit; the limit that counts is ours."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
+    """Pillow warns of odd metadata, and of its own pixel limit; the limit that counts is ours.
+
+    Filters are the process's: the first thread to come in sets them, the last to leave puts back what was there.
+    """
+    _filters.set()
+    try:
         yield
+    finally:
+        _filters.put_back()
+
+
+class _Filters:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._earlier = ExitStack()
+
+    def set(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                self._earlier.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module="PIL")
+
+    def put_back(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._earlier.close()
+
+
+_filters = _Filters()
 
 
 def too_large(name: str, size: str, limit: str) -> ImageTooLargeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,14 +17,13 @@ import platformdirs
 
 from lightface.errors import OutputError
 from lightface.files import touch_private
-from lightface.remote import RemotePath, list_files, remove, stamp_of, to_path, upload
+from lightface.remote import RemotePath, remove, stamp_of, to_path, upload
 from lightface.reports import TABLE_SUFFIXES, FaceRow, check_output, write_faces
+from lightface.reports.parts import COMPLETE, list_parts, part_name
 
 NO_STAMP: Final = ""  # of a file that cannot be looked at
 
 _ROWS_A_PART: Final = 100_000  # some 120 MB
-_PART: Final = re.compile(r"faces-\d{5,}\.parquet")
-_COMPLETE: Final = "_SUCCESS"  # the last file to be written, as by Hadoop and Spark
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,8 @@ class Output:
             _write(self.path, rows)
             return
         earlier = self._list()
-        if _COMPLETE in earlier:
-            _remove(earlier.pop(_COMPLETE))
+        if COMPLETE in earlier:
+            _remove(earlier.pop(COMPLETE))
         rows, numbers = iter(rows), count()
         for row in rows:  # the first of a part, which takes more of them
             part = self._part(next(numbers))
@@ -84,19 +82,15 @@ class Output:
             earlier.pop(part.name, None)
         for path in earlier.values():
             _remove(path)
-        _touch(self._within(_COMPLETE))
+        _touch(self._within(COMPLETE))
 
     def _list(self) -> dict[str, Path]:
         """The parts, and the mark of a complete table, as they are now."""
-        if isinstance(self.path, RemotePath):
-            files: Iterable[Path] = list_files(self.path, recursive=False, may_be_missing=True)
-        else:
-            with _translated_errors(self.path):
-                files = list(self.path.iterdir())
-        return {file.name: file for file in files if file.name == _COMPLETE or _PART.fullmatch(file.name)}
+        with _translated_errors(self.path):
+            return list_parts(self.path)
 
     def _part(self, number: int) -> Path:
-        return self._within(f"faces-{number:05}.parquet")
+        return self._within(part_name(number))
 
     def _within(self, name: str) -> Path:
         return RemotePath(f"{self.path.url}{name}") if isinstance(self.path, RemotePath) else self.path / name

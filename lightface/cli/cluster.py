@@ -15,6 +15,7 @@ from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Jso
 from lightface.cli.pictures import make_folder
 from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
+from lightface.remote import to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 
 Faces = Annotated[
-    Path, typer.Argument(metavar="FACES", help="A face table that embed wrote, or a folder of photographs.")
+    Path,
+    typer.Argument(
+        metavar="FACES",
+        parser=to_path,
+        help="A face table that embed wrote, also in parts or by URL; or a folder of photographs.",
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a table: .parquet, .csv, .jsonl or .npz.")
@@ -70,7 +76,7 @@ def cluster(
     A folder is embedded first; stopped at any time, the next run goes on from there.
     """
     from lightface.pipeline.cluster import cluster_faces
-    from lightface.reports import check_folder, check_output, read_faces, write_clusters
+    from lightface.reports import check_folder, check_output, holds_parts, read_faces, write_clusters
 
     if output is not None:
         check_output(output)
@@ -80,7 +86,8 @@ def cluster(
         from lightface.evaluation.output import check_report_outputs
 
         check_report_outputs([html], [".html"])
-    table = _embed(settings, path, recursive=recursive, already_aligned=already_aligned) if path.is_dir() else path
+    of_photographs = path.is_dir() and not holds_parts(path)
+    table = _embed(settings, path, recursive=recursive, already_aligned=already_aligned) if of_photographs else path
     limits = {} if min_size is None else {"min_size": min_size}
     groups = cluster_faces(read_faces(table), threshold=threshold, **limits)
     enrolled = [] if enroll_as is None else _enroll(settings, groups, enroll_as)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,8 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.faces import Status
-from lightface.remote import to_path
+from lightface.remote import RemotePath, to_path
+from lightface.reports.parts import find_parts
 from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow
 
 _REQUIRED: Final = ("image_path", "embedding", "model_id")
@@ -37,18 +40,46 @@ Cells = Mapping[str, Any]  # of one row, by column; None where it is null
 
 
 def read_faces(path: Path) -> list[FaceRow]:
-    """The rows of a face table: .parquet, .csv, .jsonl or .npz; some 3 KB a face.
+    """The rows of a face table: .parquet, .csv, .jsonl or .npz, or a folder of Parquet parts; some 3 KB a face.
 
-    TableError for a file that is missing, unreadable or no face table; the message names the row.
+    By URL too, see `lightface.remote.to_path`.
+
+    TableError for one that is missing, unreadable or no face table; the message names the row. RemoteError for a URL
+    that does not answer.
     """
+    is_folder = path.suffix.lower() not in _READERS if isinstance(path, RemotePath) else path.is_dir()
+    with _translated_errors(path):
+        files = find_parts(path) if is_folder else [path]
+    return [row for file in files for row in _read_file(file)]
+
+
+def _read_file(path: Path) -> list[FaceRow]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise TableError(f"{str(path)!r} is no face table; it would end in one of {', '.join(_READERS)}")
+    with _translated_errors(path), _on_this_machine(path) as file:
+        return [_to_row(cells, f"{path}, face {number}") for number, cells in enumerate(reader(file), start=1)]
+
+
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
     try:
-        return [_to_row(cells, f"{path}, face {number}") for number, cells in enumerate(reader(path), start=1)]
+        yield
     except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
         raise TableError(f"cannot read {str(path)!r} ({reason}); give a table that 'lightface embed' wrote") from error
+
+
+@contextmanager
+def _on_this_machine(path: Path) -> Iterator[Path]:
+    """The file itself, or a copy of it for as long as it is read."""
+    if not isinstance(path, RemotePath):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
+        copy = Path(folder, path.name)
+        copy.write_bytes(path.read_bytes())
+        yield copy
 
 
 def _read_parquet(path: Path) -> Iterator[Cells]:
@@ -57,7 +88,7 @@ def _read_parquet(path: Path) -> Iterator[Cells]:
 
     try:
         with pq.ParquetFile(path) as file:
-            names = _check_columns(path, file.schema_arrow.names)
+            names = _check_columns(file.schema_arrow.names)
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:
@@ -68,7 +99,7 @@ def _read_csv(path: Path) -> Iterator[Cells]:
     arrays = {column.name for column in FACE_COLUMNS if column.shape}
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        names = _check_columns(path, reader.fieldnames or ())
+        names = _check_columns(reader.fieldnames or ())
         for row in reader:
             cells = {name: row[name] or None for name in names}
             yield {name: json.loads(cell) if cell and name in arrays else cell for name, cell in cells.items()}
@@ -81,7 +112,7 @@ def _read_jsonl(path: Path) -> Iterator[Cells]:
                 cells = json.loads(line)
                 if not isinstance(cells, dict):
                     raise ValueError(f"line {number} is no object")
-                _check_columns(path, cells)
+                _check_columns(cells)
                 yield cells
 
 
@@ -89,7 +120,7 @@ def _read_npz(path: Path) -> Iterator[Cells]:
     with np.load(path, allow_pickle=False) as file:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
-        arrays = {name: file[name] for name in _check_columns(path, file.files)}
+        arrays = {name: file[name] for name in _check_columns(file.files)}
     lengths = {len(array) if array.ndim else -1 for array in arrays.values()}
     if len(lengths) != 1:
         raise ValueError("its columns are of different lengths")
@@ -106,11 +137,11 @@ def _from_npz(value: Any, column: Column) -> Any:
     return None if plain == "" or plain != plain or (column.kind == "integer" and plain == -1) else plain
 
 
-def _check_columns(path: Path, names: Any) -> list[str]:
+def _check_columns(names: Any) -> list[str]:
     """The columns that lightface knows, of those that are there."""
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
-        raise TableError(f"{str(path)!r} has no column {missing[0]!r}; give a table that 'lightface embed' wrote")
+        raise ValueError(f"it has no column {missing[0]!r}")
     return [column.name for column in FACE_COLUMNS if column.name in names]
 
 

@@ -131,6 +131,19 @@ def test_a_folder_is_embedded_once(cluster: Cli, photos: Path, monkeypatch: pyte
     assert again.stdout == first.stdout
 
 
+@pytest.mark.parametrize("by_url", [False, True])
+def test_a_table_in_parts(cluster: Cli, table: Path, photos: Path, tmp_path: Path, by_url: bool) -> None:
+    from lightface.batch import embed_folder
+
+    (tmp_path / "parts").mkdir()
+    parts = f"local://{tmp_path}/parts/" if by_url else f"{tmp_path}/parts/"
+    embed_folder(make_colour_pipeline(), [photos], parts)
+    result = cluster(parts)
+    assert (result.exit_code, result.stdout) == (0, cluster(table).stdout)
+    (tmp_path / "parts" / "_SUCCESS").unlink()
+    assert_one_line(cluster(parts), "is not complete", "wait for 'lightface embed'")
+
+
 def test_faces_of_two_models_are_refused(cluster: Cli, table: Path, tmp_path: Path) -> None:
     mixed = tmp_path / "mixed.jsonl"
     vector = np.eye(1, 256, dtype=np.float32)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from lightface.errors import TableError
 from lightface.faces import Status
-from lightface.reports import TABLE_SUFFIXES, FaceRow, read_faces, write_faces
+from lightface.remote import to_path
+from lightface.reports import TABLE_SUFFIXES, FaceRow, holds_parts, read_faces, write_faces
 
 EMBEDDING = np.linspace(-1, 1, 256, dtype=np.float32) / np.float32(np.sqrt(86))
 EMBEDDING = (EMBEDDING / np.linalg.norm(EMBEDDING)).astype(np.float32)
@@ -59,6 +61,41 @@ def test_what_was_written_comes_back(tmp_path: Path, suffix: str, rows: list[Fac
 def test_a_table_without_rows(tmp_path: Path, suffix: str) -> None:
     write_faces(tmp_path / f"none{suffix}", [])
     assert read_faces(tmp_path / f"none{suffix}") == []
+
+
+@pytest.fixture(params=["here", "by URL"])
+def parts(request: pytest.FixtureRequest, tmp_path: Path, rows: list[FaceRow]) -> Iterator[Path]:
+    """A folder with the rows in three parts, one of them the hundred-thousandth, and the mark that they are all."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for row, name in zip(rows, ("faces-00000", "faces-99999", "faces-100000"), strict=True):
+        write_faces(folder / f"{name}.parquet", [row])
+    (folder / "_SUCCESS").touch()
+    (folder / "faces.parquet.old").write_text("not a part")
+    yield folder if request.param == "here" else to_path(f"local://{folder}/")
+
+
+def test_a_table_in_parts(parts: Path, rows: list[FaceRow]) -> None:
+    assert [row.image_path for row in read_faces(parts)] == [row.image_path for row in rows]
+
+
+def test_parts_without_their_mark_are_no_table(parts: Path, tmp_path: Path) -> None:
+    assert not holds_parts(tmp_path) and not holds_parts(tmp_path / "missing") and holds_parts(parts)
+    (tmp_path / "faces" / "_SUCCESS").unlink()
+    with pytest.raises(TableError, match="is not complete; wait for 'lightface embed', or run it again"):
+        read_faces(parts)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(TableError, match=r"there is no face table in .*other"):
+        read_faces(tmp_path / "other")
+
+
+@pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
+def test_a_table_by_url(tmp_path: Path, suffix: str, rows: list[FaceRow]) -> None:
+    write_faces(tmp_path / f"faces{suffix}", rows)
+    url = f"local://{tmp_path}/faces{suffix}"
+    assert [row.image_path for row in read_faces(to_path(url))] == [row.image_path for row in rows]
+    with pytest.raises(TableError, match=r"cannot read 'local://.*missing.*; give a table"):
+        read_faces(to_path(f"local://{tmp_path}/missing{suffix}"))
 
 
 def test_columns_of_other_programs_are_passed_over_and_most_may_be_missing(tmp_path: Path) -> None:

@@ -293,8 +293,8 @@ likeness, by the network that is measured and from the same photographs: the wor
 |---|---|{rules}|
 {rows}
 
-The last row is near to what `identify` meets where the person is not enrolled, in a gallery of {people} people: the more
-there are, the likelier one of them is accepted. A stricter `--threshold` is the remedy.
+The last row is near to what `identify` meets where the person is not enrolled, in a gallery of {people} people: the
+more there are, the likelier one of them is accepted. A stricter `--threshold` is the remedy.
 """
 
 ATTACKS = """

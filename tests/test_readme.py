@@ -69,7 +69,7 @@ def test_the_python_examples_run(
     assert lines[0] == "hopper.jpg enrolled "
     assert lines[1] == "both.jpg ['Grace Hopper', 'unknown']"
     assert lines[2].startswith("same 0.")
-    assert lines[3] == "1 photographs, 2 faces"
+    assert lines[3] == "photographs: 1 faces: 2"
     assert names["similarity"] < 0.3  # type: ignore[operator]
 
 

@@ -35,19 +35,19 @@ def write_private(path: Path) -> Iterator[IO[bytes]]:
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(errno.EINVAL, "it is a folder or a device", str(path))
     _sweep(os.path.dirname(target))
-    # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
-    descriptor, partial = tempfile.mkstemp(dir=os.path.dirname(target), prefix=_PREFIX, suffix=_SUFFIX)
-    os.close(descriptor)
+    file = _open_partial(os.path.dirname(target))
     try:
-        with open(partial, "w+b") as file:  # by its name, which some writers ask for
-            _lock(file)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # or a power cut after the rename could leave an empty file
-        os.replace(partial, target)
+            if fcntl is not None:  # while it is locked, or another process may sweep it away
+                os.replace(file.name, target)
+        if fcntl is None:  # Windows, which renames no open file
+            os.replace(file.name, target)
     finally:
         with suppress(FileNotFoundError):  # it has been renamed
-            os.unlink(partial)
+            os.unlink(file.name)
 
 
 def touch_private(path: Path) -> None:
@@ -67,21 +67,35 @@ def check_place(path: Path) -> None:
         raise OSError(errno.EACCES, f"{str(target.parent)!r} is not writable; make it so", str(path))
 
 
+def _open_partial(folder: str) -> IO[bytes]:
+    """A new file of mode 0600, locked; another, where a process that sweeps was faster than the lock."""
+    while True:
+        # mkstemp gives mode 0600; in the same folder, so that the rename cannot turn into a copy.
+        descriptor, partial = tempfile.mkstemp(dir=folder, prefix=_PREFIX, suffix=_SUFFIX)
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            file = open(partial, "r+b")  # noqa: SIM115  # by its name, which some writers ask for
+            _lock(file, wait=True)
+            if os.path.exists(partial):
+                return file
+            file.close()
+
+
 @cache
 def _sweep(folder: str) -> None:
     """Once a folder, delete what killed processes have left there: it holds faces. Who is at work has theirs locked."""
     for partial in glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*{_SUFFIX}")):
         with suppress(OSError), open(partial, "rb") as file:
-            if os.fstat(file.fileno()).st_size and _lock(file):  # an empty one may be about to be locked
+            if _lock(file):
                 os.unlink(partial)
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _lock(file: IO[bytes], *, wait: bool = False) -> bool:
     """Whether `file` is ours alone from now on; the lock goes when it is closed, or its process is killed."""
     if fcntl is None:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # another has it, or the file system knows no locks
         return False
     return True

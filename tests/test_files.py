@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lightface.files import touch_private, write_private
+from lightface.files import _sweep, touch_private, write_private
 
 
 def mode_of(path: Path) -> int:
@@ -109,7 +109,7 @@ WRITE = """if True:
     from pathlib import Path
     from lightface.files import write_private
     with write_private(Path(sys.argv[1])) as file:
-        file.write(b"faces" * 10_000)
+        file.write(b"faces" * int(sys.argv[2]))
         file.flush()
         print(flush=True)
         sys.stdin.readline()
@@ -118,8 +118,11 @@ WRITE = """if True:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_what_a_killed_process_was_writing_is_deleted_by_the_next_but_not_while_it_lives(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITE, tmp_path / "faces.csv"]
+@pytest.mark.parametrize("faces", [0, 10_000])
+def test_what_a_killed_process_was_writing_is_deleted_by_the_next_but_not_while_it_lives(
+    tmp_path: Path, faces: int
+) -> None:
+    command = [sys.executable, "-c", WRITE, tmp_path / "faces.csv", str(faces)]
     other = "from pathlib import Path\nfrom lightface.files import write_private\n"
     other += f"with write_private(Path({str(tmp_path / 'other.csv')!r})) as file:\n    file.write(b'x')\n"
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
@@ -131,3 +134,16 @@ def test_what_a_killed_process_was_writing_is_deleted_by_the_next_but_not_while_
     assert len(list(tmp_path.glob(".lightface-*.partial"))) == 1
     subprocess.run([sys.executable, "-c", other], check=True)
     assert os.listdir(tmp_path) == ["other.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks")
+def test_what_is_about_to_be_renamed_is_not_swept_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = os.replace
+
+    def sweep_and_rename(partial: str, target: str) -> None:
+        _sweep.__wrapped__(str(tmp_path))  # as another process may at any moment
+        rename(partial, target)
+
+    monkeypatch.setattr(os, "replace", sweep_and_rename)
+    write(tmp_path / "faces.csv", b"new")
+    assert os.listdir(tmp_path) == ["faces.csv"]

@@ -14,10 +14,9 @@ from lightface.evaluation.all_pairs import pair_up
 from lightface.evaluation.figures import rate_text
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
 from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs
-from lightface.faces import FloatArray
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
-from lightface.matching import cosine_scores
-from lightface.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
+from lightface.matching import person_scores
+from lightface.metrics import MIN_PEOPLE, BoolArray, impostors_needed, threshold_at_far
 from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched
@@ -164,21 +163,16 @@ def _measure(pairs: ScoredPairs, fars: Sequence[float]) -> list[MeasuredThreshol
 
 
 def _with_strangers(calibration: Calibration, matrix: GalleryMatrix) -> Calibration:
-    """Add how often a person who is not enrolled would be named: each sample against everybody else's."""
-    best = _best_of_others(matrix.vectors, matrix.person_index)
+    """Add how often somebody who is not enrolled would be named: each sample against everybody else, as `identify`."""
+    best = np.empty(len(matrix.vectors), np.float32)
+    for start in range(0, len(best), _PROBES_AT_ONCE):
+        part = slice(start, start + _PROBES_AT_ONCE)
+        own = matrix.person_index[part]
+        scores = person_scores(matrix.vectors[part], matrix.vectors, matrix.person_index, len(matrix.people))
+        scores[np.arange(len(own)), own] = -np.inf
+        best[part] = scores.max(axis=1)
     named: BoolArray = best >= np.float64(calibration.match.threshold.estimate)
     return replace(calibration, strangers_named=share_over_people(named, matrix.person_index))
-
-
-def _best_of_others(vectors: FloatArray, people: IntArray) -> FloatArray:
-    """(S,) the highest cosine of each sample to a sample of somebody else."""
-    best = np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        scores = cosine_scores(vectors[part], vectors)
-        scores[people[part][:, None] == people] = -np.inf
-        best[part] = scores.max(axis=1)
-    return best
 
 
 def _photographs_needed(samples: int, missing: int) -> int:

@@ -60,13 +60,33 @@ def train(
 ) -> None:
     """Train a LightCNN: on your own people, by a recipe, or on with a run that was stopped."""
     if smoke:
+        given = {
+            "--config": config,
+            "--data": data,
+            "--objective": objective,
+            "--name": name,
+            "--resume": resume,
+            "--max-minutes": max_minutes,
+        }
+        useless = [flag for flag, value in given.items() if value is not None]
+        if useless:
+            raise ConfigError(f"--smoke draws its own faces and has its own recipe; leave out {' and '.join(useless)}")
         with tempfile.TemporaryDirectory() as folder:
             _smoke(Path(folder), settings, output)
         return
     recipe = _find_recipe(config, data=data, resume=resume)
     run = resume or output or Path("runs", recipe.stem)
+    minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
     record = _train(
-        recipe, run, settings, data=data, objective=objective, name=name, resume=resume, max_minutes=max_minutes
+        recipe,
+        run,
+        settings,
+        if_stopped=f"go on with: lightface train --resume {quote(str(run))}{minutes}",
+        data=data,
+        objective=objective,
+        name=name,
+        resume=resume,
+        max_minutes=max_minutes,
     )
     if record is not None:
         note(f"use them: lightface models import {quote(str(record.file))} --name {quote(record.name)}")
@@ -76,7 +96,16 @@ def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
     from lightface.training.synthetic import write_synthetic_set
 
     write_synthetic_set(folder, people=26, dev_people=10, crops_per_person=10)
-    _train(_shipped_recipe("smoke"), output or folder / "smoke", settings, data=folder, cache=folder)
+    _train(
+        _shipped_recipe("smoke"),
+        output or folder / "smoke",
+        settings,
+        if_stopped="nothing is kept of a smoke run"
+        if output is None
+        else f"a smoke run cannot be resumed, delete {output} before the next",
+        data=folder,
+        cache=folder,
+    )
     note("training works on this machine" + ("; these weights are thrown away" if output is None else ""))
 
 
@@ -86,7 +115,10 @@ def _find_recipe(config: Path | None, *, data: Path | None, resume: Path | None)
     if resume is not None:
         if config is not None:
             raise ConfigError("a run that is resumed has its recipe in its folder; leave out --config")
-        return resume / CONFIG
+        recipe = resume / CONFIG
+        if not recipe.is_file():
+            raise ConfigError(f"{resume} is not a run's folder, it has no {CONFIG}; name the folder of a run")
+        return recipe
     if config is not None:
         return config
     if data is None:
@@ -105,6 +137,7 @@ def _train(
     run: Path,
     settings: Settings,
     *,
+    if_stopped: str,
     data: Path | None,
     cache: Path | None = None,
     objective: str | None = None,
@@ -134,9 +167,7 @@ def _train(
     if not report.leads:
         return None
     if not report.finished:
-        command = f"lightface train --resume {quote(str(run))}"
-        minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
-        note(f"stopped after {count_of(report.at.samples, 'crop')}; go on with: {command}{minutes}")
+        note(f"stopped after {count_of(report.at.samples, 'crop')}; {if_stopped}")
         raise typer.Exit(2)
     note("measuring the best network of the run")
     exported = export_run(config, run, run, name=name or run.absolute().name)
@@ -150,7 +181,10 @@ def _note_preflight(found: Preflight) -> None:
     smallest, median, largest = found.class_sizes
     note(f"training: {count_of(found.crops, 'crop')}, {found.unlabelled:,} of them without a class")
     if found.classes:
-        note(f"classes: {count_of(found.classes, 'person')} with {smallest} to {largest} crops each (median {median})")
+        sizes = f"{smallest} to {largest} crops each (median {median})"
+        if smallest == largest:
+            sizes = f"{count_of(smallest, 'crop')} each"
+        note(f"classes: {count_of(found.classes, 'person')} with {sizes}")
     note(
         f"validation: {count_of(found.validation_crops, 'crop')} of "
         f"{count_of(found.validation_people, 'other person', 'other people')}, "

@@ -33,6 +33,7 @@ from lightface.reports import FaceRow, name_photo
 
 _log = logging.getLogger(__name__)
 
+_NAMED_FAILURES: Final = 10
 _METHOD: Final = 2  # to be raised when detection, alignment or the record of a face changes what a run yields
 
 
@@ -56,6 +57,14 @@ class EmbedProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedPhoto:
+    """A photograph that gave no face, and why, in words."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedSummary:
     """What a run did, and what its output holds."""
 
@@ -66,6 +75,7 @@ class EmbedSummary:
     removed: int  # photographs of earlier runs that are gone, with their rows
     faces_in_output: int
     failures_in_output: Mapping[str, int]  # photographs without a face, by reason
+    first_failures: tuple[FailedPhoto, ...]  # ten at most of the `failed`
     seconds: float
 
 
@@ -79,6 +89,7 @@ class EmbedJob:
         self._started_s = time.monotonic()
         self._plan = EmbedPlan([], 0)
         self._embedded = self._faces = self._failed = 0
+        self._first_failures: list[FailedPhoto] = []
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +134,8 @@ class EmbedJob:
             self._faces += len(photo.faces)
             if photo.error is not None:
                 _log.info("%s: %s", photo.path, photo.error)
+                if len(self._first_failures) < _NAMED_FAILURES:
+                    self._first_failures.append(FailedPhoto(photo.path, str(photo.error)))
 
     def progress(self) -> EmbedProgress:
         """How far this run is."""
@@ -151,6 +164,7 @@ class EmbedJob:
             removed=removed,
             faces_in_output=self._journal.face_count(),
             failures_in_output=self._journal.failure_counts(),
+            first_failures=tuple(self._first_failures),
             seconds=time.monotonic() - self._started_s,
         )
 

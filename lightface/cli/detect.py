@@ -17,11 +17,14 @@ from lightface.cli.pictures import make_folder, name_below, plan_pictures
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LowQualityError, PhotoError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.faces import AlignedFace, DetectedFace
     from lightface.images import Photo
     from lightface.quality import FaceQuality
+
+_REMEDY = "use a larger or clearer one, or lower --min-face-size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,28 @@ def detect(
                 complain(str(error))
                 continue
             faces = search.find(photo)
+            if not faces and len(paths) > 1:
+                complain(f"{path}: no face found; {_REMEDY}")
             if path in pictures:
                 _draw(photo, faces, pictures[path])
             if crops is not None:
                 _write_crops(faces, crops / name)
             found += faces
     if not found:
-        where = str(paths[0]) if len(paths) == 1 else f"any of {len(paths)} photographs"
-        raise FaceNotFoundError(f"no face found in {where}; use a larger or clearer one, or lower --min-face-size")
+        where = str(paths[0]) if len(paths) == 1 else f"any of {count_of(len(paths), 'photograph')}"
+        raise FaceNotFoundError(f"no face found in {where}; {_REMEDY}")
     if sheet is not None:
         _write_sheet(found, sheet)
     if as_json:
         print_json([_to_row(one) for one in found])
     else:
         _print_faces(found)
+    if len(paths) > 1:
+        without = len(paths) - len({one.path for one in found})
+        note(
+            f"{count_of(len(found), 'face')} in {count_of(len(paths), 'photograph')}; "
+            f"{count_of(without, 'photograph')} without a face"
+        )
 
 
 class _Search:
@@ -161,7 +172,7 @@ def _print_faces(found: Sequence[_Found]) -> None:
             one.index,
             f"{one.face.score:.3f}",
             f"{one.quality.score:.2f}",
-            one.quality.flaw,
+            one.quality.flaw if round(one.quality.score, 2) < 1 else "",  # nothing that a quality of 1.00 would show
             " ".join(f"{edge:.0f}" for edge in one.face.box_px),
         )
         for one in found

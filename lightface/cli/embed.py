@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lightface.cli.console import note, progress_bar
+from lightface.cli.console import complain, note, progress_bar
 from lightface.cli.inputs import STANDARD_STREAM, expand_stdin
 from lightface.cli.loading import describe_pipeline, load_face_pipeline
 from lightface.cli.options import (
@@ -22,7 +22,7 @@ from lightface.cli.options import (
     TableFormat,
     with_settings,
 )
-from lightface.cli.results import TableOutput, print_json
+from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, FaceNotFoundError
 from lightface.remote import to_path
@@ -133,9 +133,14 @@ def _choose_engine(name: str, address: str | None, gpus: float | None) -> Engine
 
 
 def _conclude(summary: EmbedSummary, output: str, used: str) -> None:
+    for failure in summary.first_failures:
+        complain(explain(failure.path, failure.message))
+    unnamed = summary.failed - len(summary.first_failures)
+    if unnamed:
+        complain(f"and {count_of(unnamed, 'photograph')} more; the table says which")
     failures = ", ".join(f"{count:,} {reason}" for reason, count in summary.failures_in_output.items())
     if not summary.faces_in_output:
-        raise FaceNotFoundError(f"no photograph gave a face ({failures}); {output} says which and why")
+        raise FaceNotFoundError(f"no photograph gave a face ({failures}); the table says which")
     tried = summary.embedded + summary.failed
     note(
         f"embedded {count_of(summary.embedded, 'photograph')} with {count_of(summary.faces, 'face')}; "
@@ -144,5 +149,5 @@ def _conclude(summary: EmbedSummary, output: str, used: str) -> None:
         + (f"; in {summary.seconds:.1f} s ({tried / summary.seconds:.1f}/s), {used}" if tried else "")
     )
     if output != str(STANDARD_STREAM):
-        without = f"; photographs without: {failures}" if failures else ""
+        without = f"; photographs without a face: {failures}" if failures else ""
         note(f"{output} holds {count_of(summary.faces_in_output, 'face')}{without}")

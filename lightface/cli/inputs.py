@@ -38,13 +38,20 @@ def read_pairs(path: Path) -> list[tuple[Path, Path]]:
     try:
         text = sys.stdin.buffer.read() if path == STANDARD_STREAM else path.read_bytes()
         rows = list(csv.reader(text.decode("utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(
-            f"cannot read the pairs in {path} ({error}); give a CSV file with two paths a line"
-        ) from error
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the pairs in {path} ({error.strerror}); check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} is not a list of pairs; give a CSV file with two paths a line") from error
     column_a, column_b, first = 0, 1, 0
     if rows and {"path_a", "path_b"} <= set(rows[0]):
         column_a, column_b, first = rows[0].index("path_a"), rows[0].index("path_b"), 1
+    elif rows and len(rows[0]) > 2:
+        raise ConfigError(
+            f"{path} has {len(rows[0])} columns and no headings path_a and path_b; name the two columns so, "
+            "or give two paths a line"
+        )
     pairs = []
     for number, row in enumerate(rows[first:], start=first + 1):
         if row:

@@ -27,6 +27,7 @@ from lightface.cli import (
     verify,
 )
 from lightface.cli.console import complain
+from lightface.cli.usage import describe_usage
 from lightface.errors import LightfaceError
 
 TROUBLE = 2  # as cmp: 0 same or done, 1 different or unknown, 2 trouble
@@ -41,7 +42,7 @@ class LightfaceGroup(TyperGroup):
             status = super().main(*args, **kwargs)
             sys.stdout.flush()
         except typer.TyperException as error:
-            complain(_describe_usage(error))
+            complain(describe_usage(error))
             status = TROUBLE
         except typer.Abort:
             complain("stopped; nothing was changed")
@@ -104,13 +105,6 @@ def _give_up_stdout(error: OSError) -> int:
     with contextlib.suppress(OSError):  # a test's stdout is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return TROUBLE
-
-
-def _describe_usage(error: typer.TyperException) -> str:
-    message = error.format_message().rstrip(".")
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "lightface"
-    return f"{message[:1].lower()}{message[1:]} (see '{command} --help')"
 
 
 _JOBS = "The jobs"

@@ -38,7 +38,7 @@ def print_json(value: object) -> None:
     sys.stdout.write("\n")
 
 
-def explain(path: Path, error: Exception) -> str:
+def explain(path: Path, error: Exception | str) -> str:
     """What is wrong with a photograph, in a line that names it."""
     return str(error) if str(path) in str(error) else f"{path}: {error}"
 

@@ -141,7 +141,12 @@ def load_settings(options: Mapping[str, object], environment: Mapping[str, str] 
     """
     _check_variables(environment)
     given = {name: value for name, value in options.items() if value is not None}
-    return Settings(**{**_read_file(environment), **given})
+    in_file = _read_file(environment)
+    try:
+        Settings(**in_file)
+    except ConfigError as error:
+        raise ConfigError(f"{config_path(environment)}: {str(error).removeprefix('--')}") from error
+    return Settings(**{**in_file, **given})
 
 
 def option_name(setting: str) -> str:

@@ -90,6 +90,10 @@ def read_export(path: Path) -> Iterator[ExportRecord]:
             reader.check_complete()
     except OSError as error:
         raise GalleryError(f"{path} cannot be read ({error.strerror}); name an export of a gallery") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        if number == 1:
+            raise GalleryError(f"{path} is not an exported gallery; name what 'gallery export' wrote") from error
+        raise GalleryError(f"{path}, line {number}: damaged; export the gallery again") from error
     except KeyError as error:
         raise GalleryError(f"{path}, line {number}: no {error}; export the gallery again") from error
     # Numbers too large, texts for numbers, deep nesting: whatever a damaged or hostile file can hold.

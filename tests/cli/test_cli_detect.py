@@ -52,6 +52,8 @@ def test_a_folder_is_searched_and_a_bad_file_does_not_stop_it(cli: Cli, folder: 
     assert result.exit_code == 0
     assert [Path(row["image_path"]).name for row in json.loads(result.stdout)] == ["collins.png", "grace.jpg"]
     assert f"lightface: '{folder / 'text.jpg'}' is not a picture that can be read" in result.stderr
+    assert f"lightface: {folder / 'landscape.png'}: no face found; use a larger" in result.stderr
+    assert result.stderr.endswith("2 faces in 4 photographs; 2 photographs without a face\n")
     found = sorted(str(path.relative_to(tmp_path)) for path in drawn.rglob("*.*"))
     assert found == ["drawn/deep/collins.png", "drawn/grace.jpg", "drawn/landscape.png"]
     cut = sorted(str(path.relative_to(crops)) for path in crops.rglob("*.png"))

@@ -134,6 +134,9 @@ def test_export_and_import_by_pipe(cli: Cli, tmp_path: Path) -> None:
 def test_an_import_of_something_else_changes_nothing(cli: Cli, made_up_gallery: Path) -> None:
     assert_one_line(cli("gallery", "import", "-", input='{"a": 1}\n'), "line 1")
     assert_one_line(cli("gallery", "import", made_up_gallery.parent / "none.jsonl"), "none.jsonl cannot be read")
+    picture = made_up_gallery.parent / "hopper.jpg"
+    picture.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
+    assert_one_line(cli("gallery", "import", picture), "hopper.jpg is not an exported gallery; name what")
     assert names(made_up_gallery) == ["Ada", "Émile"]
 
 

@@ -203,10 +203,17 @@ def test_verify_a_list_of_pairs(
 
 def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
-    for text, words in (("", "there are no pairs"), ("a.jpg,b.jpg\na.jpg\n", "line 2"), ("\0", "pairs")):
+    for text, words in (
+        ("", "there are no pairs"),
+        ("a.jpg,b.jpg\na.jpg\n", "line 2"),
+        ("\0", "pairs"),
+        ("a,b,c\n1.jpg,2.jpg,same\n", "has 3 columns and no headings path_a and path_b"),
+    ):
         pairs.write_text(text)
         assert_one_line(cli("verify", "--pairs", pairs), words)
-    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "cannot read the pairs")
+    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv does not exist; check the path\n")
+    assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the pairs")
+    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a list of pairs; give a CSV file")
     assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")
     pairs.write_text("a.jpg,b.jpg\n")
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.txt"), "cannot write a table")
@@ -282,7 +289,7 @@ def test_identify_of_many_counts_its_failures(
     result = cli("identify", grace_hopper_path, landscape_path, "--gallery", portrait_gallery, "--json")
     assert result.exit_code == 0
     assert [row["error"] for row in json.loads(result.stdout)] == [None, "face_not_found"]
-    assert result.stderr.endswith("1 face in 2 photographs: 1 matched; 1 photograph without\n")
+    assert result.stderr.endswith("1 face in 2 photographs: 1 matched; 1 photograph without a face\n")
     assert_one_line(cli("identify", landscape_path, "--gallery", portrait_gallery), f"{landscape_path}: no face found")
     nothing = cli("identify", landscape_path, landscape_path.parent, "--gallery", portrait_gallery)
     assert nothing.exit_code == 2
@@ -304,9 +311,11 @@ def test_embed_writes_a_row_a_face_and_embeds_nothing_twice(
         shutil.copy(path, photos)
     result = cli("embed", photos, "-o", output)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("embedded 1 photograph with 2 faces; 0 unchanged; in ")
+    named, embedded, _ = result.stderr.splitlines()
+    assert named.startswith(f"lightface: {photos / 'landscape.png'}: no face found")
+    assert embedded.startswith("embedded 1 photograph with 2 faces; 0 unchanged; in ")
     assert "lightcnn9-" in result.stderr and " on cpu in " in result.stderr
-    assert result.stderr.endswith("holds 2 faces; photographs without: 1 face_not_found\n")
+    assert result.stderr.endswith("holds 2 faces; photographs without a face: 1 face_not_found\n")
     table = pq.read_table(output).to_pylist()
     assert [(Path(row["image_path"]).name, row["face_index"], row["status"]) for row in table] == [
         ("both.png", 0, "embedded"),
@@ -331,6 +340,20 @@ def test_embed_to_stdout(cli: Cli, grace_hopper_path: Path, arguments: list[str]
     assert row["image_path"] == str(grace_hopper_path)
 
 
+def test_embed_to_stdout_names_the_first_failures(cli: Cli, grace_hopper_path: Path, tmp_path: Path) -> None:
+    broken = [tmp_path / f"{number:02}.jpg" for number in range(12)]
+    for path in broken:
+        path.write_text("no picture")
+    result = cli("embed", grace_hopper_path, tmp_path, "-o", "-", "--format", "jsonl")
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 13)
+    *named, more, _ = result.stderr.splitlines()
+    assert len(named) == 10
+    assert all(
+        line.startswith(f"lightface: '{path}' is not a picture") for line, path in zip(named, broken, strict=False)
+    )
+    assert more == "lightface: and 2 photographs more; the table says which"
+
+
 def test_embed_of_crops_that_are_aligned_already(cli: Cli, grace_hopper_path: Path, tmp_path: Path) -> None:
     assert cli("detect", grace_hopper_path, "--crops", tmp_path / "crops").exit_code == 0
     whole = cli("embed", grace_hopper_path, "-o", "-", "--format", "jsonl")
@@ -345,7 +368,10 @@ def test_embed_tells_trouble_in_one_line(cli: Cli, landscape_path: Path, tmp_pat
     assert_one_line(cli("embed", landscape_path, "-o", tmp_path / "none" / "x.csv"), "none")
     assert_one_line(cli("embed", tmp_path / "none.jpg", "-o", tmp_path / "x.csv"), "does not exist")
     faceless = cli("embed", landscape_path, "-o", tmp_path / "y.csv")
-    assert_one_line(faceless, "no photograph gave a face", "1 face_not_found")
+    assert (faceless.exit_code, faceless.stdout) == (2, "")
+    named, told = faceless.stderr.splitlines()
+    assert named.startswith(f"lightface: {landscape_path}: no face found")
+    assert told == "lightface: no photograph gave a face (1 face_not_found); the table says which"
     assert_one_line(cli("embed", landscape_path, "-o", tmp_path / "z.csv", "--batch-size", "0"), "--batch-size is 0")
 
 

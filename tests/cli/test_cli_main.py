@@ -58,6 +58,9 @@ def test_a_group_alone_prints_its_help(cli: Cli) -> None:
         (["--bad"], ["no such option: --bad"]),
         (["gallery", "show"], ["missing argument 'PERSON'", "(see 'lightface gallery show --help')"]),
         (["detect", "--min-face-size", "big", "a.jpg"], ["--min-face-size"]),
+        (["verify", "a.jpg", "b.jpg", "--threshold", "abc"], ["--threshold is 'abc'; it must be a number (see"]),
+        (["identify", "a.jpg", "-k", "0"], ["--limit is '0'; it must be 1 or more (see"]),
+        (["gallery", "log", "--since", "yesterday"], ["--since is 'yesterday'; it must be a date, such as 2026-11-01"]),
         (["verify", "a.jpg", "b.jpg", "--face-selection", "best"], ["best", "largest", "require-one"]),
     ],
 )

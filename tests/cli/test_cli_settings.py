@@ -59,10 +59,10 @@ def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ('batch-size = "many"', ["batch-size is 'many'; it must be a whole number"]),
         ("batch-size = 1.5", ["batch-size is 1.5; it must be a whole number"]),
         ("batch-size = true", ["batch-size is True; it must be a whole number"]),
-        ("batch-size = 0", ["--batch-size is 0; it must be 1 or more"]),
+        ("batch-size = 0", ["config.toml: batch-size is 0; it must be 1 or more"]),
         ("threshold = true", ["threshold is True; it must be a number"]),
-        ("threshold = 1.5", ["--threshold is 1.5; it must be between -1 and 1"]),
-        ("threshold = nan", ["--threshold is nan; it must be between -1 and 1"]),
+        ("threshold = 1.5", ["config.toml: threshold is 1.5; it must be between -1 and 1"]),
+        ("threshold = nan", ["config.toml: threshold is nan; it must be between -1 and 1"]),
         ("flip = 1", ["flip is 1; it must be true or false"]),
         ("device = 1", ["device is 1; it must be a text"]),
         ("min-face-size = true", ["min-face-size is True; it must be a text"]),
@@ -117,7 +117,10 @@ def test_an_unknown_variable_is_refused(cli: Cli) -> None:
 
 
 def test_a_variable_that_is_no_number_is_refused(cli: Cli) -> None:
-    assert_one_line(cli("detect", "x.jpg", env={"LIGHTFACE_MAX_PIXELS": "many"}), "LIGHTFACE_MAX_PIXELS")
+    assert_one_line(
+        cli("detect", "x.jpg", env={"LIGHTFACE_MAX_PIXELS": "many"}),
+        "LIGHTFACE_MAX_PIXELS is 'many'; it must be a whole",
+    )
 
 
 def test_a_number_out_of_range_is_refused_as_an_option(cli: Cli) -> None:

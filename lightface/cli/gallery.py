@@ -87,7 +87,8 @@ def remove_person(
     *,
     person: PersonArgument,
     sample: Annotated[
-        list[int] | None, typer.Option("--sample", help="Remove only this sample of theirs; may be given repeatedly.")
+        list[int] | None,
+        typer.Option("--sample", metavar="N", help="Remove only this sample of theirs; may be given repeatedly."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

@@ -26,6 +26,7 @@ from lightface.cli import (
     train,
     verify,
 )
+from lightface.cli.commands import CommandApp
 from lightface.cli.console import complain
 from lightface.cli.usage import describe_usage
 from lightface.errors import LightfaceError
@@ -63,7 +64,7 @@ class LightfaceGroup(TyperGroup):
         raise typer.Exit(TROUBLE)
 
 
-app = typer.Typer(
+app = CommandApp(
     cls=LightfaceGroup,
     invoke_without_command=True,
     rich_markup_mode="rich",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lightface.cli.commands import CommandApp
 from lightface.cli.console import show_messages
 from lightface.cli.settings import Settings, load_settings, option_name, setting_types, variable_name
 
@@ -44,7 +45,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 def command_group(help: str) -> typer.Typer:
     """A group of commands that prints its help when no command is named."""
-    group = typer.Typer(help=help, invoke_without_command=True)
+    group = CommandApp(help=help, invoke_without_command=True)
 
     @group.callback(help=help)
     def show_help(context: typer.Context) -> None:

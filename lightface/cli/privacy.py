@@ -104,7 +104,12 @@ def log(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option("--since", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="From then on, in UTC."),
+        typer.Option(
+            "--since",
+            metavar="DATE",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="From then on, in UTC, such as 2026-11-01 or 2026-11-01T18:30:00.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

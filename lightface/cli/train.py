@@ -34,18 +34,21 @@ def train(
     settings: Settings,
     *,
     config: Annotated[
-        Path | None, typer.Option("--config", help="The recipe, a TOML file (default with --data: people.toml).")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The recipe, a TOML file (default with --data: people.toml)."),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="A folder with a folder for each person, or with an index of crops in shards."),
+        typer.Option(
+            "--data", metavar="DIR", help="A folder with a folder for each person, or with an index of crops in shards."
+        ),
     ] = None,
     objective: Annotated[
         str | None, typer.Option("--objective", help="Tell people apart by softmax, cosface or arcface.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The run's folder (default: runs/ and the recipe's name)."),
+        typer.Option("--output", "-o", metavar="DIR", help="The run's folder (default: runs/ and the recipe's name)."),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What to call the weights (default: by the folder of the run).")

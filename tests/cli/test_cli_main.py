@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Cli, assert_one_line
+from typer.main import get_command
 
 import lightface
+from lightface.cli.main import app
 from lightface.errors import GalleryError
 from lightface.gallery import open_gallery
 
@@ -42,6 +47,24 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     output = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
     assert output.stdout.splitlines()[-1] == "heavy: []"
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), [*_commands(get_command(app))])
+def test_help_at_80_columns_names_each_option_whole(cli: Cli, path: tuple[str, ...], command: Any) -> None:
+    text = cli(*path, "--help", env={"COLUMNS": "80"}).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "{" not in text
+    words = set(re.split(r"[\s,│]+", text))
+    for param in command.params:
+        if param.param_type_name == "option" and not param.hidden:
+            assert {*param.opts, *param.secondary_opts} <= words
+            assert param.metavar is None or set(param.metavar.split()) <= words
 
 
 def test_a_group_alone_prints_its_help(cli: Cli) -> None:

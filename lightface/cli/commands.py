@@ -1,0 +1,40 @@
+"""Commands whose --help can be read at 80 columns, down to the longest option name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+
+class ReadableCommand(TyperCommand):
+    """Keeps the column of types narrow, for it takes its room from the names: choices stand in the help text."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param, TyperOption) and param.metavar is None:
+                choices = param.type_descriptor.choices
+                if choices is not None:
+                    param.help = f"{param.help} One of: {', '.join(map(str, choices))}."
+                param.metavar = "" if param.is_flag else _metavar_of(param)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What is required stands bare, as in every manual."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+class CommandApp(typer.Typer):
+    """A typer.Typer of such commands."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[..., Any]:
+        return super().command(name, **{"cls": ReadableCommand, **options})
+
+
+def _metavar_of(option: TyperOption) -> str:
+    annotation = option.type_descriptor.annotation
+    if annotation in (int, float):
+        return "N"
+    return "WORD" if option.type_descriptor.choices is not None else "TEXT"

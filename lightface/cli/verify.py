@@ -29,7 +29,7 @@ from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.faces import FaceEmbedding, Verification
-    from lightface.pipeline import FacePipeline, VerifiedPair
+    from lightface.pipeline import FacePipeline, PhotoFaces, VerifiedPair
     from lightface.reports import PairRow
 
 
@@ -58,8 +58,10 @@ def verify(
     The similarity is a cosine, -1 to 1, not a probability. From the threshold upwards, the answer is same.
     """
     if pairs is not None:
-        if photo_a is not None or sheet is not None or as_json:
-            raise ConfigError("with --pairs, the photographs are in the list and the results in --output")
+        if as_json:
+            raise ConfigError("--json is for one pair; with --pairs, give --format jsonl")
+        if photo_a is not None or sheet is not None:
+            raise ConfigError("with --pairs, the photographs are in the list, and no sheet is drawn; leave them out")
         with TableOutput(output or STANDARD_STREAM, format) as table:
             _verify_list(pairs, table, settings, face_selection, already_aligned=already_aligned)
         return
@@ -91,6 +93,12 @@ def _verify(
         check_picture(sheet)
     with stdin_as_file() if STANDARD_STREAM in (photo_a, photo_b) else nullcontext(STANDARD_STREAM) as received:
         pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+
+        def tell_choice(photo: PhotoFaces) -> None:
+            if photo.not_selected and face_selection == "largest":
+                name = "stdin" if photo.path == received else photo.path
+                note(f"{name}: {photo.not_selected + 1} faces, the largest taken; see --face-selection")
+
         (pair,) = verify_pairs(
             pipeline,
             [
@@ -101,6 +109,7 @@ def _verify(
             ],
             threshold=resolve_bands_of(settings, pipeline).threshold,
             selection=FaceSelection(face_selection),
+            progress=tell_choice,
         )
         if pair.verification is None:
             assert pair.error is not None and pair.failed_path is not None

@@ -57,6 +57,7 @@ class PhotoFaces:
     faces: tuple[FaceEmbedding, ...] = ()  # largest first
     refused: tuple[RefusedFace, ...] = ()
     error: PhotoError | None = None
+    not_selected: int = 0  # faces that passed the gates, and which the selection left out
 
 
 class FacePipeline:
@@ -104,6 +105,7 @@ class FacePipeline:
                 faces=tuple(self._describe(face, next(vectors)) for face in look.ready),
                 refused=look.refused,
                 error=look.error,
+                not_selected=look.not_selected,
             )
             for photo, look in zip(photos, looks, strict=True)
         ]
@@ -173,7 +175,12 @@ class FacePipeline:
                 ready.append(self._align(photo, face))
             except LowQualityError as error:
                 refused.append(RefusedFace(face, error))
-        return _Look(tuple(ready), tuple(refused), error=None if ready else refused[-1].error)
+        return _Look(
+            tuple(ready),
+            tuple(refused),
+            error=None if ready else refused[-1].error,
+            not_selected=len(good) - len(selected),
+        )
 
     def _complain(self, photo: Photo, face: DetectedFace) -> PhotoError | None:
         gates = self.gates
@@ -253,3 +260,4 @@ class _Look:
     ready: tuple[_ReadyFace, ...] = ()
     refused: tuple[RefusedFace, ...] = ()
     error: PhotoError | None = None
+    not_selected: int = 0

@@ -135,6 +135,16 @@ def test_verify_says_different(cli: Cli, grace_hopper_path: Path, collins_path: 
     assert (forced.exit_code, forced.stdout[:5]) == (0, "same:")
 
 
+def test_verify_tells_that_it_takes_the_largest_of_several_faces(
+    cli: Cli, both_path: Path, grace_hopper_path: Path
+) -> None:
+    told = cli("verify", both_path, grace_hopper_path)
+    assert told.stderr == f"{both_path}: 2 faces, the largest taken; see --face-selection\n"
+    chosen = cli("verify", both_path, grace_hopper_path, "--face-selection", "all")
+    assert (told.exit_code, chosen.exit_code, chosen.stderr) == (0, 0, "")
+    assert cli("verify", both_path, grace_hopper_path, "--quiet").stderr == ""
+
+
 def test_verify_reads_a_photograph_from_stdin(cli: Cli, grace_hopper_path: Path) -> None:
     result = cli("verify", grace_hopper_path, "-", "--json", input=grace_hopper_path.read_bytes())
     answer = json.loads(result.stdout)
@@ -215,6 +225,7 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
     assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the pairs")
     assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a list of pairs; give a CSV file")
     assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")
+    assert_one_line(cli("verify", "--pairs", pairs, "--json"), "--json is for one pair; with --pairs, give --format")
     pairs.write_text("a.jpg,b.jpg\n")
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.txt"), "cannot write a table")
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv", "--format", "npz"), "does not fit")

@@ -13,6 +13,10 @@ from rich.text import Text
 
 # Everything goes through one console, so that a line printed while a bar is shown does not tear it.
 _console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+KEPT = "what was finished is kept"  # by a command that is interrupted
+GOES_ON = f"{KEPT}, and the same command goes on from there"
+
 _library = logging.getLogger("lightface")
 _notes = logging.getLogger("lightface.cli")
 
@@ -37,6 +41,15 @@ def complain(message: str) -> None:
 def debug(message: str) -> None:
     """Say something that only --verbose is curious about."""
     _notes.debug("%s", message)
+
+
+@contextmanager
+def if_interrupted(outcome: str) -> Iterator[None]:
+    """Have Ctrl-C in the block told as "interrupted; " and this outcome."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(outcome) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lightface.cli.console import complain, note, progress_bar
+from lightface.cli.console import GOES_ON, complain, if_interrupted, note, progress_bar
 from lightface.cli.inputs import STANDARD_STREAM, expand_stdin
 from lightface.cli.loading import describe_pipeline, load_face_pipeline
 from lightface.cli.options import (
@@ -91,7 +91,7 @@ def embed(
 
     chosen = _choose_engine(engine, ray_address, ray_gpus)
     to_stdout = output == str(STANDARD_STREAM)
-    with ExitStack() as stack:
+    with if_interrupted("nothing is kept of a table for stdout" if to_stdout else GOES_ON), ExitStack() as stack:
         table = stack.enter_context(TableOutput(Path(output), format))
         place = str(table.path) if to_stdout else output
         open_output(place).prepare()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import complain, counting_bar, note
+from lightface.cli.console import GOES_ON, complain, counting_bar, if_interrupted, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import (
@@ -59,7 +59,8 @@ def enroll(
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     results: list[EnrolledPhoto] = []
     try:
-        _enroll(settings, pipeline, planned, results, face_selection=face_selection, consent=consent)
+        with if_interrupted(GOES_ON):
+            _enroll(settings, pipeline, planned, results, face_selection=face_selection, consent=consent)
     finally:
         if results:  # those before Ctrl-C, too
             _print(results, as_json=as_json)

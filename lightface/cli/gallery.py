@@ -51,7 +51,12 @@ def list_people(settings: Settings, *, as_json: Json = False) -> None:
         counts = gallery.stats().samples_per_person
         people = [person for person in gallery.people() if person.id in counts]  # others may be enrolled meanwhile
     if as_json:
-        print_json([{"id": person.id, "name": person.name, "samples": counts[person.id]} for person in people])
+        print_json(
+            [
+                {"id": person.id, "name": person.name, "samples": counts[person.id], "since": person.created_at}
+                for person in people
+            ]
+        )
     elif people:
         rows = [(person.id, person.name, counts[person.id], _day(person)) for person in people]
         print_table(("id", "name", "samples", "since"), rows)
@@ -111,6 +116,8 @@ def remove_person(
             gallery.remove_person(found.id)
         beyond_reach = gallery.beyond_reach
     note(f"removed {what}")
+    if sample and not owned.keys() - set(sample):
+        note(f"{found.name} stays without a sample; 'lightface gallery remove' without --sample removes the person")
     forget_pictures(sha256 for sample_id, sha256 in owned.items() if not sample or sample_id in sample)
     privacy.tell_what_stays(beyond_reach)
 

@@ -27,7 +27,7 @@ from lightface.cli import (
     verify,
 )
 from lightface.cli.commands import CommandApp
-from lightface.cli.console import complain
+from lightface.cli.console import KEPT, complain
 from lightface.cli.usage import describe_usage
 from lightface.errors import LightfaceError
 
@@ -57,8 +57,8 @@ class LightfaceGroup(TyperGroup):
             return super().invoke(ctx)
         except LightfaceError as error:
             complain(str(error))
-        except KeyboardInterrupt:
-            complain("interrupted; what was finished is kept")
+        except KeyboardInterrupt as error:
+            complain(f"interrupted; {str(error) or KEPT}")
         except OSError as error:
             _give_up_stdout(error)
         raise typer.Exit(TROUBLE)
@@ -74,10 +74,25 @@ app = CommandApp(
 
 def run() -> None:
     """The console script."""
-    # A file name need not be text, nor every name fit the terminal's encoding.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Stdout(sys.stdout.fileno(), "wb", closefd=False)),
+            encoding=sys.stdout.encoding,
+            # A file name need not be text, nor every name fit the terminal's encoding.
+            errors="backslashreplace" if sys.stdout.errors == "strict" else sys.stdout.errors,
+            line_buffering=sys.stdout.line_buffering,
+        )
     app()
+
+
+class _Stdout(io.FileIO):
+    """Whoever reads a pipe may have seen enough; that changes nothing about the answer and its exit code."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
 def _print_version(wanted: bool) -> None:
@@ -100,8 +115,7 @@ def lightface(
 
 def _give_up_stdout(error: OSError) -> int:
     """The library has errors of its own: what is left is a stdout that takes no more."""
-    if not isinstance(error, BrokenPipeError):  # whoever read the pipe has seen enough
-        complain(f"cannot write the result ({error.strerror or error}); check where it goes")
+    complain(f"cannot write the result ({error.strerror or error}); check where it goes")
     # Python would try at exit to write what is still buffered, and print a traceback.
     with contextlib.suppress(OSError):  # a test's stdout is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

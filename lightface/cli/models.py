@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from lightface.cli.console import complain, note
 from lightface.cli.options import Json, command_group, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from lightface.models.registry import WeightsRecord
 
 app = command_group("List, check and import weights.")
 
@@ -34,7 +37,7 @@ def list_models(settings: Settings, *, as_json: Json = False) -> None:
                 f"{record.name} (default)" if record.name == default else record.name,
                 record.architecture,
                 record.thresholds.get("1e-3"),
-                record.licence,
+                _licence_of(record),
             )
             for record in records
         ],
@@ -66,7 +69,7 @@ def show_model(
         ("input", f"{contract.channels}x{frame.size_px}x{frame.size_px} {contract.order}, times {contract.scale:.6g}"),
         ("frame", f"eyes on row {frame.eye_row_px:g}, mouth on row {frame.mouth_row_px:g}"),
         ("embedding", f"{record.embedding_size} numbers, unit length{', flip-averaged' if record.flip else ''}"),
-        ("licence", record.licence),
+        ("licence", _licence_of(record)),
         ("training data", record.training_data),
         *((f"threshold at FAR {far}", f"{threshold:.3f}") for far, threshold in record.thresholds.items()),
         *((what, f"{figure:.3f}") for what, figure in record.accuracy.items()),
@@ -117,6 +120,11 @@ def import_model(
     note(f"imported {file} as {record.name} ({record.architecture}); use it with --model {record.name}")
     if not record.thresholds:
         note("no threshold is known for it: give --threshold, or measure one with 'lightface calibrate'")
+
+
+def _licence_of(record: WeightsRecord) -> str:
+    """The licence, which may name a file beside the weights."""
+    return record.licence.replace("LICENSE.md in this folder", str(record.file.parent / "LICENSE.md"))
 
 
 def _plain_name(file: Path) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_list(cli: Cli) -> None:
 
 def test_list_as_json(cli: Cli) -> None:
     people = json.loads(cli("gallery", "list", "--json").stdout)
+    assert all(datetime.fromisoformat(person.pop("since")).year > 2000 for person in people)
     assert people == [{"id": 1, "name": "Ada", "samples": 2}, {"id": 2, "name": "Émile", "samples": 1}]
 
 
@@ -94,6 +96,9 @@ def test_remove_one_sample(cli: Cli, made_up_gallery: Path) -> None:
     with open_gallery(made_up_gallery) as gallery:
         assert [sample.id for sample in gallery.samples("Ada")] == [2]
     assert_one_line(cli("gallery", "remove", "Ada", "--sample", "3", "-y"), "'Ada' has no sample 3")
+    assert "stays without" not in result.stderr
+    last = cli("gallery", "remove", "Ada", "--sample", "2", "-y")
+    assert last.stderr.startswith("removed 1 of 1 sample of Ada (id 1)\nAda stays without a sample; 'lightface gallery")
 
 
 def test_rename(cli: Cli, made_up_gallery: Path) -> None:

@@ -17,6 +17,8 @@ from lightface.gallery import open_gallery
 
 COMMAND = [sys.executable, "-m", "lightface.cli.main"]
 
+INTERRUPTED = "lightface: interrupted; what was finished is kept, and the same command goes on from there\n"
+
 # Slows the embedding down, so that there is a middle in which to interrupt.
 SLOWLY = [
     sys.executable,
@@ -67,7 +69,7 @@ def test_ctrl_c_in_enroll_keeps_what_was_enrolled(tmp_path: Path, photos: Path) 
     gallery = tmp_path / "g.sqlite"
     arguments = ["enroll", "Grace Hopper", str(photos), "--gallery", str(gallery)]
     status, stdout, stderr = interrupt_when(lambda: count_enrolled(gallery) > 0, [*SLOWLY, *arguments])
-    assert (status, stderr) == (2, "lightface: interrupted; what was finished is kept\n")
+    assert (status, stderr) == (2, INTERRUPTED)
     kept = count_enrolled(gallery)
     assert 0 < kept < 24
     told = [line.split()[-1] for line in stdout.splitlines()[1:]]
@@ -88,7 +90,7 @@ def test_ctrl_c_in_embed_keeps_what_was_embedded(tmp_path: Path, photos: Path) -
         return journal.exists() and sum(path.stat().st_size for path in tmp_path.glob("faces.csv.journal*")) > 40_000
 
     status, _, stderr = interrupt_when(has_begun, [*SLOWLY, *arguments])
-    assert (status, stderr) == (2, "lightface: interrupted; what was finished is kept\n")
+    assert (status, stderr) == (2, INTERRUPTED)
     assert not output.exists()  # no half-written table
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0

@@ -113,19 +113,13 @@ def test_ctrl_c_is_told_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert_one_line(cli("models", "list"), "interrupted; what was finished is kept")
 
 
-def test_a_reader_that_has_gone_is_no_trouble_to_tell(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    raise_from_models_list(monkeypatch, BrokenPipeError())
-    result = cli("models", "list")
-    assert (result.exit_code, result.output) == (2, "")
-
-
-def test_a_closed_pipe_leaves_no_traceback() -> None:
+def test_a_closed_pipe_is_no_trouble() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "w") as stdout:
         command = [sys.executable, "-m", "lightface.cli.main", "models", "info"]
         done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_file_name_that_is_no_text_can_be_printed(made_up_gallery: Path) -> None:

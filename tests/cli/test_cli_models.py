@@ -31,6 +31,7 @@ def test_info_shows_what_the_weights_expect_and_their_card(cli: Cli) -> None:
     result = cli("models", "info")
     assert result.exit_code == 0
     record = find_weights("lightcnn9")
+    assert f"see {record.file.parent / 'LICENSE.md'}" in result.stdout
     assert f"SHA-256: {record.sha256}" in result.stdout
     assert "frame: eyes on row 40, mouth on row 88" in result.stdout
     assert result.stdout.rstrip().endswith(record.read_card().rstrip())

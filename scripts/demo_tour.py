@@ -32,6 +32,7 @@ OUTPUT = Path("demo-output")
 PEOPLE, PROBES = OUTPUT / "people", OUTPUT / "probes"
 GALLERY, ANSWERS = OUTPUT / "gallery.sqlite", OUTPUT / "answers.csv"
 FACES, ANNOTATED = OUTPUT / "faces.parquet", OUTPUT / "both-annotated.png"
+README_FOLDER = OUTPUT / "readme"
 
 HOPPER, COLLINS = "Grace Hopper", "Eileen Collins"
 
@@ -60,6 +61,8 @@ class Answer:
 
 def main() -> int:
     make_photographs()
+    make_readme_folder(README_FOLDER)
+    print(f"$ export LIGHTFACE_GALLERY={GALLERY}")
     answers = [*enroll_and_verify(), *identify()]
     embed()
     return report(answers)
@@ -67,8 +70,7 @@ def main() -> int:
 
 def make_photographs() -> None:
     """Portraits to enroll, probes, and one picture of both. What is there already is kept."""
-    hopper = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
-    collins = Image.fromarray(skimage.data.astronaut())
+    hopper, collins = Image.open(hopper_path()).convert("RGB"), Image.fromarray(skimage.data.astronaut())
     for name, portrait in ((HOPPER, hopper), (COLLINS, collins)):
         save(portrait, PEOPLE / name / "portrait.jpg")
         for variant, change in VARIANTS.items():
@@ -77,6 +79,26 @@ def make_photographs() -> None:
     both.paste(hopper, (0, 0))
     both.paste(collins, (hopper.width, both.height - collins.height))
     save(both, OUTPUT / "both.jpg")
+
+
+def make_readme_folder(folder: Path) -> None:
+    """The photographs and the list of pairs that the README's examples are typed on."""
+    hopper, collins = Image.open(hopper_path()).convert("RGB"), Image.fromarray(skimage.data.astronaut())
+    both = Image.new("RGB", (hopper.width + collins.width, hopper.height), "white")
+    both.paste(hopper, (0, 0))
+    both.paste(collins, (hopper.width, 0))
+    (folder / "photos").mkdir(parents=True, exist_ok=True)
+    shutil.copy(hopper_path(), folder / "hopper.jpg")
+    save(ImageOps.mirror(hopper), folder / "hopper2.jpg")
+    save(collins, folder / "collins.jpg")
+    for copy in (folder / "both.jpg", folder / "photos" / "both.jpg"):
+        save(both, copy)
+    pairs = [("hopper.jpg", "hopper2.jpg"), ("hopper.jpg", "collins.jpg"), ("hopper.jpg", "none.jpg")]
+    (folder / "pairs.csv").write_text("".join(f"{a},{b}\n" for a, b in pairs))
+
+
+def hopper_path() -> Path:
+    return Path(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
 
 def save(image: Image.Image, path: Path, *, orientation: int = 1) -> None:
@@ -155,6 +177,7 @@ def report(answers: list[Answer]) -> int:
     right = sum(answer.is_right for answer in answers)
     print(f"\n{right} of {len(answers)} answers are right.")
     print(f"Look at {ANNOTATED} and {FACES}. Run ./scripts/demo again, and nothing is embedded twice.")
+    print(f"The README's examples can be typed in {README_FOLDER}.")
     return 0 if right == len(answers) else 1
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -19,23 +17,14 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def portraits(tmp_path_factory: pytest.TempPathFactory, grace_hopper_path: Path) -> Path:
+def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the README's reader sits."""
-    data = pytest.importorskip("skimage.data")
+    pytest.importorskip("skimage.data")
+    pytest.importorskip("matplotlib")
+    from demo_tour import make_readme_folder
+
     folder = tmp_path_factory.mktemp("readme")
-    hopper = Image.open(grace_hopper_path).convert("RGB")
-    collins = Image.fromarray(data.astronaut())
-    both = Image.new("RGB", (hopper.width + collins.width, 600), "white")
-    both.paste(hopper, (0, 0))
-    both.paste(collins, (hopper.width, 0))
-    shutil.copy(grace_hopper_path, folder / "hopper.jpg")
-    hopper.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "hopper2.jpg", quality=95)
-    collins.save(folder / "collins.jpg", quality=95)
-    both.save(folder / "both.jpg", quality=95)
-    (folder / "photos").mkdir()
-    shutil.copy(folder / "both.jpg", folder / "photos")
-    pairs = [("hopper.jpg", "hopper2.jpg"), ("hopper.jpg", "collins.jpg"), ("hopper.jpg", "none.jpg")]
-    (folder / "pairs.csv").write_text("".join(f"{a},{b}\n" for a, b in pairs))
+    make_readme_folder(folder)
     return folder
 
 

@@ -74,10 +74,12 @@ def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
             raise TrainingError(f"{path} is no array of numbers; save the teacher's embeddings with numpy.save")
         if embeddings.ndim != 2 or len(embeddings) != count:
             raise TrainingError(f"{path} has the shape {embeddings.shape}; expected a row for each of {count:,} crops")
-        lengths = np.linalg.norm(embeddings.astype(np.float32), axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            embeddings = embeddings.astype(np.float32)
+            lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and (lengths > 0).all()):
             raise TrainingError(f"{path} has rows that are zero or not finite; compute them again")
-        parts.append(embeddings.astype(np.float32) / (lengths * len(paths) ** 0.5))
+        parts.append(embeddings / (lengths * len(paths) ** 0.5))
     return np.concatenate(parts, axis=1)
 
 

@@ -43,12 +43,14 @@ def test_several_teachers_are_averaged_in_their_cosines(tmp_path: Path) -> None:
     assert load_teachers([], 5) is None
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("array", "message"),
     [
         (np.ones((3, 2)), r"has the shape \(3, 2\); expected a row for each of 4 crops"),
         (np.zeros((4, 2)), "rows that are zero or not finite"),
         (np.full((4, 2), np.nan), "rows that are zero or not finite"),
+        (np.full((4, 2), 1e300), "rows that are zero or not finite"),  # in float32
         (np.array([object()] * 4), "cannot read the teacher's embeddings"),
         (np.array([["a", "b"]] * 4), "is no array of numbers"),
     ],

@@ -104,6 +104,11 @@ def to_path(text: str, *, stamp: str = "") -> Path:
     return RemotePath(text, stamp=stamp) if _URL.match(text) else Path(text)
 
 
+def as_path(place: Path | str) -> Path:
+    """The same, of a place that may be a path already."""
+    return to_path(place) if isinstance(place, str) else place
+
+
 def list_files(place: RemotePath, *, recursive: bool = True, may_be_missing: bool = False) -> list[RemotePath]:
     """The files below a URL, sorted, or the one that it names; hidden files and folders are skipped.
 

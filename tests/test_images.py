@@ -353,6 +353,13 @@ def test_load_photo_gives_path_fingerprint_and_pixels(tmp_path: Path, picture_rg
     assert (photo.image_rgb == picture_rgb).all()
 
 
+def test_paths_may_be_texts(tmp_path: Path, picture_rgb: ByteArray) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture_rgb).save(path)
+    assert find_photos([str(tmp_path), str(path)]) == [path]
+    assert load_photo(str(path)).path == path
+
+
 @pytest.mark.parametrize(
     ("enough_px", "reduction"), [(None, 1), (600, 1), (301, 1), (300, 2), (151, 2), (150, 4), (9, 8)]
 )

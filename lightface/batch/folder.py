@@ -12,7 +12,7 @@ from lightface.batch.local import LocalEngine
 from lightface.faces import FaceSelection
 from lightface.images import PHOTO_SUFFIXES, find_photos
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.remote import RemotePath, list_files, to_path
+from lightface.remote import RemotePath, as_path, list_files
 
 
 class Engine(Protocol):
@@ -80,7 +80,7 @@ def _find_photos(places: Iterable[Path | str], *, recursive: bool) -> list[Path]
     """As `find_photos`, by URL too."""
     found: dict[Path, None] = {}
     for place in places:
-        path = to_path(place) if isinstance(place, str) else place
+        path = as_path(place)
         if isinstance(path, RemotePath):
             files = list_files(path, recursive=recursive)
             is_file = files == [path]  # which is taken whatever its suffix

@@ -17,7 +17,7 @@ import platformdirs
 
 from lightface.errors import OutputError
 from lightface.files import touch_private
-from lightface.remote import RemotePath, remove, stamp_of, to_path, upload
+from lightface.remote import RemotePath, as_path, remove, stamp_of, upload
 from lightface.reports import TABLE_SUFFIXES, FaceRow, check_output, write_faces
 from lightface.reports.parts import COMPLETE, list_parts, part_name
 
@@ -98,7 +98,7 @@ class Output:
 
 def open_output(place: Path | str) -> Output:
     """The table that a path or URL names; in parts where that is a text that ends in a slash."""
-    path = to_path(place) if isinstance(place, str) else place
+    path = as_path(place)
     return Output(path, in_parts=str(place).endswith("/"))
 
 

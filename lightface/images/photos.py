@@ -49,7 +49,7 @@ class Photo:
         return Photo(self.path, self.sha256, image_rgb)
 
 
-def find_photos(paths: Iterable[Path], *, recursive: bool = True) -> list[Path]:
+def find_photos(paths: Iterable[Path | str], *, recursive: bool = True) -> list[Path]:
     """List the photographs named by `paths`: files as they are given, folders searched for photo suffixes.
 
     A file named outright is taken whatever its suffix. What a folder yields is sorted; hidden files and
@@ -58,7 +58,7 @@ def find_photos(paths: Iterable[Path], *, recursive: bool = True) -> list[Path]:
     Raises ImageError for a path that does not exist or a folder that cannot be read.
     """
     found: dict[Path, None] = {}
-    for path in paths:
+    for path in map(_to_path, paths):
         if not os.path.exists(path):
             raise ImageError(f"{quote(path)} does not exist; check the path")
         if os.path.isdir(path):
@@ -68,7 +68,7 @@ def find_photos(paths: Iterable[Path], *, recursive: bool = True) -> list[Path]:
     return list(found)
 
 
-def load_photo(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough_px: int | None = None) -> Photo:
+def load_photo(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough_px: int | None = None) -> Photo:
     """Read and decode one photograph.
 
     Where it is a JPEG of at least twice `enough_px` on its longer side, it is decoded at a half, a quarter or an eighth
@@ -77,6 +77,7 @@ def load_photo(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough_px: i
     Raises ImageError when the file is missing, unreadable or not a whole picture, and ImageTooLargeError,
     before anything is decoded, when it has more than `max_pixels` pixels.
     """
+    path = _to_path(path)
     data = _read_file(path)
     reduction = 1 if enough_px is None else choose_reduction(data, enough_px)
     image_rgb = decode_photo(data, name=str(path), max_pixels=max_pixels, reduction=reduction)
@@ -91,6 +92,10 @@ def hash_file(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _to_path(path: Path | str) -> Path:
+    return Path(path) if isinstance(path, str) else path  # a path may be of another kind, which is to stay so
 
 
 def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:

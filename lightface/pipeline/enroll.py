@@ -18,6 +18,7 @@ from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
 from lightface.images import find_photos, hash_file
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
+from lightface.remote import as_path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ def enroll_photos(
     pipeline: FacePipeline,
     gallery: Gallery,
     name: str,
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
@@ -50,10 +51,11 @@ def enroll_photos(
     if selection is FaceSelection.ALL:
         raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
     name = normalize_name(name)
-    known = {path for path in paths if _is_enrolled(gallery, name, path)}
-    photos = pipeline.embed_paths([path for path in paths if path not in known], selection=selection)
+    places = [as_path(path) for path in paths]
+    known = {path for path in places if _is_enrolled(gallery, name, path)}
+    photos = pipeline.embed_paths([path for path in places if path not in known], selection=selection)
     results = []
-    for path in paths:
+    for path in places:
         result = _refuse_known(name, path) if path in known else _enroll(gallery, name, next(photos), metadata)
         results.append(result)
         if progress is not None:
@@ -64,7 +66,7 @@ def enroll_photos(
 def enroll_people(
     pipeline: FacePipeline,
     gallery: Gallery,
-    folder: Path,
+    folder: Path | str,
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
     progress: Callable[[EnrolledPhoto], None] | None = None,
@@ -76,7 +78,7 @@ def enroll_people(
     return results
 
 
-def find_people(folder: Path) -> dict[str, list[Path]]:
+def find_people(folder: Path | str) -> dict[str, list[Path]]:
     """The photographs of each person in a people folder, a sub-folder a person, by name.
 
     Raises ImageError where the folder cannot be read and FaceNotFoundError where no sub-folder has a photograph.

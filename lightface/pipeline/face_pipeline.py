@@ -20,6 +20,7 @@ from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
 from lightface.pipeline.loading import Loaded, load_in_batches
 from lightface.quality import measure_crop, measure_quality
+from lightface.remote import as_path
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
 _LOWEST_REPORTED_SCORE = 0.7
@@ -112,7 +113,7 @@ class FacePipeline:
 
     def embed_paths(
         self,
-        paths: Iterable[Path],
+        paths: Iterable[Path | str],
         *,
         selection: FaceSelection = FaceSelection.ALL,
         batch_size: int = 8,
@@ -125,7 +126,11 @@ class FacePipeline:
         gates = self.gates
         enough_px = None if gates.already_aligned else gates.max_side_px
         for batch in load_in_batches(
-            paths, max_pixels=gates.max_pixels, batch_size=batch_size, workers=workers, enough_px=enough_px
+            map(as_path, paths),
+            max_pixels=gates.max_pixels,
+            batch_size=batch_size,
+            workers=workers,
+            enough_px=enough_px,
         ):
             results = self._embed_loaded(batch, selection)
             batch.clear()  # these pixels make room for the next

@@ -42,7 +42,7 @@ class IdentifiedPhoto:
 def identify_photos(
     pipeline: FacePipeline,
     gallery: Gallery,
-    paths: Iterable[Path],
+    paths: Iterable[Path | str],
     *,
     bands: DecisionBands,
     selection: FaceSelection = FaceSelection.ALL,

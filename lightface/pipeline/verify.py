@@ -10,6 +10,7 @@ from lightface.errors import PhotoError
 from lightface.faces import FaceEmbedding, FaceSelection, Status, Verification
 from lightface.matching import cosine_scores, is_same
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+from lightface.remote import as_path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +31,8 @@ class VerifiedPair:
 
 def verify_photos(
     pipeline: FacePipeline,
-    path_a: Path,
-    path_b: Path,
+    path_a: Path | str,
+    path_b: Path | str,
     *,
     threshold: float,
     selection: FaceSelection = FaceSelection.LARGEST,
@@ -50,7 +51,7 @@ def verify_photos(
 
 def verify_pairs(
     pipeline: FacePipeline,
-    pairs: Sequence[tuple[Path, Path]],
+    pairs: Sequence[tuple[Path | str, Path | str]],
     *,
     threshold: float,
     selection: FaceSelection = FaceSelection.LARGEST,
@@ -60,12 +61,13 @@ def verify_pairs(
 
     `progress` hears of each photograph.
     """
+    named = [(as_path(path_a), as_path(path_b)) for path_a, path_b in pairs]
     photos: dict[Path, PhotoFaces] = {}
-    for photo in pipeline.embed_paths(dict.fromkeys(path for pair in pairs for path in pair), selection=selection):
+    for photo in pipeline.embed_paths(dict.fromkeys(path for pair in named for path in pair), selection=selection):
         photos[photo.path] = photo
         if progress is not None:
             progress(photo)
-    return [_verify(photos[path_a], photos[path_b], threshold) for path_a, path_b in pairs]
+    return [_verify(photos[path_a], photos[path_b], threshold) for path_a, path_b in named]
 
 
 def _verify(photo_a: PhotoFaces, photo_b: PhotoFaces, threshold: float) -> VerifiedPair:

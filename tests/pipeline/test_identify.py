@@ -55,6 +55,13 @@ def test_a_face_is_matched_shown_for_review_or_unknown(
     assert (face.match.status if face.match else None) == status
 
 
+def test_paths_may_be_texts(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:
+    red = paint(tmp_path / "red.png", RED)
+    assert [one.path for one in enroll_photos(pipeline, gallery, "Ruby", [str(red)])] == [red]
+    (found,) = identify_photos(pipeline, gallery, [str(red)], bands=DecisionBands(0.9))
+    assert (found.path, name_of(found.faces[0])) == (red, "Ruby")
+
+
 def test_candidates_come_best_first_whether_they_pass_or_not(
     pipeline: FacePipeline, enrolled: Gallery, tmp_path: Path
 ) -> None:

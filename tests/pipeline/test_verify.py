@@ -43,6 +43,12 @@ def test_the_threshold_itself_passes(pipeline: FacePipeline, red: Path, dark_red
     assert verify_photos(pipeline, red, dark_red, threshold=similarity + 1e-12).status is Status.DIFFERENT
 
 
+def test_paths_may_be_texts(pipeline: FacePipeline, red: Path, dark_red: Path, tmp_path: Path) -> None:
+    assert verify_photos(pipeline, str(red), str(dark_red), threshold=0.5).status is Status.SAME
+    (pair,) = verify_pairs(pipeline, [(str(red), str(tmp_path / "none.jpg"))], threshold=0.5)
+    assert (pair.path_a, pair.failed_path) == (red, tmp_path / "none.jpg")
+
+
 def test_a_photograph_against_itself(pipeline: FacePipeline, embedder: MeanEmbedder, red: Path) -> None:
     assert verify_photos(pipeline, red, red, threshold=0.999).similarity == pytest.approx(1)
     assert embedder.count == 1

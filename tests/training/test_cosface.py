@@ -13,7 +13,7 @@ def test_the_margin_is_taken_from_the_own_cosine() -> None:
     objective = CosFace(CosFaceSettings(scale=10, margin=0.2), embedding_size=2, classes=2)
     with torch.no_grad():
         objective.classifier.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))  # lengths do not count
-    loss = objective(torch.tensor([[3.0, 4.0]]), Targets(torch.tensor([0]), None))
+        loss = objective(torch.tensor([[3.0, 4.0]]), Targets(torch.tensor([0]), None))
     own, other = 10 * (0.6 - 0.2), 10 * 0.8
     assert float(loss) == pytest.approx(math.log1p(math.exp(other - own)), rel=1e-5)
 

@@ -80,7 +80,7 @@ def _enroll(
     from lightface.faces import FaceSelection
     from lightface.gallery.records import CONSENT
     from lightface.pipeline import enroll_photos
-    from lightface.training.stopping import StopRequest, stop_on_signals
+    from lightface.stopping import StopRequest, stop_on_signals
 
     metadata = {CONSENT: consent} if consent else None
     stop = StopRequest()

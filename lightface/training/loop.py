@@ -15,6 +15,7 @@ from torch import Tensor
 from lightface.allocator import return_unused_memory
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.files import write_private
+from lightface.stopping import StopRequest
 from lightface.training.augmentation import FRAME_PX, augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
 from lightface.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
@@ -27,7 +28,6 @@ from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, RunPosition, TrainingReport
 from lightface.training.schedule import find_stage, find_window, learning_rate_share
 from lightface.training.split import IntArray
-from lightface.training.stopping import StopRequest
 from lightface.training.validation import Figures, measure
 
 CONFIG = "config.toml"  # of a run folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightface.allocator import keep_freed_memory
 from lightface.errors import TrainingError
+from lightface.stopping import StopRequest, stop_on_signals
 from lightface.training.checkpoint import LAST
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import join_processes
@@ -14,7 +15,6 @@ from lightface.training.loop import TrainingRun
 from lightface.training.preflight import Preflight
 from lightface.training.preparation import prepare_data
 from lightface.training.progress import Progress, TrainingReport
-from lightface.training.stopping import StopRequest, stop_on_signals
 
 
 def train(

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lightface.errors import ConfigError, OutputError, TrainingError
+from lightface.stopping import StopRequest
 from lightface.training.augmentation import Augmentation
 from lightface.training.checkpoint import BEST, LAST
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig
@@ -19,7 +20,6 @@ from lightface.training.logbook import read_history
 from lightface.training.loop import CONFIG, TrainingRun
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, TrainingReport
-from lightface.training.stopping import StopRequest
 
 
 def run(

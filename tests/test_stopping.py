@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lightface.training.stopping import StopRequest, stop_on_signals
+from lightface.stopping import StopRequest, stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,4 @@
-"""Stop a run between two steps, so that nothing of it is lost."""
+"""Stop between two steps, or two photographs, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOTH: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Asks a run to save and return; it may be raised from anywhere."""
+    """Asks for work to be saved and ended; it may be made from anywhere."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -46,6 +46,7 @@ class DataSettings:
 
     folder: Path | None = None  # with index.csv or index.parquet: crops in shards; else one folder for each person
     teachers: tuple[Path, ...] = ()  # .npy, a row for each row of the index; several are taken side by side
+    person_share: float = 0.0  # of a person's mean in the teacher's embedding of a crop, where the person is known
     pairs: Path | None = None  # CSV row_a, row_b, same for validation; None: all pairs of validation crops
     leave_out: tuple[str, ...] = ()  # sources of the index that are not trained on
     min_crops: int = 2  # a person with fewer is no class
@@ -53,6 +54,7 @@ class DataSettings:
     cache: Path | None = None  # for decoded crops; None: the user's cache folder
 
     def __post_init__(self) -> None:
+        _require(0 <= self.person_share <= 1, "person_share", self.person_share, "lie in 0..1")
         _require(self.min_crops >= 1, "min_crops", self.min_crops, "be 1 or more")
         _require(0 < self.validation_share < 1, "validation_share", self.validation_share, "lie between 0 and 1")
 

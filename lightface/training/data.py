@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import platformdirs
 
 from lightface.errors import TrainingError
@@ -54,6 +55,9 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
 
         entries, refused = align_people(folder, cache=cache)
     teacher = load_teachers([folder / path for path in settings.teachers], len(entries))
+    if teacher is not None and settings.person_share:
+        people = np.array([entry.identity for entry in entries])
+        teacher = move_to_people(teacher, people, share=settings.person_share)
     return CropSet(entries, load_pixels(entries, channels=channels, cache=cache), teacher, refused)
 
 
@@ -81,6 +85,25 @@ def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
             raise TrainingError(f"{path} has rows that are zero or not finite; compute them again")
         parts.append(embeddings / (lengths * len(paths) ** 0.5))
     return np.concatenate(parts, axis=1)
+
+
+def move_to_people(teacher: FloatArray, people: npt.NDArray[np.str_], *, share: float) -> FloatArray:
+    """The teacher's embeddings (N, D), of unit length, each moved by `share`, 0..1, to its person's mean; "" is nobody.
+
+    The mean of several photographs knows a person better than the teacher's view of a single one does.
+    """
+    known = np.flatnonzero(people != "")
+    names, numbers = np.unique(people[known], return_inverse=True)
+    sums = np.zeros((len(names), teacher.shape[1]), np.float32)
+    np.add.at(sums, numbers, teacher[known])
+    moved = teacher.copy()
+    moved[known] = _scale_to_unit((1 - share) * teacher[known] + share * _scale_to_unit(sums)[numbers])
+    return moved
+
+
+def _scale_to_unit(rows: FloatArray) -> FloatArray:
+    lengths: FloatArray = np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
+    return rows / lengths
 
 
 def default_cache() -> Path:

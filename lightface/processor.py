@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import Final
 
 import torch
@@ -29,3 +30,9 @@ def multiplies_bf16() -> bool:
         return False
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in _BF16_PRODUCTS)
+
+
+def processor_features() -> str:
+    """What programs built for this processor can be told apart by: its kind and the instructions that it has."""
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return " ".join([platform.machine(), *sorted(f"{name}={value}" for name, value in found.items())])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import platform
 
 import pytest
 import torch
 
-from lightface.processor import count_cores, multiplies_bf16, usual_precision
+from lightface.processor import count_cores, multiplies_bf16, processor_features, usual_precision
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,10 @@ def test_only_cores_that_may_be_used_count() -> None:
     finally:
         os.sched_setaffinity(0, allowed)
     assert count_cores() == len(allowed)
+
+
+def test_processors_can_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False}, raising=False)
+    assert processor_features() == f"{platform.machine()} amx_bf16=False avx2=True"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert processor_features() == platform.machine()

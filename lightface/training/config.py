@@ -139,7 +139,7 @@ class TrainingConfig:
     stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
     card: CardSettings = field(default_factory=CardSettings)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 or fp16 on cuda, fp32 elsewhere
-    compile: bool = False  # torch.compile, worth its minutes on a GPU
+    compile: bool = False  # CPU: layers of our own, which need g++; GPU: torch.compile, which takes minutes
     accumulate: int = 1  # a step's batch goes through in so many parts
     ema_decay: float | None = None  # of the averaged weights that are validated and exported; None: no average
     validate_epochs: int = 1  # validation comes after so many epochs, and at the end

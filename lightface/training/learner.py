@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lightface.training.averaging import AveragedNetwork
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
+from lightface.training.fusion.layers import fuse_layers
 from lightface.training.model import TrainingModel, build_network, embed_images
 from lightface.training.objectives.combination import build_objectives
 from lightface.training.objectives.objective import Targets
@@ -47,8 +48,8 @@ class Learner:
         self.model = TrainingModel(network, objectives, precision=self.precision).to(device)
         network.to(memory_format=torch.channels_last)
         self.average = AveragedNetwork(network, config.ema_decay)
-        if config.compile:
-            network.compile()  # in place, so that the names of the weights stay
+        if config.compile:  # in place, so that the names of the weights stay
+            fuse_layers(network) if device.type == "cpu" else network.compile()
         self._forward: nn.Module = self.model
         if processes.count > 1:
             self._forward = DistributedDataParallel(self.model)

@@ -1,0 +1,256 @@
+"""The layers of a LightCNN that compute in one pass: the convolution stays torch's, what follows it is ours.
+
+Batch normalisation is an affine function of each channel once its statistics are known, so that normalising, the
+maximum of two halves and the maximum of 2x2 positions are one walk over the convolution's output. The gradient goes
+to the winners; through the statistics it adds an affine function of that output, so that its own walk is one, too.
+
+Source of the gradient through the statistics: Ioffe and Szegedy, "Batch Normalization", 2015.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lightface.models.layers import MFM, Pool
+from lightface.models.lightcnn import LightCNN
+from lightface.training.fusion.library import call, load_library
+
+_LANES = 16  # of kernels.cpp: channels, and the columns of the first layer's images, come in multiples of it
+_FIRST_SHAPE = (96, 1, 5, 5)  # of the filters that kernels.cpp calls the first layer's
+_TAPS = 25
+_CELLS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+
+
+def fuse_layers(network: LightCNN) -> None:
+    """Exchange the convolutional MFMs of a network on the CPU, in place, for fused ones of the same weights and names.
+
+    A max pooling that follows one in a sequence becomes part of it. ConfigError where kernels cannot be built.
+    """
+    load_library()
+    pooled: set[nn.Module] = set()
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for index, (part, after) in enumerate(pairwise(sequence)):
+            if isinstance(after, Pool) and after.kind == "max":
+                pooled.add([module for module in part.modules() if isinstance(module, MFM)][-1])
+                sequence[index + 1] = nn.Identity()
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if type(child) is MFM and isinstance(child.filter, nn.Conv2d):
+                is_first = child in pooled and child.norm is not None and child.filter.weight.shape == _FIRST_SHAPE
+                setattr(parent, name, (FirstMFM if is_first else FusedMFM)(child, pooled=child in pooled))
+
+
+class FusedMFM(MFM):
+    """A convolutional `MFM`, with the 2x2 max pooling after it where it is `pooled`. In training, its own kernels."""
+
+    def __init__(self, mfm: MFM, *, pooled: bool) -> None:
+        super().__init__(mfm.filter)
+        self.norm = mfm.norm
+        self.pool = Pool("max") if pooled else nn.Identity()
+        self.pooled = pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            out: Tensor = self.pool(super().forward(x))
+            return out
+        x = self.filter(x).contiguous(memory_format=torch.channels_last)
+        pools_here = self.pooled and x.shape[-2] % 2 == x.shape[-1] % 2 == 0  # `Pool` takes sides that are odd
+        norm = self.norm
+        if norm is None:
+            weight, bias, scaled = torch.ones(x.shape[1]), torch.zeros(x.shape[1]), None
+        else:
+            assert isinstance(norm, nn.BatchNorm2d)
+            moments = _measure(x.detach(), norm)
+            _remember(moments, norm)
+            weight, bias, scaled = norm.weight, norm.bias, moments.scale(norm.eps)
+        joined: Tensor = _Join.apply(x, weight, bias, scaled, pools_here)
+        if not pools_here:
+            joined = self.pool(joined)
+        return joined
+
+
+class FirstMFM(FusedMFM):
+    """The pooled MFM of 5x5 filters on grey images, whose answers are never stored."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm, (height, width) = self.norm, x.shape[-2:]
+        if not self.training or height % 2 or width % _LANES:
+            return super().forward(x)
+        assert isinstance(norm, nn.BatchNorm2d)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+        joined: Tensor
+        joined, mean, variance = _JoinFirst.apply(
+            x.float().contiguous(), self.filter.weight, self.filter.bias, norm.weight, norm.bias, norm.eps, dtype
+        )
+        _remember(_Moments(mean, variance, x.numel()), norm)
+        return joined
+
+
+class _Scaled(NamedTuple):
+    """What normalises a channel: (x - mean) * rate."""
+
+    mean: Tensor
+    rate: Tensor
+
+
+class _Moments(NamedTuple):
+    """Of each channel over a batch, float64."""
+
+    mean: Tensor
+    variance: Tensor
+    values: int  # they are of
+
+    def scale(self, eps: float) -> _Scaled:
+        return _Scaled(self.mean, torch.rsqrt(self.variance + eps))
+
+
+def _measure(x: Tensor, norm: nn.BatchNorm2d) -> _Moments:
+    images, channels, height, width = x.shape
+    sums = torch.zeros(images, 2, channels, dtype=torch.float64)
+    assert norm.running_mean is not None
+    shift = norm.running_mean.contiguous()  # near the mean, so that the squares stay small
+    call(f"add_up_{_CELLS[x.dtype]}", x, images, height * width, channels, shift, sums)
+    count = images * height * width
+    mean, square = sums.sum(dim=0) / count
+    return _Moments(mean + shift, (square - mean.square()).clamp_min(0), count)
+
+
+@torch.no_grad()
+def _remember(moments: _Moments, norm: nn.BatchNorm2d) -> None:
+    """Move the running statistics as torch's batch normalisation does."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.num_batches_tracked is not None and norm.momentum is not None
+    unbiased = moments.variance * (moments.values / (moments.values - 1))
+    norm.running_mean.lerp_(moments.mean.float(), norm.momentum)
+    norm.running_var.lerp_(unbiased.float(), norm.momentum)
+    norm.num_batches_tracked += 1
+
+
+class _Join(torch.autograd.Function):
+    """(N, 2C, H, W) -> (N, C, H, W), or (N, C, H/2, W/2) where it `pools`; channels_last."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, scaled: _Scaled | None, pools: bool) -> Tensor:
+        gain, offset = weight, bias
+        if scaled is not None:
+            gain = weight * scaled.rate
+            offset = bias - scaled.mean * gain
+        joined, winners = _empty_outputs(x.shape[0], x.shape[1] // 2, *_halve(x.shape[-2:], pools), x.dtype)
+        sizes = _sizes(joined, pools)
+        call(f"join_{_CELLS[x.dtype]}", x, gain.float(), offset.float(), *sizes, joined, winners)
+        ctx.save_for_backward(x, winners, weight)
+        ctx.scaled, ctx.pools = scaled, pools
+        return joined
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, winners, weight = ctx.saved_tensors
+        gradient = gradients[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
+        cells, sizes = _CELLS[x.dtype], _sizes(gradient, ctx.pools)
+        affine = _Affine(weight, torch.zeros_like(weight), torch.zeros_like(weight))
+        of_weight = of_bias = None
+        if ctx.scaled is not None:
+            sums = torch.zeros(x.shape[0], 2, x.shape[1], dtype=torch.float64)
+            call(f"add_up_gradients_{cells}", gradient, winners, x, *sizes, sums)
+            of_bias, of_product = sums.sum(dim=0)
+            affine, of_weight = _differentiate(weight, ctx.scaled, of_bias, of_product, count=x.numel() // x.shape[1])
+            of_weight, of_bias = of_weight.float(), of_bias.float()
+        of_x = torch.empty_like(x)
+        call(f"spread_{cells}", gradient, winners, x, *(part.float() for part in affine), *sizes, of_x)
+        return of_x, of_weight, of_bias, None, None
+
+
+class _JoinFirst(torch.autograd.Function):
+    """(N, 1, H, W) float32 images -> (N, 48, H/2, W/2) channels_last, and the moments of the filters' answers.
+
+    An answer is w.p + b, of filter w and patch p. So its mean is w.E[p] + b, its variance w'Cov[p]w, and all sums of
+    the gradient follow from that of gradient * p over the winners.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        filters: Tensor,
+        filter_bias: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        count, _, height, width = images.shape
+        sums = torch.zeros(count, _TAPS, _TAPS + 1, dtype=torch.float64)
+        call("correlate_taps", images, count, height, width, sums)
+        total = sums.sum(dim=0)
+        products, taps = total[:, :-1], total[:, -1]  # of two taps' products, and of a tap's pixels
+        flat = filters.reshape(-1, _TAPS).double()
+        without_bias = flat @ taps / images.numel()
+        mean = without_bias + filter_bias
+        variance = ((flat @ products) * flat).sum(dim=1) / images.numel() - without_bias.square()
+        scaled = _Moments(mean, variance.clamp_min(0), images.numel()).scale(eps)
+        gain = weight * scaled.rate
+        kernel = (flat * gain[:, None]).T.float().contiguous()
+        offset = (bias - without_bias * gain).float()
+        joined, winners = _empty_outputs(count, len(flat) // 2, *_halve(images.shape[-2:], True), dtype)
+        call(f"join_first_{_CELLS[dtype]}", images, kernel, offset, *_sizes(joined, True), joined, winners)
+        ctx.save_for_backward(images, winners, filters, filter_bias, weight, products, taps)
+        ctx.scaled = scaled
+        ctx.mark_non_differentiable(mean, variance)
+        return joined, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        images, winners, filters, filter_bias, weight, products, taps = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        sums = torch.zeros(len(images), _TAPS + 1, len(filters), dtype=torch.float64)
+        call(f"add_up_first_{_CELLS[gradient.dtype]}", gradient, winners, images, *_sizes(gradient, True), sums)
+        total = sums.sum(dim=0)
+        of_taps, of_bias = total[:-1].T, total[-1]
+        flat = filters.reshape(-1, _TAPS).double()
+        of_product = (flat * of_taps).sum(dim=1) + filter_bias * of_bias
+        affine, of_weight = _differentiate(weight, ctx.scaled, of_bias, of_product, count=images.numel())
+        answers = flat @ products + filter_bias[:, None] * taps  # of answer * p over all patches
+        of_filters = affine.slope[:, None] * of_taps + affine.tilt[:, None] * answers + affine.level[:, None] * taps
+        # The mean takes away what the bias adds.
+        nothing = torch.zeros_like(filter_bias)
+        return None, of_filters.float().reshape(filters.shape), nothing, of_weight.float(), of_bias.float(), None, None
+
+
+class _Affine(NamedTuple):
+    """The gradient of x: slope * (that of the output, where x won) + tilt * x + level, by channel."""
+
+    slope: Tensor
+    tilt: Tensor
+    level: Tensor
+
+
+def _differentiate(
+    weight: Tensor, scaled: _Scaled, of_bias: Tensor, of_product: Tensor, *, count: int
+) -> tuple[_Affine, Tensor]:
+    """Through batch normalisation, by the sums of the gradient and of gradient * x; and the gradient of its weight."""
+    of_weight = (of_product - scaled.mean * of_bias) * scaled.rate
+    slope = weight * scaled.rate
+    tilt = -slope * scaled.rate * of_weight / count
+    return _Affine(slope, tilt, -slope * of_bias / count - tilt * scaled.mean), of_weight
+
+
+def _halve(size: torch.Size, pools: bool) -> tuple[int, int]:
+    return (size[0] // 2, size[1] // 2) if pools else (size[0], size[1])
+
+
+def _empty_outputs(images: int, channels: int, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    joined = torch.empty(images, channels, height, width, dtype=dtype, memory_format=torch.channels_last)
+    return joined, torch.empty(images, height, width, channels, dtype=torch.uint8)
+
+
+def _sizes(joined: Tensor, pools: bool) -> tuple[int, int, int, int, int]:
+    """As the kernels take them."""
+    images, channels, height, width = joined.shape
+    return images, height, width, channels, 2 if pools else 1

@@ -21,8 +21,7 @@ from lightface.models.lightcnn import LightCNN
 from lightface.training.fusion.library import call, load_library
 
 _LANES = 16  # of kernels.cpp: channels, and the columns of the first layer's images, come in multiples of it
-_FIRST_SHAPE = (96, 1, 5, 5)  # of the filters that kernels.cpp calls the first layer's
-_TAPS = 25
+_TAPS = 25  # of the first layer's filters
 _CELLS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
@@ -41,8 +40,13 @@ def fuse_layers(network: LightCNN) -> None:
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if type(child) is MFM and isinstance(child.filter, nn.Conv2d):
-                is_first = child in pooled and child.norm is not None and child.filter.weight.shape == _FIRST_SHAPE
+                is_first = child in pooled and _is_first(child.filter)
                 setattr(parent, name, (FirstMFM if is_first else FusedMFM)(child, pooled=child in pooled))
+
+
+def _is_first(filter: nn.Conv2d) -> bool:
+    """Whether it is what kernels.cpp calls the first layer."""
+    return filter.weight.shape == (96, 1, 5, 5) and filter.padding == (2, 2)
 
 
 class FusedMFM(MFM):
@@ -81,13 +85,18 @@ class FirstMFM(FusedMFM):
         norm, (height, width) = self.norm, x.shape[-2:]
         if not self.training or height % 2 or width % _LANES:
             return super().forward(x)
-        assert isinstance(norm, nn.BatchNorm2d)
+        images = x.float().contiguous()
+        weight = bias = scaled = taps = None
+        if norm is not None:
+            assert isinstance(norm, nn.BatchNorm2d)
+            taps = _correlate(images)
+            moments = taps.answer(self.filter)
+            _remember(moments, norm)
+            weight, bias, scaled = norm.weight, norm.bias, moments.scale(norm.eps)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-        joined: Tensor
-        joined, mean, variance = _JoinFirst.apply(
-            x.float().contiguous(), self.filter.weight, self.filter.bias, norm.weight, norm.bias, norm.eps, dtype
+        joined: Tensor = _JoinFirst.apply(
+            images, self.filter.weight, self.filter.bias, weight, bias, scaled, taps, dtype
         )
-        _remember(_Moments(mean, variance, x.numel()), norm)
         return joined
 
 
@@ -166,12 +175,33 @@ class _Join(torch.autograd.Function):
         return of_x, of_weight, of_bias, None, None
 
 
-class _JoinFirst(torch.autograd.Function):
-    """(N, 1, H, W) float32 images -> (N, 48, H/2, W/2) channels_last, and the moments of the filters' answers.
+class _Taps(NamedTuple):
+    """Sums over all patches of a batch, float64: of two taps' products (25, 25), and of each tap's pixels (25,)."""
 
-    An answer is w.p + b, of filter w and patch p. So its mean is w.E[p] + b, its variance w'Cov[p]w, and all sums of
-    the gradient follow from that of gradient * p over the winners.
-    """
+    products: Tensor
+    pixels: Tensor
+    patches: int
+
+    def answer(self, filter: nn.Conv2d | nn.Linear) -> _Moments:
+        """The moments of w.p + b, of filter w and patch p: its mean is w.E[p] + b, its variance w'Cov[p]w."""
+        assert filter.bias is not None
+        filters = filter.weight.detach().reshape(-1, _TAPS).double()
+        without_bias = filters @ self.pixels / self.patches
+        squares = ((filters @ self.products) * filters).sum(dim=1) / self.patches
+        variance = (squares - without_bias.square()).clamp_min(0)
+        return _Moments(without_bias + filter.bias.detach().double(), variance, self.patches)
+
+
+def _correlate(images: Tensor) -> _Taps:
+    count, _, height, width = images.shape
+    sums = torch.empty(count, _TAPS, _TAPS + 1, dtype=torch.float64)
+    call("correlate_taps", images, count, height, width, sums)
+    total = sums.sum(dim=0)
+    return _Taps(total[:, :-1], total[:, -1], images.numel())
+
+
+class _JoinFirst(torch.autograd.Function):
+    """(N, 1, H, W) float32 images -> (N, 48, H/2, W/2) channels_last; `taps` where batch normalisation is `scaled`."""
 
     @staticmethod
     def forward(
@@ -179,48 +209,44 @@ class _JoinFirst(torch.autograd.Function):
         images: Tensor,
         filters: Tensor,
         filter_bias: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        eps: float,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        scaled: _Scaled | None,
+        taps: _Taps | None,
         dtype: torch.dtype,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        count, _, height, width = images.shape
-        sums = torch.zeros(count, _TAPS, _TAPS + 1, dtype=torch.float64)
-        call("correlate_taps", images, count, height, width, sums)
-        total = sums.sum(dim=0)
-        products, taps = total[:, :-1], total[:, -1]  # of two taps' products, and of a tap's pixels
-        flat = filters.reshape(-1, _TAPS).double()
-        without_bias = flat @ taps / images.numel()
-        mean = without_bias + filter_bias
-        variance = ((flat @ products) * flat).sum(dim=1) / images.numel() - without_bias.square()
-        scaled = _Moments(mean, variance.clamp_min(0), images.numel()).scale(eps)
-        gain = weight * scaled.rate
-        kernel = (flat * gain[:, None]).T.float().contiguous()
-        offset = (bias - without_bias * gain).float()
-        joined, winners = _empty_outputs(count, len(flat) // 2, *_halve(images.shape[-2:], True), dtype)
-        call(f"join_first_{_CELLS[dtype]}", images, kernel, offset, *_sizes(joined, True), joined, winners)
-        ctx.save_for_backward(images, winners, filters, filter_bias, weight, products, taps)
-        ctx.scaled = scaled
-        ctx.mark_non_differentiable(mean, variance)
-        return joined, mean, variance
+    ) -> Tensor:
+        gain, offset = torch.ones_like(filter_bias), filter_bias
+        if scaled is not None:
+            assert weight is not None and bias is not None
+            gain = weight * scaled.rate
+            offset = (filter_bias - scaled.mean) * gain + bias
+        kernel = (filters.reshape(-1, _TAPS) * gain[:, None]).T.float().contiguous()
+        joined, winners = _empty_outputs(len(images), len(filters) // 2, *_halve(images.shape[-2:], True), dtype)
+        call(f"join_first_{_CELLS[dtype]}", images, kernel, offset.float(), *_sizes(joined, True), joined, winners)
+        ctx.save_for_backward(images, winners, filters, filter_bias, weight)
+        ctx.scaled, ctx.taps = scaled, taps
+        return joined
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        images, winners, filters, filter_bias, weight, products, taps = ctx.saved_tensors
+        """All follows from the sums of the gradient and of gradient * p over the winners, of patches p."""
+        images, winners, filters, filter_bias, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         sums = torch.zeros(len(images), _TAPS + 1, len(filters), dtype=torch.float64)
         call(f"add_up_first_{_CELLS[gradient.dtype]}", gradient, winners, images, *_sizes(gradient, True), sums)
         total = sums.sum(dim=0)
-        of_taps, of_bias = total[:-1].T, total[-1]
-        flat = filters.reshape(-1, _TAPS).double()
-        of_product = (flat * of_taps).sum(dim=1) + filter_bias * of_bias
-        affine, of_weight = _differentiate(weight, ctx.scaled, of_bias, of_product, count=images.numel())
-        answers = flat @ products + filter_bias[:, None] * taps  # of answer * p over all patches
-        of_filters = affine.slope[:, None] * of_taps + affine.tilt[:, None] * answers + affine.level[:, None] * taps
-        # The mean takes away what the bias adds.
-        nothing = torch.zeros_like(filter_bias)
-        return None, of_filters.float().reshape(filters.shape), nothing, of_weight.float(), of_bias.float(), None, None
+        of_filters, of_bias = total[:-1].T, total[-1]
+        if ctx.scaled is None:
+            return None, of_filters.float().reshape(filters.shape), of_bias.float(), None, None, None, None, None
+        flat, taps = filters.reshape(-1, _TAPS).double(), ctx.taps
+        of_product = (flat * of_filters).sum(dim=1) + filter_bias * of_bias
+        affine, of_weight = _differentiate(weight, ctx.scaled, of_bias, of_product, count=taps.patches)
+        answers = flat @ taps.products + filter_bias[:, None] * taps.pixels  # of answer * p over all patches
+        slope, tilt, level = (part[:, None] for part in affine)
+        of_filters = (slope * of_filters + tilt * answers + level * taps.pixels).float().reshape(filters.shape)
+        nothing = torch.zeros_like(filter_bias)  # the mean takes away what the bias adds
+        return None, of_filters, nothing, of_weight.float(), of_bias.float(), None, None, None
 
 
 class _Affine(NamedTuple):

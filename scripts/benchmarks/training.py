@@ -1,12 +1,17 @@
 """A training step of LightCNN-9 as our training does it, against a plain loop in torch: SGD, softmax, float32.
 
+With batch normalisation, which our recipes train with, against ourselves alone, without the fused layers of `compile`.
+
 Each contender has a process of its own, since ours has the allocator of its process keep what is freed.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,7 +22,7 @@ from benchmarks.figures import Context, Row, race
 from benchmarks.plain_lightcnn import PlainLightCNN9
 from lightface.allocator import keep_freed_memory
 from lightface.processor import multiplies_bf16
-from lightface.training.config import TrainingConfig
+from lightface.training.config import NetworkSettings, TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
 from lightface.training.objectives.objective import Targets
@@ -29,25 +34,36 @@ _RATE = 1e-3
 def measure(context: Context) -> list[Row]:
     rows: list[Row] = []
     for size_px, batch in [(64, 8)] if context.quick else [(64, 64), (128, 32)]:
-        contenders: dict[str, Callable[..., Callable[[], object]]] = {
-            "lightface bf16": _train_ours_bf16,
-            "lightface fp32": _train_ours_fp32,
-            "plain torch fp32": _train_plain,
-        }
-        workers = {name: _Worker(build, size_px, batch, context.threads) for name, build in contenders.items()}
-        rows += race(
-            {name: worker.start for name, worker in workers.items()},
-            part="training",
-            case=f"lightcnn9, {size_px} px, batch {batch}, {context.threads} threads",
-            per="image",
-            ours="lightface bf16" if multiplies_bf16() else "lightface fp32",
-            context=context,
-            units=batch,
-            warm_up=1,
-        )
-        for worker in workers.values():
-            worker.stop()
+        for norm in (False, True):
+            contenders, layers = _contenders(norm), ", batch norm" if norm else ""
+            workers = {name: _Worker(build, size_px, batch, context.threads) for name, build in contenders.items()}
+            rows += race(
+                {name: worker.start for name, worker in workers.items()},
+                part="training",
+                case=f"lightcnn9{layers}, {size_px} px, batch {batch}, {context.threads} threads",
+                per="image",
+                ours=next(iter(contenders)),
+                context=context,
+                units=batch,
+                warm_up=1,
+            )
+            for worker in workers.values():
+                worker.stop()
     return rows
+
+
+def _contenders(norm: bool) -> dict[str, Callable[..., Callable[[], object]]]:
+    """What takes turns, ours with the quickest settings of this machine first."""
+    precisions = ["bf16", "fp32"] if multiplies_bf16() else ["fp32"]
+    contenders: dict[str, Callable[..., Callable[[], object]]] = {}
+    for precision in precisions:
+        config = TrainingConfig(precision=precision, network=NetworkSettings(norm=norm))  # type: ignore[arg-type]
+        if shutil.which("g++"):
+            contenders[f"lightface {precision}, compile"] = partial(_train_ours, replace(config, compile=True))
+        contenders[f"lightface {precision}"] = partial(_train_ours, config)
+    if not norm:
+        contenders["plain torch fp32"] = _train_plain
+    return contenders
 
 
 class _Worker:
@@ -81,14 +97,6 @@ def _serve(requests: Connection, build: Callable[..., Callable[[], object]], arg
         requests.recv()
         call()
         requests.send(None)
-
-
-def _train_ours_bf16(size_px: int, batch: int, threads: int) -> Callable[[], object]:
-    return _train_ours(TrainingConfig(precision="bf16"), size_px, batch, threads)
-
-
-def _train_ours_fp32(size_px: int, batch: int, threads: int) -> Callable[[], object]:
-    return _train_ours(TrainingConfig(precision="fp32"), size_px, batch, threads)
 
 
 def _train_ours(config: TrainingConfig, size_px: int, batch: int, threads: int) -> Callable[[], object]:

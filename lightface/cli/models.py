@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,7 @@ def list_models(settings: Settings, *, as_json: Json = False) -> None:
     """List the weights that can be named with --model."""
     from lightface.models.registry import DEFAULT_WEIGHTS, list_weights
 
-    records = list_weights()
+    records = [_place_licence(record) for record in list_weights()]
     if as_json:
         print_json(records)
         return
@@ -37,7 +38,7 @@ def list_models(settings: Settings, *, as_json: Json = False) -> None:
                 f"{record.name} (default)" if record.name == default else record.name,
                 record.architecture,
                 record.thresholds.get("1e-3"),
-                _licence_of(record),
+                record.licence,
             )
             for record in records
         ],
@@ -55,7 +56,7 @@ def show_model(
     """Show all that is known of weights: what they expect, what was measured, and their model card."""
     from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
-    record = find_weights(name or settings.model or DEFAULT_WEIGHTS)
+    record = _place_licence(find_weights(name or settings.model or DEFAULT_WEIGHTS))
     if as_json:
         print_json(record)
         return
@@ -69,7 +70,7 @@ def show_model(
         ("input", f"{contract.channels}x{frame.size_px}x{frame.size_px} {contract.order}, times {contract.scale:.6g}"),
         ("frame", f"eyes on row {frame.eye_row_px:g}, mouth on row {frame.mouth_row_px:g}"),
         ("embedding", f"{record.embedding_size} numbers, unit length{', flip-averaged' if record.flip else ''}"),
-        ("licence", _licence_of(record)),
+        ("licence", record.licence),
         ("training data", record.training_data),
         *((f"threshold at FAR {far}", f"{threshold:.3f}") for far, threshold in record.thresholds.items()),
         *((what, f"{figure:.3f}") for what, figure in record.accuracy.items()),
@@ -122,9 +123,10 @@ def import_model(
         note("no threshold is known for it: give --threshold, or measure one with 'lightface calibrate'")
 
 
-def _licence_of(record: WeightsRecord) -> str:
-    """The licence, which may name a file beside the weights."""
-    return record.licence.replace("LICENSE.md in this folder", str(record.file.parent / "LICENSE.md"))
+def _place_licence(record: WeightsRecord) -> WeightsRecord:
+    """With the whole path of a licence that lies beside the weights."""
+    licence = record.licence.replace("LICENSE.md in this folder", str(record.file.parent / "LICENSE.md"))
+    return replace(record, licence=licence)
 
 
 def _plain_name(file: Path) -> str:

@@ -35,7 +35,9 @@ def test_info_shows_what_the_weights_expect_and_their_card(cli: Cli) -> None:
     assert f"SHA-256: {record.sha256}" in result.stdout
     assert "frame: eyes on row 40, mouth on row 88" in result.stdout
     assert result.stdout.rstrip().endswith(record.read_card().rstrip())
-    assert json.loads(cli("models", "info", "lightcnn9", "--json").stdout)["sha256"] == record.sha256
+    as_json = json.loads(cli("models", "info", "lightcnn9", "--json").stdout)
+    assert as_json["sha256"] == record.sha256
+    assert str(record.file.parent / "LICENSE.md") in as_json["licence"]
 
 
 def test_info_on_unknown_weights(cli: Cli) -> None:

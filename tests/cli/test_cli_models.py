@@ -24,6 +24,8 @@ def test_list(cli: Cli) -> None:
     result = cli("models", "list")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1].startswith("lightcnn9 (default)")
+    lines = cli("models", "list").stdout.splitlines()
+    assert lines == [line.rstrip() for line in lines]
     assert [record["name"] for record in json.loads(cli("models", "list", "--json").stdout)] == ["lightcnn9"]
 
 

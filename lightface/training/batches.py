@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.faces import ByteArray
-from lightface.training.data import CropSet
+from lightface.training.data import CropSet, move_to_people
 from lightface.training.distributed import Processes
 from lightface.training.objectives.objective import Targets
 from lightface.training.split import IntArray, TrainingSplit
@@ -41,7 +41,14 @@ class BatchSource:
     """Takes batches by position. The order of an epoch follows from the seed and the epoch alone."""
 
     def __init__(
-        self, crops: CropSet, split: TrainingSplit, *, device: torch.device, seed: int, processes: Processes
+        self,
+        crops: CropSet,
+        split: TrainingSplit,
+        *,
+        device: torch.device,
+        seed: int,
+        processes: Processes,
+        person_share: float = 0.0,
     ) -> None:
         self._device, self._seed, self._processes = device, seed, processes
         self._pixels = crops.decoded.pixels
@@ -49,7 +56,11 @@ class BatchSource:
         home = torch.device("cpu") if self._resident is None else device  # where batches are put together
         self._rows = torch.from_numpy(split.rows).to(home)
         self._labels = torch.from_numpy(split.labels).to(home)
-        self._teacher = None if crops.teacher is None else _centre(torch.from_numpy(crops.teacher[split.rows])).to(home)
+        self._teacher = None
+        if crops.teacher is not None:
+            people = np.array([crops.entries[row].identity for row in split.rows])
+            teacher = move_to_people(crops.teacher[split.rows], people, share=person_share)
+            self._teacher = _centre(torch.from_numpy(teacher)).to(home)
         self._order, self._order_epoch = torch.empty(0), -1
 
     def __len__(self) -> int:

@@ -55,9 +55,6 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
 
         entries, refused = align_people(folder, cache=cache)
     teacher = load_teachers([folder / path for path in settings.teachers], len(entries))
-    if teacher is not None and settings.person_share:
-        people = np.array([entry.identity for entry in entries])
-        teacher = move_to_people(teacher, people, share=settings.person_share)
     return CropSet(entries, load_pixels(entries, channels=channels, cache=cache), teacher, refused)
 
 

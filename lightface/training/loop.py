@@ -59,7 +59,14 @@ class TrainingRun:
         self.config, self.data, self.output = config, data, output
         self.processes, self.max_minutes = processes, max_minutes
         self.device = device
-        self.source = BatchSource(data.crops, data.split, device=device, seed=config.seed, processes=processes)
+        self.source = BatchSource(
+            data.crops,
+            data.split,
+            device=device,
+            seed=config.seed,
+            processes=processes,
+            person_share=config.data.person_share,
+        )
         some = self.source.sample(_START_IMAGES)
         teacher = data.crops.teacher
         self.learner = Learner(

@@ -9,9 +9,17 @@ from lightface.training.distributed import Processes
 from lightface.training.preparation import TrainingData
 
 
-def source(data: TrainingData, *, rank: int = 0, count: int = 1, seed: int = 0) -> BatchSource:
-    processes = Processes(rank, rank, count)
-    return BatchSource(data.crops, data.split, device=torch.device("cpu"), seed=seed, processes=processes)
+def source(
+    data: TrainingData, *, rank: int = 0, count: int = 1, seed: int = 0, person_share: float = 0.0
+) -> BatchSource:
+    return BatchSource(
+        data.crops,
+        data.split,
+        device=torch.device("cpu"),
+        seed=seed,
+        processes=Processes(rank, rank, count),
+        person_share=person_share,
+    )
 
 
 def test_a_batch_is_what_the_index_says(tiny_data: TrainingData) -> None:
@@ -26,6 +34,16 @@ def test_a_batch_is_what_the_index_says(tiny_data: TrainingData) -> None:
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     assert batch.targets.teacher.numpy() == pytest.approx(centred, abs=1e-6)
     assert after == DataPosition(0, 8)
+
+
+def test_crops_of_one_person_can_share_the_teachers_view(tiny_data: TrainingData) -> None:
+    batch, _ = source(tiny_data, person_share=1.0).take(DataPosition(), 96)
+    assert batch.targets.teacher is not None
+    people = np.array([tiny_data.crops.entries[row].identity for row in batch.rows])
+    cosines = (batch.targets.teacher @ batch.targets.teacher.T).numpy()
+    same = people[:, None] == people[None, :]
+    assert cosines[same] == pytest.approx(1, abs=1e-5)
+    assert cosines[~same].max() < 0.999
 
 
 def test_an_epoch_shows_every_crop_once_in_an_order_of_its_own(tiny_data: TrainingData) -> None:

@@ -44,19 +44,6 @@ def test_several_teachers_are_averaged_in_their_cosines(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_teacher_is_moved_towards_the_people_it_sees(tiny_config: TrainingConfig) -> None:
-    as_is = load_crops(tiny_config.data, channels=1)
-    moved = load_crops(replace(tiny_config.data, person_share=1.0), channels=1)
-    assert as_is.teacher is not None and moved.teacher is not None
-    people = np.array([entry.identity for entry in as_is.entries])
-    first = as_is.teacher[people == people[0]].mean(axis=0)
-    np.testing.assert_allclose(
-        moved.teacher[people == people[0]],
-        np.tile(first / np.linalg.norm(first), ((people == people[0]).sum(), 1)),
-        atol=1e-6,
-    )
-
-
 def test_crops_of_nobody_keep_the_teachers_view() -> None:
     teacher = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
     moved = move_to_people(teacher, np.array(["ann", "", "ann"]), share=0.5)

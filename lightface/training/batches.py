@@ -58,8 +58,10 @@ class BatchSource:
         self._labels = torch.from_numpy(split.labels).to(home)
         self._teacher = None
         if crops.teacher is not None:
-            people = np.array([crops.entries[row].identity for row in split.rows])
-            teacher = move_to_people(crops.teacher[split.rows], people, share=person_share)
+            teacher = crops.teacher[split.rows]
+            if person_share:
+                people = np.array([crops.entries[row].identity for row in split.rows])
+                teacher = move_to_people(teacher, people, share=person_share)
             self._teacher = _centre(torch.from_numpy(teacher)).to(home)
         self._order, self._order_epoch = torch.empty(0), -1
 

@@ -43,7 +43,7 @@ Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {co
 
 {record.training_data}
 
-{data.crops:,} crops were trained on, {data.unlabelled:,} of them without an identity.{people} Validation: \
+{data.crops:,} crops were trained on, {data.unlabelled:,} of them without a class.{people} Validation: \
 {count_of(data.validation_crops, "crop")} of {count_of(data.validation_people, "person")} who were \
 not trained on.
 

@@ -1,4 +1,5 @@
-// Batch normalisation, max-feature-map and 2x2 max pooling of a LightCNN, forwards and backwards, in one pass each.
+// Batch normalisation, max-feature-map and 2x2 max pooling of a LightCNN, forwards and backwards: a walk over the maps
+// for the sums over a batch, and one for everything else.
 //
 // Maps lie as torch's channels_last: image, row, column, channel. With C channels behind the maximum there are 2C in front
 // of it: channel c competes with channel C + c. `Cell` is how activations are kept, float or bfloat16; all arithmetic
@@ -8,7 +9,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 namespace {

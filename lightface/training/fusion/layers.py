@@ -1,4 +1,4 @@
-"""The layers of a LightCNN that compute in one pass: the convolution stays torch's, what follows it is ours.
+"""The layers of a LightCNN that are fused: the convolution stays torch's, what follows it is ours.
 
 Batch normalisation is an affine function of each channel once its statistics are known, so that normalising, the
 maximum of two halves and the maximum of 2x2 positions are one walk over the convolution's output. The gradient goes

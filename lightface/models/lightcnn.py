@@ -85,6 +85,11 @@ class LightCNN(nn.Module):
         raise NotImplementedError
 
     @property
+    def pooled_parts(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Each pooling after the part whose maps it is given, which ends in an MFM."""
+        raise NotImplementedError
+
+    @property
     def last_filter(self) -> nn.Linear:
         """The linear layer that makes the embedding, in an MFM or plain."""
         raise NotImplementedError
@@ -148,6 +153,10 @@ class LightCNN9(LightCNN):
         return embedding
 
     @property
+    def pooled_parts(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.features[at - 1], self.features[at]) for at in (1, 3, 5, 8)]
+
+    @property
     def last_filter(self) -> nn.Linear:
         assert isinstance(self.fc1.filter, nn.Linear)
         return self.fc1.filter
@@ -190,6 +199,11 @@ class LightCNN29(LightCNN):
         return embedding
 
     @property
+    def pooled_parts(self) -> list[tuple[nn.Module, nn.Module]]:
+        parts = [self.conv1, self.group1, self.group2, self.group4]
+        return list(zip(parts, [self.pool1, self.pool2, self.pool3, self.pool4], strict=True))
+
+    @property
     def last_filter(self) -> nn.Linear:
         last = self.fc.filter if isinstance(self.fc, MFM) else self.fc
         assert isinstance(last, nn.Linear)
@@ -226,6 +240,11 @@ class LightCNNV4(LightCNN):
     def embed_maps(self, flat_maps: Tensor) -> Tensor:
         embedding: Tensor = self.fc(flat_maps)
         return embedding
+
+    @property
+    def pooled_parts(self) -> list[tuple[nn.Module, nn.Module]]:
+        parts = [self.conv1, self.conv2, self.conv3, self.conv5]
+        return list(zip(parts, [self.pool1, self.pool2, self.pool3, self.pool4], strict=True))
 
     @property
     def last_filter(self) -> nn.Linear:

@@ -34,14 +34,22 @@ def distance(found: Tensor | None, wanted: Tensor | None) -> float:
     return float(((found.double() - wanted.double()).norm() / wanted.double().norm()).detach())
 
 
-def plain_and_fused(channels: int, *, norm: bool, first: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
+class PooledMFM(nn.Sequential):
+    """The part of a network that `fuse_layers` looks at."""
+
+    @property
+    def pooled_parts(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self[0], self[1])]
+
+
+def plain_and_fused(channels: int, *, norm: bool, first: bool = False) -> tuple[PooledMFM, PooledMFM]:
     """An MFM with pooling, in float64 as torch computes it, and its fused twin in float32."""
     mfm = conv_mfm(1, 48, 5, norm=norm) if first else conv_mfm(16, channels, 3, norm=norm)
     for seed, parameter in enumerate(mfm.parameters()):
         parameter.data = 0.3 * noise(*parameter.shape, seed=seed)
-    plain = nn.Sequential(mfm, Pool("max"))
+    plain = PooledMFM(mfm, Pool("max"))
     fused = copy.deepcopy(plain)
-    fuse_layers(fused)  # type: ignore[arg-type]  # it only walks over modules
+    fuse_layers(fused)  # type: ignore[arg-type]
     return plain.double(), fused
 
 
@@ -117,12 +125,14 @@ def test_a_network_keeps_its_names_and_what_it_computes_in_use(architecture: str
 
 
 @needs_compiler
-def test_the_whole_network_is_fused() -> None:
-    network = build_lightcnn("lightcnn9", Structure(norm=True))
+@pytest.mark.parametrize(("architecture", "layers"), [("lightcnn9", 9), ("lightcnn29", 29)])
+def test_the_whole_network_is_fused(architecture: str, layers: int) -> None:
+    network = build_lightcnn(architecture, Structure(norm=True))
     fuse_layers(network)
     kinds = [type(module) for module in network.modules()]
     assert kinds.count(FirstMFM) == 1
-    assert kinds.count(FusedMFM) == 8
+    assert kinds.count(FusedMFM) == layers - 1
+    assert kinds.count(Pool) == 4  # in fused layers, for maps with odd sides
     assert sum(type(module) is FusedMFM and module.pooled for module in network.modules()) == 3
 
 

@@ -9,7 +9,6 @@ Source of the gradient through the statistics: Ioffe and Szegedy, "Batch Normali
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -28,18 +27,20 @@ _CELLS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 def fuse_layers(network: LightCNN) -> None:
     """Exchange the convolutional MFMs of a network on the CPU, in place, for fused ones of the same weights and names.
 
-    A max pooling that follows one in a sequence becomes part of it. ConfigError where kernels cannot be built.
+    A max pooling becomes part of the one before it. ConfigError where kernels cannot be built.
     """
     load_library()
     pooled: set[nn.Module] = set()
-    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for index, (part, after) in enumerate(pairwise(sequence)):
-            if isinstance(after, Pool) and after.kind == "max":
-                pooled.add([module for module in part.modules() if isinstance(module, MFM)][-1])
-                sequence[index + 1] = nn.Identity()
+    pools: set[nn.Module] = set()
+    for part, pool in network.pooled_parts:
+        if isinstance(pool, Pool) and pool.kind == "max":
+            pooled.add([module for module in part.modules() if isinstance(module, MFM)][-1])
+            pools.add(pool)
     for parent in list(network.modules()):
         for name, child in parent.named_children():
-            if type(child) is MFM and isinstance(child.filter, nn.Conv2d):
+            if child in pools:
+                setattr(parent, name, nn.Identity())
+            elif type(child) is MFM and isinstance(child.filter, nn.Conv2d):
                 is_first = child in pooled and _is_first(child.filter)
                 setattr(parent, name, (FirstMFM if is_first else FusedMFM)(child, pooled=child in pooled))
 

@@ -69,7 +69,10 @@ def find_photos_of(named: Sequence[Path], *, recursive: bool) -> list[Path]:
 
     photos = find_photos(expand_stdin(named), recursive=recursive)
     if not photos:
-        raise FaceNotFoundError("there is no photograph in what was named; name pictures or folders with some")
+        raise FaceNotFoundError(
+            "there is no photograph in what was named (links to folders in it are not followed); "
+            "name pictures or folders with some"
+        )
     return photos
 
 

@@ -57,7 +57,10 @@ def train(
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in this folder.")
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0, help="Shorten the schedule to so many minutes in all.")
+        float | None,
+        typer.Option(
+            "--max-minutes", min=0, help="Shorten the run to so many minutes of training, over all its parts."
+        ),
     ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Try it on drawn faces, for a minute.")] = False,
 ) -> None:

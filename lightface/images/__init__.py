@@ -5,7 +5,7 @@ needs to know what a file looked like.
 """
 
 from lightface.images.decoding import DEFAULT_MAX_PIXELS, count_pixels, decode_photo
-from lightface.images.photos import PHOTO_SUFFIXES, Photo, find_photos, hash_file, load_photo
+from lightface.images.photos import PHOTO_SUFFIXES, Photo, find_folders, find_photos, hash_file, load_photo
 from lightface.images.writing import check_picture, save_image
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "check_picture",
     "count_pixels",
     "decode_photo",
+    "find_folders",
     "find_photos",
     "hash_file",
     "load_photo",

@@ -59,13 +59,25 @@ def find_photos(paths: Iterable[Path | str], *, recursive: bool = True) -> list[
     """
     found: dict[Path, None] = {}
     for path in map(_to_path, paths):
-        if not os.path.exists(path):
-            raise ImageError(f"{quote(path)} does not exist; check the path")
+        _check_exists(path)
         if os.path.isdir(path):
             found.update(dict.fromkeys(sorted(_search_folder(path, recursive=recursive))))
         else:
             found[path] = None
     return list(found)
+
+
+def find_folders(folder: Path | str) -> list[Path]:
+    """The folders in a folder, such as those of people, by name; links to folders count, hidden ones do not.
+
+    Raises ImageError where there is no such folder or it cannot be read.
+    """
+    folder = _to_path(folder)
+    _check_exists(folder)
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def load_photo(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough_px: int | None = None) -> Photo:
@@ -96,6 +108,11 @@ def hash_file(path: Path) -> str:
 
 def _to_path(path: Path | str) -> Path:
     return Path(path) if isinstance(path, str) else path  # a path may be of another kind, which is to stay so
+
+
+def _check_exists(path: Path) -> None:
+    if not os.path.exists(path):
+        raise ImageError(f"{quote(path)} does not exist; check the path")
 
 
 def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:

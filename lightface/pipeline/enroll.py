@@ -16,7 +16,7 @@ from lightface.errors import (
 )
 from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
-from lightface.images import find_photos, hash_file
+from lightface.images import find_folders, find_photos, hash_file
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.remote import as_path
 
@@ -81,13 +81,11 @@ def enroll_people(
 def find_people(folder: Path | str) -> dict[str, list[Path]]:
     """The photographs of each person in a people folder, a sub-folder a person, by name.
 
-    Raises ImageError where the folder cannot be read and FaceNotFoundError where no sub-folder has a photograph.
+    Links to folders count. Raises ImageError where the folder cannot be read and FaceNotFoundError where no sub-folder
+    has a photograph.
     """
-    people: dict[str, list[Path]] = {}
-    for path in find_photos([folder]):
-        below = path.relative_to(folder).parts
-        if len(below) > 1:
-            people.setdefault(below[0], []).append(path)
+    photos = {person.name: find_photos([person]) for person in find_folders(folder)}
+    people = {name: paths for name, paths in photos.items() if paths}
     if not people:
         raise FaceNotFoundError(f"no folder in {folder} has photographs; expected a folder a person, as in Alice/1.jpg")
     return people

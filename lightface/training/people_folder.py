@@ -7,12 +7,13 @@ from pathlib import Path
 
 from lightface.alignment import align_face
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
-from lightface.errors import PhotoError, TrainingError
+from lightface.errors import FaceNotFoundError, PhotoError, TrainingError
 from lightface.faces import ByteArray, FaceSelection, Frame
 from lightface.files import write_private
-from lightface.images import find_photos, hash_file, load_photo, save_image
+from lightface.images import find_folders, find_photos, hash_file, load_photo, save_image
 from lightface.training.augmentation import CROP_PX
 from lightface.training.crop_index import CropEntry
+from lightface.words import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +32,21 @@ def align_people(
     pixels is taken for a crop that is aligned already. `detector` is MTCNN unless given, and loaded only when needed.
     TrainingError when the folder holds no people.
     """
-    people = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    people = find_folders(folder)
     if not people:
         raise TrainingError(f"{folder} has neither an index nor a folder for each person, such as {folder.name}/Alice")
     aligned = _AlignedCache(cache / f"aligned-{_FORMAT}", detector)
     entries, refused = [], []
     for person in people:
+        known = aligned.made
         for photo in find_photos([person]):
             try:
                 entries.append(CropEntry(file=aligned.find(photo), member=None, identity=person.name))
             except PhotoError as error:
                 refused.append(f"{person.name}/{photo.name}: {error}")
-        logger.info("aligned %s: %d crops so far, %d photographs refused", person.name, len(entries), len(refused))
+        if aligned.made > known:
+            photos = f"{count_of(len(refused), 'photograph')} refused"
+            logger.info("aligned %s: %s so far, %s", person.name, count_of(len(entries), "crop"), photos)
     if not entries:
         reason = f"the first of {len(refused)}: {refused[0]}" if refused else "there are none"
         raise TrainingError(f"no photograph in {folder} shows a face that can be used; {reason}")
@@ -54,6 +58,7 @@ class _AlignedCache:
 
     def __init__(self, folder: Path, detector: FaceDetector | None) -> None:
         self.folder = folder
+        self.made = 0  # photographs that were not there yet
         self._detector = detector
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -64,6 +69,7 @@ class _AlignedCache:
         if refusal.exists():
             raise PhotoError(refusal.read_text(encoding="utf-8"))
         if not crop.exists():
+            self.made += 1
             try:
                 save_image(self._align(load_photo(photo).image_rgb), crop)
             except PhotoError as error:
@@ -77,5 +83,8 @@ class _AlignedCache:
             return image_rgb
         if self._detector is None:
             self._detector = MtcnnDetector()
-        (face,) = select_faces(self._detector.detect(image_rgb), FaceSelection.LARGEST, image_size=image_rgb.shape[:2])
+        faces = self._detector.detect(image_rgb)
+        if not faces:
+            raise FaceNotFoundError("no face found that is large and clear enough; use another photograph")
+        (face,) = select_faces(faces, FaceSelection.LARGEST, image_size=image_rgb.shape[:2])
         return align_face(image_rgb, face, TRAINING_FRAME).pixels

@@ -134,6 +134,7 @@ def test_a_people_folder_is_a_folder_a_person(pipeline: FacePipeline, gallery: G
     paint(folder / "Ada" / "older" / "2.png", (150, 20, 20))
     paint(folder / "nobody.png", (9, 9, 9))
     (folder / "Empty").mkdir()
+    (folder / ".hidden").symlink_to(folder / "Ada")
     assert {name: [path.name for path in paths] for name, paths in find_people(folder).items()} == {
         "Ada": ["1.png", "2.png"],
         "Bob": ["1.png"],
@@ -143,6 +144,13 @@ def test_a_people_folder_is_a_folder_a_person(pipeline: FacePipeline, gallery: G
         *[("Ada", Status.ENROLLED), ("Ada", Status.ENROLLED), ("Bob", Status.ENROLLED)]
     ]
     assert [person.name for person in gallery.people()] == ["Ada", "Bob"]
+
+
+def test_a_person_may_be_a_link_to_a_folder(tmp_path: Path) -> None:
+    photo = paint(tmp_path / "all" / "Ada" / "1.png", RED)
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "Ada").symlink_to(photo.parent)
+    assert find_people(tmp_path / "some") == {"Ada": [tmp_path / "some" / "Ada" / "1.png"]}
 
 
 def test_a_folder_without_people(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_faces_are_aligned_into_the_training_frame(people: Path, tmp_path: Path)
     white = np.argwhere(crop[..., 0] > 200)
     assert white.mean(axis=0).tolist() == pytest.approx([47.5, 71.5], abs=1)
     assert len(white) == pytest.approx(100, abs=25)
-    assert len(refused) == 1 and refused[0].startswith("Bob/1.png: no face found")
+    assert refused == ["Bob/1.png: no face found that is large and clear enough; use another photograph"]
 
 
 def test_a_crop_of_the_training_size_is_taken_as_it_is(people: Path, tmp_path: Path) -> None:
@@ -69,14 +69,21 @@ def test_a_crop_of_the_training_size_is_taken_as_it_is(people: Path, tmp_path: P
     assert np.unique(load_photo(entries[1].file).image_rgb).tolist() == [33]
 
 
-def test_photographs_are_aligned_once(people: Path, tmp_path: Path) -> None:
+def test_photographs_are_aligned_once(people: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="lightface.training.people_folder")
     detector = OneFace()
     first = align_people(people, cache=tmp_path / "cache", detector=detector)
     assert detector.calls == 2
+    assert caplog.messages == [
+        "aligned Alice: 1 crop so far, 0 photographs refused",
+        "aligned Bob: 2 crops so far, 1 photograph refused",
+    ]
+    caplog.clear()
     assert align_people(people, cache=tmp_path / "cache", detector=detector) == first
     shutil.copy(people / "Alice/1.png", people / "Alice/copy.png")
     align_people(people, cache=tmp_path / "cache", detector=detector)
     assert detector.calls == 2
+    assert not caplog.messages
 
 
 def test_a_folder_without_people(tmp_path: Path) -> None:

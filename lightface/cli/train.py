@@ -83,11 +83,12 @@ def train(
     recipe = _find_recipe(config, data=data, resume=resume)
     run = resume or output or Path("runs", recipe.stem)
     minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
+    named = "" if name is None else f" --name {quote(name)}"
     record = _train(
         recipe,
         run,
         settings,
-        if_stopped=f"go on with: lightface train --resume {quote(str(run))}{minutes}",
+        if_stopped=f"go on with: lightface train --resume {quote(str(run))}{minutes}{named}",
         data=data,
         objective=objective,
         name=name,

@@ -93,9 +93,13 @@ def _interrupt_after_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _interrupt_after_one_step(monkeypatch)
     run = tmp_path / "run"
-    stopped = cli("train", "--config", recipe, "--objective", "arcface", "--output", run, "--max-minutes", "9")
+    start = ["train", "--config", recipe, "--objective", "arcface", "--output", run]
+    stopped = cli(*start, "--max-minutes", "9", "--name", "resumed")
     assert stopped.exit_code == 2
-    assert f"stopped after 16 crops; go on with: lightface train --resume {run} --max-minutes 9" in stopped.stderr
+    assert (
+        f"stopped after 16 crops; go on with: lightface train --resume {run} --max-minutes 9 --name resumed"
+        in stopped.stderr
+    )
     assert stopped.stdout == ""
     monkeypatch.undo()
     resumed = cli("train", "--resume", run, "--name", "resumed", "--quiet")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+NO_PHOTOGRAPHS: Final = (
+    "there is no photograph in what was named (links to folders in it are not followed); "
+    "name pictures or folders with some"
+)
 _PLURALS: Final = {"person": "people", "entry": "entries"}
 
 

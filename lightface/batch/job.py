@@ -30,6 +30,7 @@ from lightface.images import hash_file
 from lightface.pipeline import FacePipeline, PhotoFaces
 from lightface.remote import RemotePath
 from lightface.reports import FaceRow, name_photo
+from lightface.words import NO_PHOTOGRAPHS
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class EmbedJob:
         mounted or a path is mistyped.
         """
         if not paths:
-            raise ImageError("there is no photograph in what was named; name pictures or folders with some")
+            raise ImageError(NO_PHOTOGRAPHS)
         places = map(name_photo, paths)
         todo: list[Path] = []
         touched: list[Path] = []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lightface.errors import ConfigError, FaceNotFoundError
 from lightface.remote import to_path
+from lightface.words import NO_PHOTOGRAPHS
 
 STANDARD_STREAM = Path("-")
 
@@ -69,10 +70,7 @@ def find_photos_of(named: Sequence[Path], *, recursive: bool) -> list[Path]:
 
     photos = find_photos(expand_stdin(named), recursive=recursive)
     if not photos:
-        raise FaceNotFoundError(
-            "there is no photograph in what was named (links to folders in it are not followed); "
-            "name pictures or folders with some"
-        )
+        raise FaceNotFoundError(NO_PHOTOGRAPHS)
     return photos
 
 

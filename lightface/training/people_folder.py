@@ -30,7 +30,7 @@ def align_people(
 
     `folder` holds `Alice/1.jpg` and so on; the largest face of a photograph is taken. A picture of exactly 144x144
     pixels is taken for a crop that is aligned already. `detector` is MTCNN unless given, and loaded only when needed.
-    TrainingError when the folder holds no people.
+    TrainingError when the folder holds no people, ImageError when it cannot be read.
     """
     people = find_folders(folder)
     if not people:

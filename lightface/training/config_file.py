@@ -52,8 +52,8 @@ def build_record(table: Mapping[str, Any], record_type: type[Record], *, where: 
 
 
 def dump_record(record: Any) -> str:
-    """The TOML text from which `read_config` makes an equal record."""
-    return tomli_w.dumps(_to_table(record))
+    """The TOML text from which `read_config` makes an equal record, but for carriage returns in its texts."""
+    return tomli_w.dumps(_to_table(record), multiline_strings=True)
 
 
 def _convert(value: Any, wanted: Any, where: str) -> Any:

@@ -107,5 +107,19 @@ def _percent(figure: Interval) -> str:
 
 
 def _without_places(config: TrainingConfig) -> TrainingConfig:
-    folder = None if config.data.folder is None else Path(config.data.folder.name)
-    return replace(config, data=replace(config.data, folder=folder, cache=None))
+    """The recipe with names of files and folders for their paths."""
+    data, start = config.data, config.network.start_from
+    named = replace(
+        data,
+        folder=_name_of(data.folder),
+        teachers=tuple(Path(path.name) for path in data.teachers),
+        pairs=_name_of(data.pairs),
+        cache=None,
+    )
+    return replace(
+        config, data=named, network=replace(config.network, start_from=None if start is None else Path(start).name)
+    )
+
+
+def _name_of(path: Path | None) -> Path | None:
+    return None if path is None else Path(path.name)

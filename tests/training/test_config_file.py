@@ -68,7 +68,7 @@ def test_a_dumped_record_reads_back(tmp_path: Path) -> None:
 def test_a_text_of_several_lines_is_written_as_such(tmp_path: Path) -> None:
     record = Outer(name='\nOne "quoted" line,\n\tanother \\ with """ and a last one.\n')
     dumped = dump_record(record)
-    assert ' line,\n' in dumped
+    assert " line,\n" in dumped
     assert read_config(write(tmp_path, dumped), Outer) == record
 
 

@@ -55,9 +55,20 @@ def test_the_recipe_in_a_card_reads_back_and_names_no_place(
 ) -> None:
     import tomllib
 
-    card = write_card(RECORD, tiny_config, measured(tiny_data, None))
-    recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
     folder = tiny_config.data.folder
-    assert folder is not None and str(folder) not in card
-    expected = replace(tiny_config, data=replace(tiny_config.data, folder=Path(folder.name), cache=None))
-    assert recipe == expected
+    assert folder is not None
+    placed = replace(
+        tiny_config,
+        network=replace(tiny_config.network, start_from=str(folder / "before.safetensors")),
+        data=replace(tiny_config.data, pairs=folder / "pairs.csv", teachers=(folder / "teacher.npy",)),
+    )
+    card = write_card(RECORD, placed, measured(tiny_data, None))
+    recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
+    assert str(folder) not in card
+    assert recipe == replace(
+        placed,
+        network=replace(placed.network, start_from="before.safetensors"),
+        data=replace(
+            placed.data, folder=Path(folder.name), pairs=Path("pairs.csv"), teachers=(Path("teacher.npy"),), cache=None
+        ),
+    )

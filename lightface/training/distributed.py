@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,10 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+# Its functions' defaults are the group that there is when it is imported, which DDP does: too late, it would keep the
+# group, and threads of it that are still there when Python ends can abort the process.
+import torch.distributed.nn
 
 from lightface.embedding import resolve_device
 from lightface.errors import DeviceError
@@ -71,4 +76,5 @@ def join_processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
     try:
         yield processes, chosen
     finally:
+        gc.collect()  # what refers to the group keeps its threads
         dist.destroy_process_group()

@@ -47,4 +47,6 @@ def train(
         run = TrainingRun(config, data, output, device=chosen, processes=processes, max_minutes=max_minutes)
         run.open(resume=resume)
         with stop_on_signals(stop):
-            return run.work(stop, on_progress)
+            report = run.work(stop, on_progress)
+        del run  # and with it what refers to the processes' group
+        return report

@@ -172,9 +172,8 @@ def to_teacher(rows: FloatArray, entries: Sequence[CropEntry]) -> npt.NDArray[np
     """
     trained_on = np.array([entry.split != "dev" for entry in entries])
     centred = rows - rows[trained_on].mean(axis=0)
-    teacher: npt.NDArray[np.int8] = np.round(centred * (127 / np.abs(centred).max(axis=1, keepdims=True))).astype(
-        np.int8
-    )
+    scaled = centred * (127 / np.abs(centred).max(axis=1, keepdims=True))
+    teacher: npt.NDArray[np.int8] = np.round(scaled).astype(np.int8)
     return teacher
 
 

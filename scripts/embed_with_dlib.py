@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from lightface.errors import LightfaceError
 from lightface.faces import ByteArray, FloatArray
+from lightface.files import write_private
 from lightface.training.augmentation import CROP_PX
 from lightface.training.config import DataSettings
 from lightface.training.crop_index import CropEntry
@@ -194,7 +195,13 @@ def main() -> int:
         print(f"embed_with_dlib: {error}", file=sys.stderr)
         return 1
     output = arguments.output or arguments.data.resolve().parent / "dlib.npy"
-    np.save(output, to_teacher(embed(network, crops.decoded.pixels), crops.entries))
+    rows = to_teacher(embed(network, crops.decoded.pixels), crops.entries)
+    try:
+        with write_private(output) as file:
+            np.save(file, rows)
+    except OSError as error:
+        print(f"embed_with_dlib: cannot write {output} ({error.strerror}); choose another --output", file=sys.stderr)
+        return 1
     print(f"{output}: a row for each of {len(crops):,} crops")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,6 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-
-# Its functions' defaults are the group that there is when it is imported, which DDP does: too late, it would keep the
-# group, and threads of it that are still there when Python ends can abort the process.
-import torch.distributed.nn
 
 from lightface.embedding import resolve_device
 from lightface.errors import DeviceError
@@ -72,6 +69,9 @@ def join_processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
     if chosen.type == "cuda":
         chosen = resolve_device(f"cuda:{processes.local_rank}")
         torch.cuda.set_device(chosen)
+    # The defaults of its functions are the group that there is when it is imported. DDP imports it, too late: they would
+    # keep the group, and threads of it that are still there when Python ends can abort the process.
+    importlib.import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield processes, chosen

@@ -155,10 +155,10 @@ def embed(network: DlibResNet, pixels: ByteArray) -> FloatArray:
     """(N, 1, 144, 144) uint8 crops -> (N, 128) sums of the embeddings of each and its mirror image."""
     parts, start_s = [], time.monotonic()
     for start in range(0, len(pixels), BATCH_SIZE):
-        chips = cut_chips(torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH_SIZE])))
+        chips = cut_chips(torch.from_numpy(np.array(pixels[start : start + BATCH_SIZE])))
         chips = chips.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            parts.append((network(chips) + network(chips.flip(-1))).numpy())
+            parts.append((network(chips).float() + network(chips.flip(-1)).float()).numpy())
         done = min(start + BATCH_SIZE, len(pixels))
         if start // BATCH_SIZE % 50 == 49 or done == len(pixels):
             print(f"{done:,} of {len(pixels):,} crops, {done / (time.monotonic() - start_s):.0f} a second", flush=True)

@@ -69,8 +69,8 @@ def join_processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
     if chosen.type == "cuda":
         chosen = resolve_device(f"cuda:{processes.local_rank}")
         torch.cuda.set_device(chosen)
-    # The defaults of its functions are the group that there is when it is imported. DDP imports it, too late: they would
-    # keep the group, and threads of it that are still there when Python ends can abort the process.
+    # Its functions' defaults are the group that there is when it is imported. DDP imports it, too late: they would keep
+    # the group, and threads of it that are still there when Python ends can abort the process.
     importlib.import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:

@@ -56,6 +56,25 @@ def test_rows_are_centred_on_what_is_trained_on() -> None:
     assert teacher.to_teacher(rows, entries).tolist() == [[127, 0], [-127, 0], [127, 54]]
 
 
+def test_a_crop_and_its_mirror_image_have_one_embedding() -> None:
+    shapes = [(32, 3, 7), *(shape[:3] for shape in teacher._block_shapes())]
+    drawn = torch.Generator().manual_seed(0)
+    layers = [
+        part
+        for filters, channels, kernel in shapes
+        for part in (
+            torch.randn(filters * channels * kernel**2 + filters, generator=drawn) / (channels * kernel**2) ** 0.5,
+            torch.cat([torch.ones(filters), torch.zeros(filters)]),
+        )
+    ]
+    network = teacher.DlibResNet([*layers, torch.randn(256 * 128, generator=drawn)]).eval()
+    crops = np.random.default_rng(0).integers(0, 256, (2, 1, 144, 144), np.uint8)
+    one, other = teacher.embed(network, crops), teacher.embed(network, crops[..., ::-1])
+    assert one.shape == (2, 128) and one.dtype == np.float32
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosines.min() > 0.9  # not quite 1: dlib's mean face has its eyes beside the middle
+
+
 def test_the_network_is_dlibs(astronaut_rgb: ByteArray) -> None:
     dlib = pytest.importorskip("dlib", reason="dlib-bin, of the extra 'bench', is not installed")
     package = find_spec("face_recognition_models")

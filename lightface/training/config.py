@@ -17,6 +17,7 @@ from lightface.models.lightcnn import ARCHITECTURES
 from lightface.training import config_file
 from lightface.training.augmentation import FRAME_PX, Augmentation
 from lightface.training.objectives.combination import CLASSIFYING, ObjectiveSettings
+from lightface.words import count_of
 
 _SIZE_STEP_PX = 16  # the network halves its maps four times, and crops of 144 px divide evenly
 
@@ -46,6 +47,7 @@ class DataSettings:
 
     folder: Path | None = None  # with index.csv or index.parquet: crops in shards; else one folder for each person
     teachers: tuple[Path, ...] = ()  # .npy, a row for each row of the index; several are taken side by side
+    teacher_weights: tuple[float, ...] = ()  # of each teacher's cosine in their mean; none: all alike
     person_share: float = 0.0  # of a person's mean in the teacher's embedding of a crop, where the person is known
     pairs: Path | None = None  # CSV row_a, row_b, same for validation; None: all pairs of validation crops
     leave_out: tuple[str, ...] = ()  # sources of the index that are not trained on
@@ -55,6 +57,12 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.person_share <= 1, "person_share", self.person_share, "lie in 0..1")
+        _require(all(w > 0 for w in self.teacher_weights), "teacher_weights", list(self.teacher_weights), "be above 0")
+        if self.teacher_weights and len(self.teacher_weights) != len(self.teachers):
+            raise ConfigError(
+                f"there are {count_of(len(self.teachers), 'teacher')} and "
+                f"{count_of(len(self.teacher_weights), 'weight')} in teacher_weights; give one for each"
+            )
         _require(self.min_crops >= 1, "min_crops", self.min_crops, "be 1 or more")
         _require(0 < self.validation_share < 1, "validation_share", self.validation_share, "lie between 0 and 1")
 

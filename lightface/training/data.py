@@ -54,19 +54,24 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
         from lightface.training.people_folder import align_people
 
         entries, refused = align_people(folder, cache=cache)
-    teacher = load_teachers([folder / path for path in settings.teachers], len(entries))
+    teacher = load_teachers(
+        [folder / path for path in settings.teachers], len(entries), weights=settings.teacher_weights
+    )
     return CropSet(entries, load_pixels(entries, channels=channels, cache=cache), teacher, refused)
 
 
-def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
+def load_teachers(paths: Sequence[Path], count: int, *, weights: Sequence[float] = ()) -> FloatArray | None:
     """The teachers' embeddings, (count, D), each row of unit length; None without a teacher.
 
-    Several teachers are laid side by side, so that the cosine of two rows is the mean of the teachers' cosines.
+    Several teachers are laid side by side, so that the cosine of two rows is the mean of the teachers' cosines, by
+    `weights` where there are any.
     """
     if not paths:
         return None
+    shares = np.array(weights or [1.0] * len(paths), np.float32)
+    shares /= shares.sum()
     parts = []
-    for path in paths:
+    for path, share in zip(paths, shares, strict=True):
         try:
             embeddings = np.load(path, allow_pickle=False)
         except _NUMPY_ERRORS as error:
@@ -80,7 +85,7 @@ def load_teachers(paths: Sequence[Path], count: int) -> FloatArray | None:
             lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and (lengths > 0).all()):
             raise TrainingError(f"{path} has rows that are zero or not finite; compute them again")
-        parts.append(embeddings / (lengths * len(paths) ** 0.5))
+        parts.append(embeddings / lengths * np.sqrt(share))
     return np.concatenate(parts, axis=1)
 
 

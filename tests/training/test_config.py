@@ -72,6 +72,8 @@ def test_an_objective_takes_the_place_of_another(tmp_path: Path) -> None:
         ("[optimiser]\nlr = 0.1", "unknown key 'lr'"),
         ("[network]\narchitecture = 'resnet'", "architecture is 'resnet'; choose from lightcnn9"),
         ("[network]\ndropout = 1.0", "dropout is 1.0"),
+        ("[data]\nteachers = ['a', 'b']\nteacher_weights = [1.0]", "there are 2 teachers and 1 weight"),
+        ("[data]\nteachers = ['a']\nteacher_weights = [0.0]", "teacher_weights is [0.0]; it must be above 0"),
         ("[network]\npooling = 'mean'", "choose from max, avg, max+avg, stochastic"),
         ("stages = [{ share = 0.5 }]", "shares of the 1 stages do not add to 1"),
         ("stages = [{ windows_px = [[96, 100]] }]", "windows_px is 100; it must be a multiple of 16 up to"),

@@ -41,6 +41,11 @@ def test_several_teachers_are_averaged_in_their_cosines(tmp_path: Path) -> None:
     assert both.shape == (5, 7)
     assert both @ both.T == pytest.approx((single[0] @ single[0].T + single[1] @ single[1].T) / 2, abs=1e-6)
     assert load_teachers([], 5) is None
+    weighed = load_teachers([tmp_path / "a.npy", tmp_path / "b.npy"], 5, weights=[3, 1])
+    assert weighed is not None
+    assert weighed @ weighed.T == pytest.approx(
+        0.75 * single[0] @ single[0].T + 0.25 * single[1] @ single[1].T, abs=1e-6
+    )
 
 
 def test_crops_of_nobody_keep_the_teachers_view() -> None:

@@ -104,12 +104,13 @@ def _read_cache(path: Path) -> CropPixels:
 
 
 def _save_findings(path: Path, digests: npt.NDArray[np.uint64], unreadable: dict[int, str]) -> None:
-    np.savez(
-        path.with_suffix(".npz"),
-        digests=digests,
-        unreadable_rows=np.array(list(unreadable), np.int64),
-        reasons=np.array(list(unreadable.values()), np.str_),
-    )
+    with write_private(path.with_suffix(".npz")) as file:
+        np.savez(
+            file,
+            digests=digests,
+            unreadable_rows=np.array(list(unreadable), np.int64),
+            reasons=np.array(list(unreadable.values()), np.str_),
+        )
 
 
 def _fingerprint(entries: Sequence[CropEntry], channels: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightface.errors import OutputError, TrainingError
 from lightface.faces import ByteArray
@@ -30,13 +29,13 @@ from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
 from lightface.models.registry import WeightsRecord, register_weights
 from lightface.models.weights import load_strictly, write_weights
-from lightface.training.augmentation import cut_frame
 from lightface.training.checkpoint import BEST, load_checkpoint
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.model import build_network
 from lightface.training.model_card import Measured, write_card
 from lightface.training.preparation import TrainingData, prepare_data
+from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
 
@@ -44,8 +43,6 @@ FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
 _ROUNDS = 300  # of the bootstrap
 _MIN_AGREEMENT = 0.995  # cosine between the embeddings before and after
 _COMPARED = 64  # crops
-_SETTLED = 1024  # crops, at most
-_SETTLED_AT_ONCE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +67,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
     trained = build_network(replace(config.network, start_from=None))
     load_strictly(trained, content["network"], source=run / BEST)
-    some = data.split.rows[:: 1 + len(data.split.rows) // _SETTLED]
-    settle_norms(trained, data.crops.decoded.pixels[some])
+    settle_on(trained, data.crops, data.split)
     state = finish_network(trained, dev_pixels)
     network = _build_plain(config, state, run / BEST)
     embeddings = embed_crops(network, dev_pixels, device=torch.device("cpu"), precision="fp32")
@@ -110,24 +106,6 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         raise OutputError(f"cannot write the model card to {folder} ({error.strerror})") from error
     register_weights(record, folder)
     return Exported(record, thresholds, folder / record.card, content["at"]["step"])
-
-
-@torch.no_grad()
-def settle_norms(network: LightCNN, pixels: ByteArray) -> None:
-    """Measure the statistics of batch normalisation anew, on (N, C, 144, 144) crops as recognition sees them.
-
-    Those of training are of augmented crops and windows, and lag behind the weights. Source: Wu and Johnson,
-    "Rethinking 'Batch' in BatchNorm", 2021.
-    """
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.train()
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean of all batches
-    for part in torch.from_numpy(pixels).chunk(math.ceil(len(pixels) / _SETTLED_AT_ONCE)):
-        network(cut_frame(part))
-    network.eval()
 
 
 @torch.inference_mode()

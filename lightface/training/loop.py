@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -27,6 +28,7 @@ from lightface.training.logbook import Logbook
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, RunPosition, TrainingReport
 from lightface.training.schedule import find_stage, find_window, learning_rate_share
+from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
 
@@ -51,7 +53,14 @@ class TrainingRun:
         device: torch.device,
         processes: Processes,
         max_minutes: float | None = None,
+        resume: bool = False,
     ) -> None:
+        """`resume`: go on from the last checkpoint of `output`, with its `max_minutes` where none are given."""
+        if max_minutes is not None and not max_minutes > 0:
+            raise ConfigError(f"max_minutes is {max_minutes:g}; it must be above 0")
+        saved = load_checkpoint(output / LAST, device=device) if resume else None
+        if saved is not None and max_minutes is None:
+            max_minutes = saved["max_minutes"]
         _check_batches(config, processes)
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -69,13 +78,15 @@ class TrainingRun:
         )
         some = self.source.sample(_START_IMAGES)
         teacher = data.crops.teacher
+        # A checkpoint has all the weights: those that the run once started from may be gone.
+        network = replace(config.network, start_from=None) if resume else config.network
         self.learner = Learner(
-            config,
+            replace(config, network=network),
             classes=len(data.split.classes),
             teacher_size=None if teacher is None else teacher.shape[1],
             device=device,
             processes=processes,
-            start=(cut_frame(some.crops), some.targets),
+            start=None if resume else (cut_frame(some.crops), some.targets),
         )
         self.at = self._looked_at = RunPosition()
         self.best: Figures | None = None
@@ -84,16 +95,16 @@ class TrainingRun:
         self._unread: list[tuple[RunPosition, Stage, Tensor]] = []  # steps whose losses are still on the device
         self._logbook: Logbook | None = None  # the leader's
         self._clock, self._spent_s = time.monotonic(), 0.0
+        if saved is not None:
+            self._restore(saved)
 
     @property
     def share_done(self) -> float:
         """0..1 of the run: of its samples, or of its minutes where those end first."""
         return self._share_at(self.at)
 
-    def open(self, *, resume: bool) -> None:
-        """Go on from the last checkpoint of the folder, or begin a run there."""
-        if resume:
-            self._restore(load_checkpoint(self.output / LAST, device=self.device))
+    def open(self) -> None:
+        """Make the run's folder, with its recipe, and go on with its logs."""
         if self.processes.leads:
             try:
                 self.output.mkdir(parents=True, exist_ok=True)
@@ -192,7 +203,8 @@ class TrainingRun:
         images, batch, _ = self._make_batch(at, stage)
         path = self.output / f"bad-batch-{at.step}-{self.processes.rank}.npz"
         rows, labels = batch.rows.cpu().numpy(), batch.targets.labels.cpu().numpy()
-        np.savez(path, images=images.cpu().numpy(), rows=rows, labels=labels, losses=losses[bad[0]].numpy())
+        with write_private(path) as file:
+            np.savez(file, images=images.cpu().numpy(), rows=rows, labels=labels, losses=losses[bad[0]].numpy())
         raise TrainingError(
             f"the loss of step {at.step} is not finite; its batch is in {path}. Lower learning_rate, set clip_norm or "
             "use precision fp32, then start again"
@@ -201,18 +213,27 @@ class TrainingRun:
     def _validate(self) -> None:
         """Measure the averaged network on people who are not trained on, and keep it when it is the best so far.
 
-        What counts is recognition's image size. A network of an early stage does badly there, so that its own size is
-        measured, too.
+        What counts is recognition's image size, with the normalisation that export gives it. A network of an early
+        stage does badly there, so that its own size is measured, too, as it is.
         """
         self._validated = self.at.step
         if not self.processes.leads:
             return
         pixels = self.data.crops.decoded.pixels[self.data.split.dev_rows]
         network, precision = self.learner.average.network, self.learner.precision
+        finished = network
+        if self.config.network.norm:
+            finished = copy.deepcopy(network)
+            settle_on(finished, self.data.crops, self.data.split, precision=precision)
         self._figures = {}
         for size_px in sorted({find_stage(self.config.stages, progress=self.share_done).size_px, FRAME_PX}):
             figures = measure(
-                network, pixels, self.data.pairs, device=self.device, precision=precision, size_px=size_px
+                finished if size_px == FRAME_PX else network,
+                pixels,
+                self.data.pairs,
+                device=self.device,
+                precision=precision,
+                size_px=size_px,
             )
             self._figures[size_px] = figures
             if self._logbook is not None:
@@ -237,6 +258,7 @@ class TrainingRun:
             "at": asdict(self.at),
             "best": None if self.best is None else asdict(self.best),
             "validated": self._validated,
+            "max_minutes": self.max_minutes,
             "data": self.data.fingerprint,
         }
         save_checkpoint(self.output / LAST, content)
@@ -244,7 +266,10 @@ class TrainingRun:
 
     def _restore(self, content: dict[str, Any]) -> None:
         if content["data"] != self.data.fingerprint:
-            raise TrainingError(f"the data is not what the run in {self.output} began with; start another run")
+            raise TrainingError(
+                f"the data, its teachers or its pairs are not those that the run in {self.output} began with; "
+                "start another run"
+            )
         try:
             self.learner.load_state(content)
         except (RuntimeError, KeyError, ValueError) as error:
@@ -254,7 +279,7 @@ class TrainingRun:
         at = content["at"]
         self.at = self._looked_at = RunPosition(**{**at, "data": DataPosition(**at["data"])})
         self.best = None if content["best"] is None else Figures(**content["best"])
-        self._validated = content.get("validated")  # older checkpoints do not tell
+        self._validated = content["validated"]
         self._spent_s = self.at.elapsed_s
 
     def _share_at(self, at: RunPosition) -> float:

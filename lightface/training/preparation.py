@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from lightface.models.lightcnn import ARCHITECTURES
 from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet, load_crops
@@ -25,10 +27,12 @@ class TrainingData:
 
     @property
     def fingerprint(self) -> str:
-        """Of what is trained on, and in which classes: a run goes on with the same data only."""
+        """Of all that is trained and validated on, in which classes: a run goes on with the same data only."""
         digest = hashlib.sha256()
-        for array in (self.crops.decoded.digests, self.split.rows, self.split.labels):
-            digest.update(array.tobytes())
+        split, pairs = self.split, self.pairs
+        parts = (self.crops.decoded.digests, split.rows, split.labels, split.dev_rows, pairs.a, pairs.b, pairs.same)
+        for array in parts if self.crops.teacher is None else (*parts, self.crops.teacher):
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
 

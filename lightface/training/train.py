@@ -31,7 +31,8 @@ def train(
     """Train as `config` says, into the run folder `output`, or go on with the run that is there.
 
     A run of more than `max_minutes` (over all its parts) is shortened to that: its schedule and stages then follow the
-    clock. Ctrl-C, SIGTERM and `stop` save the run and return. Under torchrun, every process calls this.
+    clock. A run that is resumed keeps those that it had, unless others are given. Ctrl-C, SIGTERM and `stop` save the
+    run and return. Under torchrun, every process calls this.
 
     Raises TrainingError when the data cannot train, when a loss is no longer finite (its batch is saved), or when there
     is no run to resume; ConfigError, DeviceError, WeightsError and OutputError as their names say.
@@ -44,8 +45,10 @@ def train(
         data = prepare_data(config, processes)
         if on_preflight is not None and processes.leads:
             on_preflight(data.preflight)
-        run = TrainingRun(config, data, output, device=chosen, processes=processes, max_minutes=max_minutes)
-        run.open(resume=resume)
+        run = TrainingRun(
+            config, data, output, device=chosen, processes=processes, max_minutes=max_minutes, resume=resume
+        )
+        run.open()
         with stop_on_signals(stop):
             report = run.work(stop, on_progress)
         del run  # and with it what refers to the processes' group

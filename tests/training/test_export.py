@@ -23,10 +23,10 @@ from lightface.training.export import (
     find_thresholds,
     finish_network,
     measure_intervals,
-    settle_norms,
 )
 from lightface.training.model import build_network
 from lightface.training.preparation import TrainingData
+from lightface.training.settling import settle_norms
 from lightface.training.train import train
 from lightface.training.validation import Pairs, all_pairs, embed_crops
 

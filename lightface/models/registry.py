@@ -96,10 +96,17 @@ def verify_weights(record: WeightsRecord) -> None:
         )
 
 
+def check_name(name: str) -> None:
+    """WeightsError unless `name` is well-formed."""
+    if not _NAME_PATTERN.fullmatch(name):
+        raise WeightsError(
+            f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64), with --name"
+        )
+
+
 def check_new_name(name: str) -> None:
     """WeightsError unless `name` is well-formed and free."""
-    if not _NAME_PATTERN.fullmatch(name):
-        raise WeightsError(f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64)")
+    check_name(name)
     if any(record.name == name for record in list_weights()):
         raise WeightsError(f"weights named {name!r} exist already; choose another name with --name")
 

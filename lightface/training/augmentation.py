@@ -50,6 +50,8 @@ class Augmentation:
         for name in ("rotation_degrees", "scale", "shift", "contrast", "brightness", "gamma", "noise_sigma"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.scale >= 1:
+            raise ConfigError(f"scale is {self.scale}; it must be below 1, or faces would be enlarged without end")
         for name in ("blur_sigma_px", "low_resolution_px", "erasing_area"):
             low, high = getattr(self, name)
             if not 0 < low <= high:

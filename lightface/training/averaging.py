@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from lightface.models.lightcnn import LightCNN
+
 
 class AveragedNetwork:
     """Follows `network`; without a decay it is the network's present weights.
@@ -14,7 +16,7 @@ class AveragedNetwork:
     The average begins short and lengthens to `decay`, so that the first weights are soon forgotten.
     """
 
-    def __init__(self, network: nn.Module, decay: float | None) -> None:
+    def __init__(self, network: LightCNN, decay: float | None) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._averages, self._copies = _split_state(self.network)

@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 def load_checkpoint(path: Path, *, device: torch.device) -> dict[str, Any]:
     """What `save_checkpoint` wrote; nothing in the file is executed. TrainingError when it is not there or damaged."""
     if not path.is_file():
-        raise TrainingError(f"there is no {path}, so no run to resume; start one with --config")
+        raise TrainingError(f"there is no {path}; name the folder of a run, or its last.pt")
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except TORCH_ERRORS as error:

@@ -19,6 +19,8 @@ from lightface.training.augmentation import FRAME_PX, Augmentation
 from lightface.training.objectives.combination import CLASSIFYING, ObjectiveSettings
 from lightface.words import count_of
 
+_MIN_VALID_PX = 64  # below it nothing of an image would be left
+_WEIGHTS_FILES = (".pt", ".safetensors")  # to start from
 _SIZE_STEP_PX = 16  # the network halves its maps four times, and crops of 144 px divide evenly
 
 
@@ -32,7 +34,7 @@ class NetworkSettings:
     dropout: float = 0.5  # of the embedding, before the layers that the objectives put on it
     inner_dropout: float = 0.0  # of whole channels, after each pooling
     norm: bool = False  # batch normalisation before every maximum; export folds it into the filters
-    start_from: str | None = None  # registered weights, or a file of this structure; None: fresh weights
+    start_from: str | None = None  # registered weights, or a .pt or .safetensors of this structure; None: fresh weights
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -84,6 +86,8 @@ class OptimiserSettings:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "bias_rate", "classifier_rate", "filter_step"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "be above 0")
+        for name, decays in (("momentum", (self.momentum,)), ("betas", self.betas)):
+            _require(all(0 <= decay < 1 for decay in decays), name, getattr(self, name), "lie in 0..1, without 1")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "be 0 or more")
         _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "be above 0")
 
@@ -130,7 +134,7 @@ class CardSettings:
     """What the model card says and no program can know."""
 
     training_data: str = ""  # whose photographs; "": the number of crops and the folder's name
-    licence: str = "as the photographs that it was trained on permit"
+    licence: str = ""  # "": what follows from the photographs, and from the weights that training began with
     limits: str = "Error rates by age, sex or skin colour have not been measured."  # known weak groups
 
 
@@ -161,6 +165,9 @@ class TrainingConfig:
         _require(self.accumulate >= 1, "accumulate", self.accumulate, "be 1 or more")
         if self.network.padding != "same" and any(stage.windows_px for stage in self.stages):
             raise ConfigError(f"windows_px needs padding same, not {self.network.padding}; leave one of them out")
+        if self.network.padding == "valid":  # whose maps shrink with each filter
+            small = next((stage.size_px for stage in self.stages if stage.size_px < _MIN_VALID_PX), None)
+            _require(small is None, "size_px", small, f"be {_MIN_VALID_PX} or more with padding valid")
         decay = self.ema_decay
         _require(decay is None or 0 < decay < 1, "ema_decay", decay, "lie between 0 and 1")
         _require(self.validate_epochs >= 1, "validate_epochs", self.validate_epochs, "be 1 or more")
@@ -179,6 +186,9 @@ def load_config(path: Path, *, folder: Path | None = None, cache: Path | None = 
         folder=_below(path.parent, config.data.folder) if folder is None else folder.resolve(),
         cache=_below(path.parent, config.data.cache) if cache is None else cache.resolve(),
     )
+    start = config.network.start_from
+    if start is not None and start.endswith(_WEIGHTS_FILES):
+        config = replace(config, network=replace(config.network, start_from=str(_below(path.parent, Path(start)))))
     return replace(config, data=data)
 
 

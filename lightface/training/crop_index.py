@@ -66,7 +66,7 @@ def read_index(path: Path) -> list[CropEntry]:
 
 def _read_csv(path: Path) -> Iterable[Mapping[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             yield from csv.DictReader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"cannot read the index {path}: {error}") from error

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightface.errors import OutputError, TrainingError
+from lightface.errors import OutputError, TrainingError, WeightsError
 from lightface.faces import ByteArray
 from lightface.metrics import (
     MIN_PEOPLE,
@@ -24,10 +25,10 @@ from lightface.metrics import (
     tar_at_far,
     threshold_at_far,
 )
-from lightface.models.checkpoints import CONTRACTS, describe
+from lightface.models.checkpoints import CONTRACTS, describe, read_checkpoint
 from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
-from lightface.models.registry import WeightsRecord, register_weights
+from lightface.models.registry import WeightsRecord, find_weights, register_weights
 from lightface.models.weights import load_strictly, write_weights
 from lightface.training.checkpoint import BEST, load_checkpoint
 from lightface.training.config import TrainingConfig
@@ -75,6 +76,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     pairs = all_pairs(data.split.dev_people, limit=None)
     thresholds = find_thresholds(score_pairs(embeddings, pairs), pairs, data.split.dev_people)
 
+    origin = _find_origin(config.network.start_from)
     record = WeightsRecord(
         name=name,
         architecture=config.network.architecture,
@@ -84,8 +86,8 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         sha256="",
         contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
         flip=True,
-        licence=config.card.licence,
-        training_data=config.card.training_data or _describe_data(config, data),
+        licence=config.card.licence or _derive_licence(origin),
+        training_data=config.card.training_data or _describe_data(config, data, origin),
         card=f"{name}.md",
         accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
         thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
@@ -97,8 +99,10 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         teacher=_measure_teacher(data),
         thresholds=thresholds,
         data=data.preflight,
+        impostors=int((~pairs.same).sum()),
         at=content["at"],
         device=content["device"],
+        max_minutes=content["max_minutes"],
     )
     try:
         (folder / record.card).write_text(write_card(record, config, measured), encoding="utf-8")
@@ -172,10 +176,12 @@ def _too_few(people: IntArray) -> bool:
 
 
 def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:
-    """What the teacher itself reaches on the same pairs."""
-    if data.crops.teacher is None:
+    """What the teacher itself reaches on the same pairs, centred as the network learns it."""
+    teacher = data.crops.teacher
+    if teacher is None:
         return None
-    scores = score_pairs(data.crops.teacher[data.split.dev_rows], data.pairs)
+    rows = teacher[data.split.dev_rows] - teacher[data.split.rows].mean(axis=0)
+    scores = score_pairs(rows / np.linalg.norm(rows, axis=1, keepdims=True), data.pairs)
     return measure_intervals(scores, data.pairs, data.split.dev_people)
 
 
@@ -187,7 +193,35 @@ def _build_plain(config: TrainingConfig, state: Mapping[str, Tensor], source: Pa
     return network.eval()
 
 
-def _describe_data(config: TrainingConfig, data: TrainingData) -> str:
+def _describe_data(config: TrainingConfig, data: TrainingData, origin: _Origin | None) -> str:
     where = config.data.folder.name if config.data.folder is not None else "a folder"
     people = f" of {data.preflight.classes:,} people" if data.preflight.classes else ""
-    return f"{data.preflight.crops:,} crops{people} from {where}"
+    crops = f"{data.preflight.crops:,} crops{people} from {where}"
+    return crops if origin is None else f"{crops}; before them, those of {origin.name}: {origin.training_data}"
+
+
+class _Origin(NamedTuple):
+    """The weights that a run began from, whose licence and photographs go into what it makes."""
+
+    name: str
+    licence: str
+    training_data: str
+
+
+def _find_origin(start_from: str | None) -> _Origin | None:
+    if start_from is None:
+        return None
+    path = Path(start_from)
+    try:
+        is_file = path.suffix in (".safetensors", ".pt")
+        record = read_checkpoint(path, name=path.stem)[0] if is_file else find_weights(start_from)
+    except WeightsError:  # a run's own state, or a file that is gone by now, says nothing of either
+        return _Origin(path.name, "see there", "see there")
+    return _Origin(record.name, record.licence, record.training_data)
+
+
+def _derive_licence(origin: _Origin | None) -> str:
+    own = "as the photographs that it was trained on permit"
+    if origin is None:
+        return own
+    return f"{own}, and that of {origin.name}, which training began from: {origin.licence}"

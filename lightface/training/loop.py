@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -31,6 +32,8 @@ from lightface.training.schedule import find_stage, find_window, learning_rate_s
 from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "config.toml"  # of a run folder
 _START_IMAGES = 1024  # at most, that weights which are trained on begin with
@@ -61,7 +64,7 @@ class TrainingRun:
         saved = load_checkpoint(output / LAST, device=device) if resume else None
         if saved is not None and max_minutes is None:
             max_minutes = saved["max_minutes"]
-        _check_batches(config, processes)
+        self.stages = _fit_batches(config, processes, crops=len(data.split.rows))
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True  # a stage's images are all of one size
@@ -144,7 +147,7 @@ class TrainingRun:
         return TrainingReport(self.output, self.at, finished=not stopped, best=self.best, leads=self.processes.leads)
 
     def _train_step(self) -> None:
-        stage = find_stage(self.config.stages, progress=self.share_done)
+        stage = find_stage(self.stages, progress=self.share_done)
         at, rate = self.at, self._learning_rate()
         images, batch, data = self._make_batch(at, stage)
         window = find_window(stage, step=at.step)
@@ -226,7 +229,7 @@ class TrainingRun:
             finished = copy.deepcopy(network)
             settle_on(finished, self.data.crops, self.data.split, precision=precision)
         self._figures = {}
-        for size_px in sorted({find_stage(self.config.stages, progress=self.share_done).size_px, FRAME_PX}):
+        for size_px in sorted({find_stage(self.stages, progress=self.share_done).size_px, FRAME_PX}):
             figures = measure(
                 finished if size_px == FRAME_PX else network,
                 pixels,
@@ -245,6 +248,7 @@ class TrainingRun:
             content = {
                 "network": network.state_dict(),
                 "at": asdict(self.at),
+                "max_minutes": self.max_minutes,
                 "device": _describe(self.device, self.processes.count),
             }
             save_checkpoint(self.output / BEST, content)
@@ -313,15 +317,23 @@ def _describe(device: torch.device, processes: int) -> str:
     return one if processes == 1 else f"{processes} processes with {one} each"
 
 
-def _check_batches(config: TrainingConfig, processes: Processes) -> None:
-    """ConfigError unless every stage's batch divides into equal parts of two crops or more."""
+def _fit_batches(config: TrainingConfig, processes: Processes, *, crops: int) -> tuple[Stage, ...]:
+    """The stages, with smaller batches where there are fewer crops than fill one.
+
+    ConfigError unless every stage's batch divides into equal parts of two crops or more.
+    """
     parts = processes.count * config.accumulate
-    for stage in config.stages:
+    most = crops - crops % parts
+    stages = tuple(replace(stage, batch_size=min(stage.batch_size, most)) for stage in config.stages)
+    if stages != config.stages:
+        logger.info("a batch is all %s crops, which are fewer than the recipe's batches", f"{most:,}")
+    for stage in stages:
         if stage.batch_size % parts or stage.batch_size < 2 * parts:
             raise ConfigError(
                 f"batch_size {stage.batch_size} does not divide into {parts} parts of two or more crops "
                 f"({processes.count} processes, accumulate = {config.accumulate}); change one of them"
             )
+    return stages
 
 
 def _to_row(progress: Progress, learning_rate: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightface import __version__
 from lightface.metrics import MIN_PEOPLE, Interval
 from lightface.models.registry import WeightsRecord
 from lightface.training.config import TrainingConfig, dump_config
@@ -22,8 +23,10 @@ class Measured:
     figures: Mapping[str, Interval]
     teacher: Mapping[str, Interval] | None  # the same of the teacher
     thresholds: Mapping[str, Interval]  # by FAR
+    impostors: int  # pairs that the thresholds are of
     data: Preflight
     at: Mapping[str, Any]  # the fields of a `RunPosition`
+    max_minutes: float | None
     device: str
 
 
@@ -32,6 +35,8 @@ def write_card(record: WeightsRecord, config: TrainingConfig, measured: Measured
     contract, data = record.contract, measured.data
     hours = measured.at["elapsed_s"] / 3600
     recipe = _without_places(config)
+    start = recipe.network.start_from
+    minutes = "" if measured.max_minutes is None else f" --max-minutes {measured.max_minutes:g}"
     people = f" {data.classes:,} people are classes." if data.classes else ""
     return f"""# {record.name}
 
@@ -59,8 +64,9 @@ not trained on.
 
 ## Recipe
 
-{measured.at["samples"]:,} crops seen in {measured.at["step"]:,} steps, {hours:.1f} hours on {measured.device}:
-`lightface train --config {record.name}.toml`
+{measured.at["samples"]:,} crops seen in {measured.at["step"]:,} steps, {hours:.1f} hours on {measured.device}\
+{"" if start is None else f", on from {start}"}:
+`lightface train --config recipe.toml{minutes}` with this as recipe.toml, by lightface {__version__}.
 
 ```toml
 {dump_config(recipe).rstrip()}
@@ -79,12 +85,17 @@ over people):
 |---|---|{"---|" if measured.teacher else ""}
 {_figure_rows(measured)}
 
-Thresholds, from all {measured.data.impostor_pairs:,} impostor pairs of the validation crops. A FAR that fewer than ten
+Thresholds, from {_impostors_text(measured)} of the validation crops. A FAR that fewer than ten
 false accepts would stand behind is left out.
 
 | FAR | cosine |
 |---|---|
 {_threshold_rows(measured)}"""
+
+
+def _impostors_text(measured: Measured) -> str:
+    used, there = measured.impostors, measured.data.impostor_pairs
+    return f"all {used:,} impostor pairs" if used == there else f"{used:,} of the {there:,} impostor pairs, at random,"
 
 
 def _figure_rows(measured: Measured) -> str:

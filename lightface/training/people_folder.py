@@ -70,8 +70,9 @@ class _AlignedCache:
             raise PhotoError(refusal.read_text(encoding="utf-8"))
         if not crop.exists():
             self.made += 1
+            image_rgb = load_photo(photo).image_rgb  # what cannot be read costs nothing, and may be read another day
             try:
-                save_image(self._align(load_photo(photo).image_rgb), crop)
+                save_image(self._align(image_rgb), crop)
             except PhotoError as error:
                 with write_private(refusal) as file:
                     file.write(str(error).encode())

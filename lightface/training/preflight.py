@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from lightface.errors import TrainingError
 from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
-from lightface.training.split import TrainingSplit
+from lightface.training.split import IntArray, TrainingSplit
 from lightface.words import count_of
 
 _NAMED = 3  # so many examples of a trouble are named
@@ -32,7 +32,8 @@ class Preflight:
     impostor_pairs: int
     unreadable: tuple[str, ...]  # crops and photographs, each with the reason
     duplicates: int  # training crops whose pixels another training crop has, too
-    conflicts: int  # of them, those that carry two names
+    conflicts: int  # of their pictures, those that carry two names
+    validation_conflicts: int  # pictures of validation that carry two names: pairs of two people with a cosine of 1
     leaked: int  # training crops left out because a validation crop has the same pixels
     expected_first_losses: Mapping[str, float]  # by objective
 
@@ -42,7 +43,6 @@ def inspect_data(crops: CropSet, split: TrainingSplit, config: TrainingConfig) -
     sizes = np.bincount(split.labels[split.labels != UNKNOWN], minlength=len(split.classes))
     people = np.bincount(split.dev_people) if len(split.dev_people) else np.zeros(0, np.int64)
     all_pairs, genuine = _pairs(len(split.dev_rows)), int(sum(_pairs(int(count)) for count in people))
-    duplicates, conflicts = _count_duplicates(crops, split)
     preflight = Preflight(
         crops=len(split.rows),
         unlabelled=int((split.labels == UNKNOWN).sum()),
@@ -53,8 +53,9 @@ def inspect_data(crops: CropSet, split: TrainingSplit, config: TrainingConfig) -
         genuine_pairs=genuine,
         impostor_pairs=all_pairs - genuine,
         unreadable=(*crops.refused, *crops.decoded.unreadable.values()),
-        duplicates=duplicates,
-        conflicts=conflicts,
+        duplicates=len(split.rows) - len(np.unique(crops.decoded.digests[split.rows])),
+        conflicts=_count_conflicts(crops, split.rows),
+        validation_conflicts=_count_conflicts(crops, split.dev_rows),
         leaked=split.leaked,
         expected_first_losses=config.objectives.expected_first_losses(max(1, len(split.classes))),
     )
@@ -71,12 +72,8 @@ def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
             f"{count_of(found.classes, 'person has', 'people have')} "
             f"{count_of(config.data.min_crops, 'crop')} or more, and two are needed to tell apart"
         )
-    largest_batch = max(stage.batch_size for stage in config.stages)
-    if found.crops < largest_batch:
-        problems.append(
-            f"{count_of(found.crops, 'crop does', 'crops do')} not fill a batch of {largest_batch} "
-            "(lower batch_size, or add photographs)"
-        )
+    if found.crops < 2:
+        problems.append(f"{count_of(found.crops, 'crop is', 'crops are')} no batch (add photographs)")
     if not (found.genuine_pairs and found.impostor_pairs):
         problems.append(
             f"validation needs two people, one of them with two crops, who are not trained on, and has "
@@ -89,15 +86,13 @@ def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
     return problems
 
 
-def _count_duplicates(crops: CropSet, split: TrainingSplit) -> tuple[int, int]:
-    counts = Counter(crops.decoded.digests[split.rows].tolist())
-    names: dict[int, set[str]] = {}
-    for row in split.rows:
-        digest = int(crops.decoded.digests[row])
-        if counts[digest] > 1 and crops.entries[row].identity:
-            names.setdefault(digest, set()).add(crops.entries[row].identity)
-    duplicates = sum(count - 1 for count in counts.values())
-    return duplicates, sum(len(people) > 1 for people in names.values())
+def _count_conflicts(crops: CropSet, rows: IntArray) -> int:
+    """Pictures that are there under several names."""
+    names: dict[int, set[str]] = defaultdict(set)
+    for row in rows:
+        if crops.entries[row].identity:
+            names[int(crops.decoded.digests[row])].add(crops.entries[row].identity)
+    return sum(len(people) > 1 for people in names.values())
 
 
 def _pairs(n: int) -> int:

@@ -20,7 +20,7 @@ class ShardReader:
     """Opens each shard once. `read` may be called from several threads."""
 
     def __init__(self) -> None:
-        self._shards: dict[Path, zipfile.ZipFile | tarfile.TarFile] = {}
+        self._shards: dict[Path, _ZipShard | _TarShard] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -41,16 +41,16 @@ class ShardReader:
             if member is None:
                 return _read_file(file)
             with self._lock:  # one file position a shard
-                return _read_member(self._open(file), member)
+                return self._open(file).read_crop(member)
         except KeyError as error:
             raise ImageError(f"{file.name} has no member {member!r}") from error
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
             raise ImageError(f"cannot read {member or file} ({error})") from error
 
-    def _open(self, file: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    def _open(self, file: Path) -> _ZipShard | _TarShard:
         if file not in self._shards:
             try:
-                self._shards[file] = zipfile.ZipFile(file) if file.suffix == ".zip" else tarfile.TarFile(file)
+                self._shards[file] = _ZipShard(file) if file.suffix == ".zip" else _TarShard(file)
             except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
                 raise TrainingError(
                     f"cannot open the shard {file} ({error}); a shard is a zip, or a tar without compression"
@@ -58,15 +58,24 @@ class ShardReader:
         return self._shards[file]
 
 
-def _read_member(shard: zipfile.ZipFile | tarfile.TarFile, member: str) -> bytes:
-    if isinstance(shard, zipfile.ZipFile):
-        _check_size(member, shard.getinfo(member).file_size)
-        return shard.read(member)
-    _check_size(member, shard.getmember(member).size)
-    file = shard.extractfile(member)  # None for a folder; a link is followed within the shard only
-    if file is None:
-        raise ImageError(f"{member!r} is no file")
-    return file.read(_MAX_MEMBER_BYTES)
+class _ZipShard(zipfile.ZipFile):
+    def read_crop(self, member: str) -> bytes:
+        _check_size(member, self.getinfo(member).file_size)
+        return self.read(member)
+
+
+class _TarShard(tarfile.TarFile):
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self._by_name = {member.name: member for member in self.getmembers()}  # where tarfile looks through them all
+
+    def read_crop(self, member: str) -> bytes:
+        found = self._by_name[member]
+        _check_size(member, found.size)
+        file = self.extractfile(found)  # None for a folder; a link is followed within the shard only
+        if file is None:
+            raise ImageError(f"{member!r} is no file")
+        return file.read(_MAX_MEMBER_BYTES)
 
 
 def _read_file(file: Path) -> bytes:

@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_old_one(tmp_path: Path, cpu: torch.device, mo
 
 
 def test_what_cannot_be_loaded(tmp_path: Path, cpu: torch.device) -> None:
-    with pytest.raises(TrainingError, match="so no run to resume"):
+    with pytest.raises(TrainingError, match="name the folder of a run"):
         load_checkpoint(tmp_path / "last.pt", device=cpu)
     (tmp_path / "last.pt").write_bytes(b"half a file")
     with pytest.raises(TrainingError, match="is damaged"):

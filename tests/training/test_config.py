@@ -49,6 +49,11 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     assert config.data.teachers == (Path("t.npy"),)
 
 
+def test_a_file_to_start_from_is_relative_to_the_recipe(tmp_path: Path) -> None:
+    assert load(tmp_path, '[network]\nstart_from = "before/last.pt"').network.start_from == f"{tmp_path}/before/last.pt"
+    assert load(tmp_path, '[network]\nstart_from = "lightcnn9"').network.start_from == "lightcnn9"
+
+
 def test_the_folder_can_be_named_from_outside(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('[data]\nfolder = "crops"')
     assert load_config(tmp_path / "recipe.toml", folder=tmp_path).data.folder == tmp_path
@@ -73,6 +78,11 @@ def test_an_objective_takes_the_place_of_another(tmp_path: Path) -> None:
         ("[network]\narchitecture = 'resnet'", "architecture is 'resnet'; choose from lightcnn9"),
         ("[network]\ndropout = 1.0", "dropout is 1.0"),
         ("[data]\nteachers = ['a', 'b']\nteacher_weights = [1.0]", "there are 2 teachers and 1 weight"),
+        ("[optimiser]\nbetas = [0.9, 1.0]", "betas is (0.9, 1.0); it must lie in 0..1"),
+        ("[optimiser]\nmomentum = -0.1", "momentum is -0.1"),
+        ("[augmentation]\nscale = 1.0", "scale is 1.0; it must be below 1"),
+        ("[objectives.cosface]\nweight = -1.0", "the weight of cosface is -1.0"),
+        ("stages = [{ size_px = 48 }]\n[network]\npadding = 'valid'", "size_px is 48; it must be 64 or more"),
         ("[data]\nteachers = ['a']\nteacher_weights = [0.0]", "teacher_weights is [0.0]; it must be above 0"),
         ("[network]\npooling = 'mean'", "choose from max, avg, max+avg, stochastic"),
         ("stages = [{ share = 0.5 }]", "shares of the 1 stages do not add to 1"),

@@ -20,7 +20,8 @@ def test_the_margin_is_taken_from_the_own_cosine() -> None:
 
 def test_the_first_loss() -> None:
     torch.manual_seed(0)
-    settings = CosFaceSettings(scale=16, margin=0.35)
-    objective = CosFace(settings, embedding_size=4096, classes=100)  # in so many dimensions all is at right angles
-    loss = objective(torch.randn(64, 4096), Targets(torch.arange(64), None))
+    settings = CosFaceSettings()
+    objective = CosFace(settings, embedding_size=256, classes=100)
+    loss = objective(torch.randn(2048, 256), Targets(torch.arange(2048) % 100, None))
     assert float(loss.detach()) == pytest.approx(settings.expected_first_loss(100), rel=0.02)
+    assert settings.expected_first_loss(100_000) > settings.expected_first_loss(100) + 5

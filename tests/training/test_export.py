@@ -14,6 +14,7 @@ from lightface.errors import CheckpointError, TrainingError
 from lightface.faces import AlignedFace, Frame
 from lightface.metrics import threshold_at_far
 from lightface.models.checkpoints import import_checkpoint
+from lightface.models.registry import WeightsRecord, find_weights
 from lightface.models.weights import load_model
 from lightface.training.checkpoint import BEST, load_checkpoint
 from lightface.training.config import CardSettings, NetworkSettings, TrainingConfig
@@ -94,6 +95,32 @@ def test_the_record_and_the_card(exported: Exported, run: Path) -> None:
     assert str(run.parent) not in card
 
 
+def test_a_card_comes_along_when_its_weights_are_imported(exported: Exported) -> None:
+    imported = import_checkpoint(exported.record.file, name="drawn-with-card")
+    assert imported.card == "drawn-with-card.md"
+    assert imported.read_card() == exported.card.read_text()
+
+
+def test_licence_and_data_are_also_those_that_training_began_from(
+    run: Path, tiny_config: TrainingConfig, tmp_path: Path
+) -> None:
+    """Where the recipe says neither."""
+
+    def export(start_from: str | None) -> WeightsRecord:
+        network = replace(tiny_config.network, start_from=start_from)
+        return export_run(replace(tiny_config, network=network), run, tmp_path, name="on").record
+
+    fresh = export(None)
+    assert fresh.licence == "as the photographs that it was trained on permit"
+    assert fresh.training_data.startswith("96 crops") and ";" not in fresh.training_data
+    shipped = find_weights("lightcnn9")
+    further = export("lightcnn9")
+    assert further.licence == f"{fresh.licence}, and that of lightcnn9, which training began from: {shipped.licence}"
+    assert further.training_data == f"{fresh.training_data}; before them, those of lightcnn9: {shipped.training_data}"
+    assert export(str(shipped.file)).licence == further.licence
+    assert export(str(tmp_path / "gone.pt")).licence.endswith("gone.pt, which training began from: see there")
+
+
 def test_thresholds_are_of_all_impostor_pairs() -> None:
     generator = np.random.default_rng(0)
     people = np.repeat(np.arange(20), 4)
@@ -141,7 +168,7 @@ def test_weights_that_half_precision_changes_are_refused() -> None:
 
 
 def test_a_run_without_a_network(tiny_config: TrainingConfig, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="so no run to resume"):
+    with pytest.raises(TrainingError, match="name the folder of a run"):
         export_run(tiny_config, tmp_path, tmp_path, name="none")
     other = replace(tiny_config, network=replace(tiny_config.network, norm=False))
     with pytest.raises(CheckpointError, match="is unexpected"):

@@ -253,7 +253,7 @@ def test_a_stop_is_heard_between_two_looks(
 
 
 def test_folders_that_will_not_do(simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="so no run to resume"):
+    with pytest.raises(TrainingError, match="name the folder of a run"):
         run(simple_config, tiny_data, tmp_path, resume=True)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another --output"):

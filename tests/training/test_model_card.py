@@ -28,8 +28,10 @@ def measured(data: TrainingData, teacher: dict[str, Interval] | None) -> Measure
         figures={"EER": Interval(0.05, 0.04, 0.0625)},
         teacher=teacher,
         thresholds={"1e-3": Interval(0.45, 0.4, 0.5)},
+        impostors=data.preflight.impostor_pairs,
         data=data.preflight,
         at={"samples": 3_000_000, "step": 20_000, "elapsed_s": 5400.0},
+        max_minutes=90.0,
         device="NVIDIA H100",
     )
 
@@ -41,8 +43,21 @@ def test_what_a_card_says(tiny_data: TrainingData, tiny_config: TrainingConfig) 
     assert "| EER | 5.0 % (4.0 to 6.2) | 1.0 % (0.5 to 2.0) |" in card
     assert "| 1e-3 | 0.450 (0.400 to 0.500) |" in card
     assert "On 33,000 pairs" in card
-    assert "3,000,000 crops seen in 20,000 steps, 1.5 hours on NVIDIA H100" in card
+    assert "3,000,000 crops seen in 20,000 steps, 1.5 hours on NVIDIA H100:\n" in card
+    assert "`lightface train --config recipe.toml --max-minutes 90`" in card
+    assert f"Thresholds, from all {tiny_data.preflight.impostor_pairs} impostor pairs of the validation crops." in card
     assert "**Licence:** MIT" in card and "My photographs." in card
+
+
+def test_a_card_says_where_pairs_were_drawn_and_what_was_trained_on_from(
+    tiny_data: TrainingData, tiny_config: TrainingConfig
+) -> None:
+    some = replace(measured(tiny_data, None), impostors=7, max_minutes=None)
+    config = replace(tiny_config, network=replace(tiny_config.network, start_from="/runs/before/last.pt"))
+    card = write_card(RECORD, config, some)
+    there = tiny_data.preflight.impostor_pairs
+    assert f"Thresholds, from 7 of the {there} impostor pairs, at random, of the validation crops." in card
+    assert "on NVIDIA H100, on from last.pt:\n`lightface train --config recipe.toml` with this" in card
 
 
 def test_without_a_teacher_there_is_no_column(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:

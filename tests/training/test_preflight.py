@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lightface.errors import TrainingError
-from lightface.training.config import Stage, TrainingConfig
+from lightface.training.config import TrainingConfig
 from lightface.training.crop_cache import CropPixels
 from lightface.training.preflight import inspect_data
 from lightface.training.preparation import TrainingData
@@ -29,7 +29,16 @@ def test_duplicates_and_conflicts(tiny_data: TrainingData, tiny_config: Training
     digests[rows[90]] = digests[rows[10]]  # two people
     crops = replace(tiny_data.crops, decoded=CropPixels(decoded.pixels, digests, {}))
     found = inspect_data(crops, tiny_data.split, tiny_config)
-    assert (found.duplicates, found.conflicts) == (3, 1)
+    assert (found.duplicates, found.conflicts, found.validation_conflicts) == (3, 1, 0)
+
+
+def test_a_picture_of_validation_under_two_names(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
+    decoded, split = tiny_data.crops.decoded, tiny_data.split
+    digests = decoded.digests.copy()
+    one, other = (split.dev_rows[split.dev_people == person][0] for person in (0, 1))
+    digests[one] = digests[other]
+    crops = replace(tiny_data.crops, decoded=CropPixels(decoded.pixels, digests, {}))
+    assert inspect_data(crops, split, tiny_config).validation_conflicts == 1
 
 
 def test_unreadable_pictures_are_listed(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
@@ -43,19 +52,18 @@ def test_everything_that_is_wrong_is_said_at_once(tiny_data: TrainingData, tiny_
     nobody = np.zeros(0, np.int64)
     split = replace(
         tiny_data.split,
-        rows=tiny_data.split.rows[:4],
-        labels=tiny_data.split.labels[:4],
+        rows=tiny_data.split.rows[:1],
+        labels=tiny_data.split.labels[:1],
         classes=("one",),
         dev_rows=nobody,
         dev_people=nobody,
     )
-    config = replace(tiny_config, stages=(Stage(batch_size=8),))
     crops = replace(tiny_data.crops, refused=["Bob/1.jpg: no face"])
     with pytest.raises(TrainingError) as caught:
-        inspect_data(crops, split, config)
+        inspect_data(crops, split, tiny_config)
     message = str(caught.value)
     assert "1 person has 2 crops or more, and two are needed" in message
-    assert "4 crops do not fill a batch of 8" in message
+    assert "1 crop is no batch (add photographs)" in message
     assert "validation needs two people" in message
     assert "1 picture was left out, such as: Bob/1.jpg: no face" in message
 

@@ -102,8 +102,11 @@ def test_pairs_of_a_file(tiny_data: TrainingData, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("row_a,row_b,same\n0,100,1\n", "row 100, which is no readable validation crop"),
-        ("row_a,row_b,same\nx,1,1\n", "expected columns row_a, row_b, same"),
-        ("a,b\n1,2\n", "expected columns row_a, row_b, same"),
+        ("row_a,row_b,same\nx,1,1\n", "expected columns row_a, row_b and same"),
+        ("row_a,row_b,same\n1,2,True\n", "same, which is 1 or 0"),
+        ("row_a,row_b,same\n1,2,1\n", r"pairs of two \(same = 0\)"),
+        ("row_a,row_b,same\n", "needs pairs of one person"),
+        ("a,b\n1,2\n", "expected columns row_a, row_b and same"),
     ],
 )
 def test_pairs_that_are_refused(tiny_data: TrainingData, tmp_path: Path, text: str, message: str) -> None:

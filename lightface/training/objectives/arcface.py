@@ -13,7 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightface.errors import ConfigError
-from lightface.training.objectives.objective import Objective, Targets, label_mask, labelled_cross_entropy
+from lightface.training.objectives.objective import (
+    Objective,
+    Targets,
+    expected_margin_loss,
+    label_mask,
+    labelled_cross_entropy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,8 @@ class ArcFaceSettings:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1, without 1")
 
     def expected_first_loss(self, classes: int) -> float:
-        """Of a network that knows nothing: every angle is a right one, and the own cosine becomes -sin(margin)."""
-        return math.log(1 + (classes - 1) * math.exp(self.scale * math.sin(self.margin)))
+        """Of a network that knows nothing: about a right angle the margin takes sin(margin) from the cosine."""
+        return expected_margin_loss(classes, scale=self.scale, setback=self.scale * math.sin(self.margin))
 
 
 class ArcFace(Objective):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lightface.errors import TrainingError
+from lightface.errors import ConfigError, TrainingError
 from lightface.models.lightcnn import EMBEDDING_SIZE
 from lightface.training.objectives.arcface import ArcFace, ArcFaceSettings
 from lightface.training.objectives.cosface import CosFace, CosFaceSettings
@@ -40,6 +40,10 @@ class ObjectiveSettings:
     def __post_init__(self) -> None:
         if not (self.needs_identities or self.needs_teacher):
             object.__setattr__(self, "softmax", SoftmaxSettings())
+        for name in ("softmax", "cosface", "arcface", "cosine", "relational"):
+            settings = getattr(self, name)
+            if settings is not None and not settings.weight > 0:
+                raise ConfigError(f"the weight of {name} is {settings.weight}; it must be above 0")
 
     @property
     def needs_identities(self) -> bool:

@@ -5,14 +5,19 @@ Source: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognitio
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightface.errors import ConfigError
-from lightface.training.objectives.objective import Objective, Targets, label_mask, labelled_cross_entropy
+from lightface.training.objectives.objective import (
+    Objective,
+    Targets,
+    expected_margin_loss,
+    label_mask,
+    labelled_cross_entropy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,8 @@ class CosFaceSettings:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1, without 1")
 
     def expected_first_loss(self, classes: int) -> float:
-        """Of a network that knows nothing: every cosine is 0, and the own class is set back by the margin."""
-        return math.log(1 + (classes - 1) * math.exp(self.scale * self.margin))
+        """Of a network that knows nothing."""
+        return expected_margin_loss(classes, scale=self.scale, setback=self.scale * self.margin)
 
 
 class CosFace(Objective):

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lightface.models.lightcnn import EMBEDDING_SIZE
+
+_DRAWS = 256
+_DRAWN_COSINES = 4_000_000  # at most
 
 UNKNOWN = -1  # the label of a crop of an unknown person
 
@@ -42,6 +48,19 @@ def labelled_cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: f
     """
     losses = F.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=label_smoothing, reduction="none")
     return losses.sum() / (labels != UNKNOWN).sum().clamp_min(1)
+
+
+def expected_margin_loss(classes: int, *, scale: float, setback: float) -> float:
+    """The cross-entropy of directions that know nothing of each other, the own logit set back by `setback`.
+
+    Cosines between such directions of D dimensions have mean 0 and a deviation of 1 / sqrt(D), which the scale makes so
+    much of that the largest of many decides: the mean is taken over draws.
+    """
+    generator = np.random.default_rng(0)
+    draws = max(1, min(_DRAWS, _DRAWN_COSINES // classes))
+    logits = generator.normal(scale=scale * EMBEDDING_SIZE**-0.5, size=(draws, classes))
+    logits[:, 0] -= setback
+    return float(np.mean(np.logaddexp.reduce(logits, axis=1) - logits[:, 0]))
 
 
 def label_mask(labels: Tensor, classes: int) -> Tensor:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import zipfile
 from itertools import count
 from pathlib import Path
 
@@ -109,9 +110,7 @@ def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch
     assert "[objectives.arcface]" in (run / "resumed.md").read_text()
 
 
-def test_smoke_draws_its_own_faces(cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The recipe that is shipped takes a minute.
-    monkeypatch.setattr("lightface.cli.train._shipped_recipe", lambda name: recipe if name == "smoke" else Path(name))
+def test_smoke_draws_its_own_faces(cli: Cli) -> None:
     result = cli("train", "--smoke", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "development pairs, EER: 0." in result.stdout
@@ -130,6 +129,22 @@ def test_a_smoke_run_that_is_stopped_has_nothing_to_go_on_with(
     kept = cli("train", "--smoke", "--device", "cpu", "--output", tmp_path / "run")
     assert f"a smoke run cannot be resumed, delete {tmp_path / 'run'} before the next" in kept.stderr
     assert "--resume" not in stopped.stderr + kept.stderr
+
+
+@pytest.mark.parametrize("objective", ["softmax", "arcface"])
+def test_a_folder_of_people_is_trained_on_by_one_command(cli: Cli, tmp_path: Path, objective: str) -> None:
+    write_synthetic_set(tmp_path / "drawn", people=5, dev_people=0, crops_per_person=3)
+    with zipfile.ZipFile(tmp_path / "drawn" / "crops.zip") as crops:
+        crops.extractall(tmp_path / "people")  # a folder a person
+    run = tmp_path / "mine"
+    result = cli("train", "--data", tmp_path / "people", "--objective", objective, "--output", run)
+    assert result.exit_code == 0, result.output
+    assert "classes: 3 people with 3 crops each" in result.stderr
+    assert "validation: 6 crops of 2 other people, 6 genuine and 9 impostor pairs" in result.stderr
+    assert f"use them: lightface models import {run / 'mine.safetensors'} --name mine" in result.stderr
+    card = (run / "mine.md").read_text()
+    assert f"[objectives.{objective}]" in card
+    assert f"that of lightcnn9, which training began from: {find_weights('lightcnn9').licence}" in card
 
 
 def test_people_are_trained_on_by_the_shipped_recipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +171,8 @@ def test_people_are_trained_on_by_the_shipped_recipe(cli: Cli, tmp_path: Path, m
         (["--config", "gone.toml"], "there is no configuration file 'gone.toml'"),
         (["--resume", "gone"], "gone is not a run's folder"),
         (["--resume", "gone", "--config", "a.toml"], "leave out --config"),
+        (["--resume", "gone", "--output", "elsewhere"], "leave out --output"),
+        (["--data", ".", "--output", "my run"], "'my run' is no name for weights; use letters"),
         (["--smoke", "--data", ".", "--resume", "gone"], "leave out --data and --resume"),
         (["--smoke", "--objective", "arcface"], "leave out --objective"),
         (["--data", "gone"], "there is no data folder"),

@@ -63,6 +63,21 @@ def test_two_processes_learn_what_one_does(still_config: TrainingConfig, tmp_pat
     assert losses[0] == losses[1]
 
 
+def test_torchrun_trains_exports_and_resumes(tiny_config: TrainingConfig, tmp_path: Path) -> None:
+    """Everything at once, from the command line: normalisation, teacher, accumulation, an average."""
+    recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text(dump_config(replace(tiny_config, schedule=replace(tiny_config.schedule, epochs=1))))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    train_command = [*torchrun, "-m", "lightface.cli.main", "train", "--device", "cpu"]
+    begun = subprocess.run([*train_command, "--config", recipe, "--output", run], capture_output=True, text=True)
+    assert begun.returncode == 0, begun.stderr
+    assert begun.stdout.count("weights: ") == 1  # one process reports
+    assert (run / "run.safetensors").is_file()
+    resumed = subprocess.run([*train_command, "--resume", run], capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [row["step"] for row in read_history(run) if row["kind"] == "train"] == [5, 10, 12]
+
+
 def test_alone_everything_is_its_own() -> None:
     with join_processes("cpu") as (processes, device):
         assert processes == Processes(rank=0, local_rank=0, count=1)

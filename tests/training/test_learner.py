@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lightface.training.config import NetworkSettings, OptimiserSettings, TrainingConfig
+from lightface.models.lightcnn import ARCHITECTURES
+from lightface.training.config import NetworkSettings, OptimiserSettings, Stage, TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
 from lightface.training.model import build_network, embed_images
@@ -38,6 +39,29 @@ def test_a_batch_is_learnt(simple_config: TrainingConfig) -> None:
     losses = [float(student.learn(IMAGES, TARGETS, learning_rate=1e-3, step=step)) for step in range(12)]
     assert losses[0] == pytest.approx(1.0986, rel=0.05)  # ln 3
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *(NetworkSettings(architecture, norm=norm) for architecture in ARCHITECTURES for norm in (False, True)),
+        NetworkSettings(padding="valid"),
+        NetworkSettings(padding="full", norm=True),
+    ],
+    ids=lambda network: f"{network.architecture} {network.padding} {network.norm}",
+)
+def test_a_step_moves_every_weight_of_each_network(network: NetworkSettings, simple_config: TrainingConfig) -> None:
+    size_px = 64 if network.padding == "valid" else 32
+    stages = (Stage(size_px=size_px, batch_size=8),)
+    student = learner(replace(simple_config, network=network, stages=stages, optimiser=OptimiserSettings(kind="adamw")))
+    channels = ARCHITECTURES[network.architecture].in_channels
+    images = torch.rand(6, channels, size_px, size_px, generator=torch.Generator().manual_seed(0))
+    targets = Targets(torch.arange(6) % 3, None)
+    before = {name: parameter.detach().clone() for name, parameter in student.model.named_parameters()}
+    loss = student.learn(images, targets, learning_rate=1e-3, step=0)
+    assert torch.isfinite(loss).all()
+    for name, parameter in student.model.named_parameters():
+        assert torch.isfinite(parameter).all() and not torch.equal(parameter, before[name]), name
 
 
 def test_weights_that_are_trained_on_begin_with_a_fitted_head(simple_config: TrainingConfig) -> None:

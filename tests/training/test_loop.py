@@ -16,6 +16,7 @@ from lightface.training.augmentation import Augmentation
 from lightface.training.checkpoint import BEST, LAST
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, load_config
 from lightface.training.distributed import Processes
+from lightface.training.learner import Learner
 from lightface.training.logbook import read_history
 from lightface.training.loop import CONFIG, TrainingRun
 from lightface.training.model import build_network
@@ -238,6 +239,30 @@ def test_validation_is_of_what_export_finishes(
     pixels = tiny_data.crops.decoded.pixels[tiny_data.split.dev_rows]
     figures = measure(network, pixels, tiny_data.pairs, device=torch.device("cpu"), precision="fp32")
     assert report.best == figures
+
+
+def test_windows_of_the_frame_take_turns(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    learn = Learner.learn
+
+    def look(self: Learner, images: torch.Tensor, *targets: Any, **options: Any) -> torch.Tensor:
+        seen.append((tuple(images.shape[2:]), options["corner_px"]))
+        return learn(self, images, *targets, **options)
+
+    monkeypatch.setattr(Learner, "learn", look)
+    stage = Stage(size_px=128, batch_size=8, windows_px=((48, 64), (128, 128)))
+    config = replace(
+        simple_config,
+        network=replace(simple_config.network, norm=True),
+        stages=(stage,),
+        schedule=replace(simple_config.schedule, epochs=4 * 8 / 96),
+    )
+    assert run(config, tiny_data, tmp_path).finished
+    assert [size for size, _ in seen] == [(48, 64), (128, 128)] * 2
+    (top, left), _ = (corner for _, corner in seen[:2])
+    assert 0 < top <= 128 - 48 and 0 < left <= 128 - 64
 
 
 def test_a_stop_is_heard_between_two_looks(

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightface.errors import OutputError, TrainingError, WeightsError
+from lightface.errors import OutputError, TrainingError
 from lightface.faces import ByteArray
 from lightface.metrics import (
     MIN_PEOPLE,
@@ -25,10 +24,10 @@ from lightface.metrics import (
     tar_at_far,
     threshold_at_far,
 )
-from lightface.models.checkpoints import CONTRACTS, describe, read_checkpoint
+from lightface.models.checkpoints import CONTRACTS, describe
 from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
-from lightface.models.registry import WeightsRecord, find_weights, register_weights
+from lightface.models.registry import WeightsRecord, register_weights
 from lightface.models.weights import load_strictly, write_weights
 from lightface.training.checkpoint import BEST, load_checkpoint
 from lightface.training.config import TrainingConfig
@@ -36,6 +35,7 @@ from lightface.training.distributed import Processes
 from lightface.training.model import build_network
 from lightface.training.model_card import Measured, write_card
 from lightface.training.preparation import TrainingData, prepare_data
+from lightface.training.provenance import derive_licence, describe_data, find_origin
 from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
@@ -76,7 +76,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     pairs = all_pairs(data.split.dev_people, limit=None)
     thresholds = find_thresholds(score_pairs(embeddings, pairs), pairs, data.split.dev_people)
 
-    origin = _find_origin(config.network.start_from)
+    origin = find_origin(config.network.start_from)
     record = WeightsRecord(
         name=name,
         architecture=config.network.architecture,
@@ -86,8 +86,8 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         sha256="",
         contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
         flip=True,
-        licence=config.card.licence or _derive_licence(origin),
-        training_data=config.card.training_data or _describe_data(config, data, origin),
+        licence=config.card.licence or derive_licence(origin),
+        training_data=config.card.training_data or describe_data(config.data, data.preflight, origin),
         card=f"{name}.md",
         accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
         thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
@@ -191,37 +191,3 @@ def _build_plain(config: TrainingConfig, state: Mapping[str, Tensor], source: Pa
     network = build_lightcnn(config.network.architecture, structure)
     load_strictly(network, state, source=source)
     return network.eval()
-
-
-def _describe_data(config: TrainingConfig, data: TrainingData, origin: _Origin | None) -> str:
-    where = config.data.folder.name if config.data.folder is not None else "a folder"
-    people = f" of {data.preflight.classes:,} people" if data.preflight.classes else ""
-    crops = f"{data.preflight.crops:,} crops{people} from {where}"
-    return crops if origin is None else f"{crops}; before them, those of {origin.name}: {origin.training_data}"
-
-
-class _Origin(NamedTuple):
-    """The weights that a run began from, whose licence and photographs go into what it makes."""
-
-    name: str
-    licence: str
-    training_data: str
-
-
-def _find_origin(start_from: str | None) -> _Origin | None:
-    if start_from is None:
-        return None
-    path = Path(start_from)
-    try:
-        is_file = path.suffix in (".safetensors", ".pt")
-        record = read_checkpoint(path, name=path.stem)[0] if is_file else find_weights(start_from)
-    except WeightsError:  # a run's own state, or a file that is gone by now, says nothing of either
-        return _Origin(path.name, "see there", "see there")
-    return _Origin(record.name, record.licence, record.training_data)
-
-
-def _derive_licence(origin: _Origin | None) -> str:
-    own = "as the photographs that it was trained on permit"
-    if origin is None:
-        return own
-    return f"{own}, and that of {origin.name}, which training began from: {origin.licence}"

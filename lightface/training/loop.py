@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -28,12 +27,10 @@ from lightface.training.learner import Learner
 from lightface.training.logbook import Logbook
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, RunPosition, TrainingReport
-from lightface.training.schedule import find_stage, find_window, learning_rate_share
+from lightface.training.schedule import find_stage, find_window, fit_batches, learning_rate_share
 from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
-
-logger = logging.getLogger(__name__)
 
 CONFIG = "config.toml"  # of a run folder
 _START_IMAGES = 1024  # at most, that weights which are trained on begin with
@@ -64,7 +61,7 @@ class TrainingRun:
         saved = load_checkpoint(output / LAST, device=device) if resume else None
         if saved is not None and max_minutes is None:
             max_minutes = saved["max_minutes"]
-        self.stages = _fit_batches(config, processes, crops=len(data.split.rows))
+        self.stages = fit_batches(config, processes=processes.count, crops=len(data.split.rows))
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True  # a stage's images are all of one size
@@ -315,25 +312,6 @@ def _describe(device: torch.device, processes: int) -> str:
     cpu = "one CPU thread" if threads == 1 else f"{threads} CPU threads"
     one = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
     return one if processes == 1 else f"{processes} processes with {one} each"
-
-
-def _fit_batches(config: TrainingConfig, processes: Processes, *, crops: int) -> tuple[Stage, ...]:
-    """The stages, with smaller batches where there are fewer crops than fill one.
-
-    ConfigError unless every stage's batch divides into equal parts of two crops or more.
-    """
-    parts = processes.count * config.accumulate
-    most = crops - crops % parts
-    stages = tuple(replace(stage, batch_size=min(stage.batch_size, most)) for stage in config.stages)
-    if stages != config.stages:
-        logger.info("a batch is all %s crops, which are fewer than the recipe's batches", f"{most:,}")
-    for stage in stages:
-        if stage.batch_size % parts or stage.batch_size < 2 * parts:
-            raise ConfigError(
-                f"batch_size {stage.batch_size} does not divide into {parts} parts of two or more crops "
-                f"({processes.count} processes, accumulate = {config.accumulate}); change one of them"
-            )
-    return stages
 
 
 def _to_row(progress: Progress, learning_rate: float) -> dict[str, float]:

@@ -1,15 +1,19 @@
-"""Where a run stands decides its learning rate and its resolution."""
+"""Where a run stands decides its learning rate, its resolution and its batches."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from lightface.errors import ConfigError
 from lightface.training.augmentation import FRAME_PX
-from lightface.training.config import ScheduleSettings, Stage
+from lightface.training.config import ScheduleSettings, Stage, TrainingConfig
+
+logger = logging.getLogger(__name__)
 
 _CELL_PX = 16  # of the frame, to a cell of the last map
 
@@ -32,6 +36,25 @@ class Window:
         """(N, C, 128, 128) -> (N, C, height, width)."""
         bottom_px, right_px = self.top_px + self.height_px, self.left_px + self.width_px
         return images[..., self.top_px : bottom_px, self.left_px : right_px]
+
+
+def fit_batches(config: TrainingConfig, *, processes: int, crops: int) -> tuple[Stage, ...]:
+    """The stages, with smaller batches where there are fewer crops than fill one.
+
+    ConfigError unless every stage's batch divides into equal parts of two crops or more.
+    """
+    parts = processes * config.accumulate
+    most = crops - crops % parts
+    stages = tuple(replace(stage, batch_size=min(stage.batch_size, most)) for stage in config.stages)
+    if stages != config.stages:
+        logger.info("a batch is all %s crops, which are fewer than the recipe's batches", f"{most:,}")
+    for stage in stages:
+        if stage.batch_size % parts or stage.batch_size < 2 * parts:
+            raise ConfigError(
+                f"batch_size {stage.batch_size} does not divide into {parts} parts of two or more crops "
+                f"({processes} processes, accumulate = {config.accumulate}); change one of them"
+            )
+    return stages
 
 
 def learning_rate_share(settings: ScheduleSettings, *, progress: float, step: int) -> float:

@@ -14,7 +14,6 @@ from lightface.errors import CheckpointError, TrainingError
 from lightface.faces import AlignedFace, Frame
 from lightface.metrics import threshold_at_far
 from lightface.models.checkpoints import import_checkpoint
-from lightface.models.registry import WeightsRecord, find_weights
 from lightface.models.weights import load_model
 from lightface.training.checkpoint import BEST, load_checkpoint
 from lightface.training.config import CardSettings, NetworkSettings, TrainingConfig
@@ -74,17 +73,6 @@ def test_recognition_embeds_as_training_did(
     assert (rows * expected).sum(axis=1).min() > 0.997  # half precision, of a network that hardly learnt
 
 
-def test_normalisation_is_settled_on_what_recognition_sees(tiny_data: TrainingData, cpu: torch.device) -> None:
-    torch.manual_seed(0)
-    network = build_network(NetworkSettings(norm=True))
-    pixels = tiny_data.crops.decoded.pixels[:32].copy()
-    settle_norms(network, pixels)
-    with torch.no_grad():
-        embeddings = network(torch.from_numpy(pixels)[..., 8:136, 8:136].float() / 255)
-    torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(256), atol=0.05, rtol=0)
-    assert not network.training
-
-
 def test_the_record_and_the_card(exported: Exported, run: Path) -> None:
     record = exported.record
     assert record.accuracy == record.thresholds == {}  # two people say nothing
@@ -99,26 +87,6 @@ def test_a_card_comes_along_when_its_weights_are_imported(exported: Exported) ->
     imported = import_checkpoint(exported.record.file, name="drawn-with-card")
     assert imported.card == "drawn-with-card.md"
     assert imported.read_card() == exported.card.read_text()
-
-
-def test_licence_and_data_are_also_those_that_training_began_from(
-    run: Path, tiny_config: TrainingConfig, tmp_path: Path
-) -> None:
-    """Where the recipe says neither."""
-
-    def export(start_from: str | None) -> WeightsRecord:
-        network = replace(tiny_config.network, start_from=start_from)
-        return export_run(replace(tiny_config, network=network), run, tmp_path, name="on").record
-
-    fresh = export(None)
-    assert fresh.licence == "as the photographs that it was trained on permit"
-    assert fresh.training_data.startswith("96 crops") and ";" not in fresh.training_data
-    shipped = find_weights("lightcnn9")
-    further = export("lightcnn9")
-    assert further.licence == f"{fresh.licence}, and that of lightcnn9, which training began from: {shipped.licence}"
-    assert further.training_data == f"{fresh.training_data}; before them, those of lightcnn9: {shipped.training_data}"
-    assert export(str(shipped.file)).licence == further.licence
-    assert export(str(tmp_path / "gone.pt")).licence.endswith("gone.pt, which training began from: see there")
 
 
 def test_thresholds_are_of_all_impostor_pairs() -> None:

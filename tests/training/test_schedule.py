@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightface.training.config import ScheduleSettings, Stage
-from lightface.training.schedule import find_stage, find_window, learning_rate_share
+from lightface.errors import ConfigError
+from lightface.training.config import ScheduleSettings, Stage, TrainingConfig
+from lightface.training.schedule import find_stage, find_window, fit_batches, learning_rate_share
 
 
 def test_the_authors_steps() -> None:
@@ -40,3 +41,13 @@ def test_windows_take_turns_about_the_middle() -> None:
         part = window.cut(images)
         assert part.shape == (1, 1, height, width) and part[0, 0, 0, 0] == top * 128 + left
     assert find_window(Stage(), step=3) is None
+
+
+def test_batches_shrink_to_what_there_is_and_must_divide() -> None:
+    config = TrainingConfig(stages=(Stage(0.5, 64, 32), Stage(0.5, 128, 8)), accumulate=2)
+    assert fit_batches(config, processes=2, crops=100) == config.stages
+    assert [stage.batch_size for stage in fit_batches(config, processes=2, crops=23)] == [20, 8]
+    with pytest.raises(
+        ConfigError, match=r"batch_size 4 does not divide into 4 parts of two or more crops \(2 processes"
+    ):
+        fit_batches(config, processes=2, crops=7)

@@ -4,7 +4,7 @@ Agglomerative clustering with average linkage: two groups become one while the m
 a threshold. Of average, complete and single linkage and HDBSCAN, tried at their best settings on 25 and 60 people with
 LightCNN-9 and SFace, average linkage was never behind; single linkage and HDBSCAN fell apart away from their best
 setting. At the weights' threshold of FAR 1e-2, which is known without any labels of one's own, 199 faces of 25 people
-give a pairwise F of 0.87 and a B-cubed F of 0.90 (`pytest -s tests/pipeline/test_cluster_people.py`, run 11 of
+give a pairwise F of 0.87 and a B-cubed F of 0.91 (`pytest -s tests/pipeline/test_cluster_people.py`, run 12 of
 weights/RUNS.md).
 """
 

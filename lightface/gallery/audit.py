@@ -1,7 +1,7 @@
 """What may be wrong in a gallery: photographs under the wrong name, people enrolled twice, pictures that repeat.
 
 An audit compares what is stored; it embeds nothing and changes nothing. `pytest -s tests/pipeline/test_audit_people.py`
-measures the figures below: 25 people with eight photographs each (199 faces), the weights of run 11 (weights/RUNS.md).
+measures the figures below: 25 people with eight photographs each (199 faces), the weights of run 12 (weights/RUNS.md).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lightface.gallery.likeness import find_like_people, find_like_samples, leav
 from lightface.gallery.records import FaceSample, IntArray
 
 # From this cosine up, two faces are taken for one picture. The two true repeats among the 199 faces have 0.98 and more,
-# the most similar different photographs of one person 0.92, of two people 0.62.
+# the most similar different photographs of one person 0.91, of two people 0.61.
 SAME_PICTURE: Final = 0.95
 # A sample is taken for mislabelled when another person is nearer than its own by this share of the threshold. Of six
-# photographs put under other names (20 draws), 90 % are found, and all that is listed was swapped.
+# photographs put under other names (20 draws), 91 % are found, and 91 % of what is listed was swapped.
 _MARGIN: Final = 0.5
 LOW_QUALITY: Final = 0.3  # `quality.measure_quality`; 2 % of the 199 faces are below
 _CROWD: Final = 5  # times the median number of samples

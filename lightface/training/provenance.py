@@ -30,7 +30,8 @@ def find_origin(start_from: str | None) -> Origin | None:
         record = read_checkpoint(path, name=path.stem)[0] if is_file else find_weights(start_from)
     except WeightsError:  # a run's own state, or a file that is gone by now, says nothing of either
         return Origin(path.name, "see there", "see there")
-    return Origin(record.name, record.licence, record.training_data)
+    licence = record.licence.replace("in this folder", f"beside {record.name}")
+    return Origin(record.name, licence, record.training_data)
 
 
 def derive_licence(origin: Origin | None) -> str:

@@ -137,7 +137,8 @@ def test_a_folder_of_people_is_trained_on_by_one_command(cli: Cli, tmp_path: Pat
     with zipfile.ZipFile(tmp_path / "drawn" / "crops.zip") as crops:
         crops.extractall(tmp_path / "people")  # a folder a person
     run = tmp_path / "mine"
-    result = cli("train", "--data", tmp_path / "people", "--objective", objective, "--output", run)
+    command = ["train", "--data", tmp_path / "people", "--objective", objective, "--output", run]
+    result = cli(*command, "--max-minutes", "0.05")
     assert result.exit_code == 0, result.output
     assert "classes: 3 people with 3 crops each" in result.stderr
     assert "validation: 6 crops of 2 other people, 6 genuine and 9 impostor pairs" in result.stderr

@@ -61,7 +61,7 @@ class WeightsRecord:
 
     def read_card(self) -> str:
         """The model card (Markdown), or "" where there is none."""
-        return (self.file.parent / self.card).read_text(encoding="utf-8") if self.card else ""
+        return (self.file.parent / self.card).read_text(encoding="utf-8", errors="replace") if self.card else ""
 
 
 def list_weights() -> list[WeightsRecord]:

@@ -20,7 +20,7 @@ from lightface.training.objectives.combination import CLASSIFYING, ObjectiveSett
 from lightface.words import count_of
 
 _MIN_VALID_PX = 64  # below it nothing of an image would be left
-_WEIGHTS_FILES = (".pt", ".safetensors")  # to start from
+WEIGHTS_FILES = (".pt", ".safetensors")  # to start from
 _SIZE_STEP_PX = 16  # the network halves its maps four times, and crops of 144 px divide evenly
 
 
@@ -187,7 +187,7 @@ def load_config(path: Path, *, folder: Path | None = None, cache: Path | None = 
         cache=_below(path.parent, config.data.cache) if cache is None else cache.resolve(),
     )
     start = config.network.start_from
-    if start is not None and start.endswith(_WEIGHTS_FILES):
+    if start is not None and start.endswith(WEIGHTS_FILES):
         config = replace(config, network=replace(config.network, start_from=str(_below(path.parent, Path(start)))))
     return replace(config, data=data)
 

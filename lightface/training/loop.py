@@ -60,7 +60,7 @@ class TrainingRun:
             raise ConfigError(f"max_minutes is {max_minutes:g}; it must be above 0")
         saved = load_checkpoint(output / LAST, device=device) if resume else None
         if saved is not None and max_minutes is None:
-            max_minutes = saved["max_minutes"]
+            max_minutes = saved.get("max_minutes")  # what is no state at all is refused below
         self.stages = fit_batches(config, processes=processes.count, crops=len(data.split.rows))
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -266,7 +266,7 @@ class TrainingRun:
         self._tick()
 
     def _restore(self, content: dict[str, Any]) -> None:
-        if content["data"] != self.data.fingerprint:
+        if content.get("data") != self.data.fingerprint:
             raise TrainingError(
                 f"the data, its teachers or its pairs are not those that the run in {self.output} began with; "
                 "start another run"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lightface.errors import WeightsError
 from lightface.models.checkpoints import read_checkpoint
 from lightface.models.registry import find_weights
-from lightface.training.config import DataSettings
+from lightface.training.config import WEIGHTS_FILES, DataSettings
 from lightface.training.preflight import Preflight
 
 
@@ -26,7 +26,7 @@ def find_origin(start_from: str | None) -> Origin | None:
         return None
     path = Path(start_from)
     try:
-        is_file = path.suffix in (".safetensors", ".pt")
+        is_file = path.suffix in WEIGHTS_FILES
         record = read_checkpoint(path, name=path.stem)[0] if is_file else find_weights(start_from)
     except WeightsError:  # a run's own state, or a file that is gone by now, says nothing of either
         return Origin(path.name, "see there", "see there")

@@ -13,7 +13,7 @@ import torch
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.stopping import StopRequest
 from lightface.training.augmentation import Augmentation
-from lightface.training.checkpoint import BEST, LAST
+from lightface.training.checkpoint import BEST, LAST, save_checkpoint
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, load_config
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
@@ -296,6 +296,10 @@ def test_a_run_goes_on_with_its_own_data_and_recipe(
     taught = replace(tiny_data, crops=replace(tiny_data.crops, teacher=tiny_data.crops.teacher[::-1].copy()))
     with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
         run(simple_config, taught, tmp_path, resume=True)
+    (tmp_path / "foreign").mkdir()
+    save_checkpoint(tmp_path / "foreign" / LAST, {"network": {}})
+    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+        run(simple_config, tiny_data, tmp_path / "foreign", resume=True)
     norm = replace(simple_config, network=replace(simple_config.network, norm=True))
     with pytest.raises(TrainingError, match=r"is of another recipe; put its config.toml back"):
         run(norm, tiny_data, tmp_path, resume=True)

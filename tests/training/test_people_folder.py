@@ -98,3 +98,12 @@ def test_people_without_faces(tmp_path: Path) -> None:
     (tmp_path / "empty/Carol").mkdir(parents=True)
     with pytest.raises(TrainingError, match="no photograph in"):
         align_people(tmp_path / "empty", cache=tmp_path / "cache", detector=OneFace())
+
+
+def test_a_refusal_is_remembered_for_want_of_a_face_alone(people: Path, tmp_path: Path) -> None:
+    """What cannot be read today may be read by another installation."""
+    (people / "Alice" / "2.png").write_bytes(b"no picture")
+    _, refused = align_people(people, cache=tmp_path / "cache", detector=OneFace())
+    assert len(refused) == 2
+    (remembered,) = tmp_path.glob("cache/*/*.txt")
+    assert "no face found" in remembered.read_text()

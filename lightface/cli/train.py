@@ -120,7 +120,7 @@ def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
 
 
 def _find_recipe(config: Path | None, *, data: Path | None, resume: Path | None) -> Path:
-    from lightface.training.loop import CONFIG
+    from lightface.training.checkpoint import CONFIG
 
     if resume is not None:
         if config is not None:

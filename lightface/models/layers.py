@@ -159,5 +159,8 @@ def _stochastic_pool(x: Tensor, *, sample: bool) -> Tensor:
     weights = torch.where(weights.sum(-1, keepdim=True) > 0, weights, torch.ones_like(weights))
     if not sample:
         return (windows * weights).sum(-1) / weights.sum(-1)
-    chosen = torch.multinomial(weights.reshape(-1, 4).float(), 1).reshape(*windows.shape[:-1], 1)
+    # Of exponential waiting times at these rates, the shortest is each cell's with its probability. `multinomial` would
+    # wait for a GPU, and raise where activations are not finite, before the loss could tell.
+    waits = torch.empty_like(weights, dtype=torch.float32).exponential_()
+    chosen = (weights / waits).argmax(-1, keepdim=True)
     return windows.gather(-1, chosen).squeeze(-1)

@@ -8,7 +8,7 @@ follow. Nothing here waits for the device or depends on what was drawn, so that 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,23 +24,24 @@ FRAME_PX = 128
 class Augmentation:
     """Strengths. Zero switches one off; `Augmentation.none()` leaves only the crop to the frame.
 
+    The defaults are what LightCNN's authors do, a random crop of 128 pixels out of 144 and a flip.
     Raises ConfigError for a value out of range.
     """
 
-    rotation_degrees: float = 7.0  # uniform in +-
-    scale: float = 0.08  # uniform in 1 +-
-    shift: float = 0.04  # share of the frame, uniform in +-, both axes
+    rotation_degrees: float = 0.0  # uniform in +-
+    scale: float = 0.0  # uniform in 1 +-
+    shift: float = 0.0625  # share of the frame, uniform in +-, both axes
     flip: float = 0.5  # probability
-    contrast: float = 0.35  # uniform in 1 +-
-    brightness: float = 0.15  # share of white, uniform in +-
-    gamma: float = 0.25  # exponent exp(uniform in +-)
-    blur: float = 0.1  # share of the batch
+    contrast: float = 0.0  # uniform in 1 +-
+    brightness: float = 0.0  # share of white, uniform in +-
+    gamma: float = 0.0  # exponent exp(uniform in +-)
+    blur: float = 0.0  # share of the batch
     blur_sigma_px: tuple[float, float] = (0.3, 2.0)  # of the frame; each axis draws its own, as a shaken camera does
-    low_resolution: float = 0.25  # share of the batch
+    low_resolution: float = 0.0  # share of the batch
     low_resolution_px: tuple[int, int] = (24, 64)  # the frame is reduced to this many pixels and enlarged again
-    noise: float = 0.15  # probability
+    noise: float = 0.0  # probability
     noise_sigma: float = 0.06  # largest standard deviation, share of white
-    erasing: float = 0.1  # probability
+    erasing: float = 0.0  # probability
     erasing_area: tuple[float, float] = (0.02, 0.15)  # share of the frame
 
     def __post_init__(self) -> None:
@@ -60,9 +61,7 @@ class Augmentation:
     @classmethod
     def none(cls) -> Augmentation:
         """The crop to the frame, and nothing else."""
-        still = cls(rotation_degrees=0, scale=0, shift=0, flip=0)
-        as_lit = replace(still, contrast=0, brightness=0, gamma=0)
-        return replace(as_lit, blur=0, low_resolution=0, noise=0, erasing=0)
+        return cls(shift=0, flip=0)
 
 
 def augment(

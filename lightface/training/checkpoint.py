@@ -12,6 +12,8 @@ from lightface.errors import OutputError, TrainingError
 from lightface.files import write_private
 from lightface.models.checkpoints import TORCH_ERRORS
 
+# The files of a run folder.
+CONFIG = "config.toml"  # the recipe
 LAST = "last.pt"  # to go on from
 BEST = "best.pt"  # the network that did best in validation
 

@@ -1,7 +1,6 @@
 """The whole recipe of a training run, as one frozen record read from TOML.
 
-The defaults of network, optimiser and schedule are those of LightCNN's authors; augmentation is stronger than their
-random crop and flip.
+The defaults of network, augmentation, optimiser and schedule are those of LightCNN's authors.
 """
 
 from __future__ import annotations

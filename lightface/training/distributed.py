@@ -72,7 +72,8 @@ def join_processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
     # Its functions' defaults are the group that there is when it is imported. DDP imports it, too late: they would keep
     # the group, and threads of it that are still there when Python ends can abort the process.
     importlib.import_module("torch.distributed.nn")
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+    on_cuda = chosen.type == "cuda"
+    dist.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE, device_id=chosen if on_cuda else None)
     try:
         yield processes, chosen
     finally:

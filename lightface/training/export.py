@@ -60,11 +60,15 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     """Write the best network of a run folder as `NAME.safetensors`, `NAME.md` and a record in `registry.toml`.
 
     The file is a plain LightCNN in half precision; figures and thresholds are those of that very file, in float32, on
-    people who were not trained on. Raises TrainingError when the run has no network yet or folding changes what it
-    computes, OutputError when something cannot be written.
+    people who were not trained on. Raises TrainingError when the run has no network yet, its data are no longer those
+    that it was trained on, or folding changes what it computes; OutputError when something cannot be written.
     """
     content = load_checkpoint(run / BEST, device=torch.device("cpu"))
     data = prepare_data(config, Processes())
+    if content.get("data") != data.fingerprint:  # who is kept for validation may be others now
+        raise TrainingError(
+            f"the data, its teachers or its pairs changed since {run / BEST}; put them back, then resume"
+        )
     dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
     trained = build_network(replace(config.network, start_from=None))
     load_strictly(trained, content["network"], source=run / BEST)

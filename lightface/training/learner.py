@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lightface.errors import ConfigError
 from lightface.training.averaging import AveragedNetwork
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
@@ -39,11 +41,14 @@ class Learner:
     ) -> None:
         torch.manual_seed(config.seed)  # of the fresh weights
         self.precision = resolve_precision(config.precision, device)
+        if self.precision == "fp16" and config.optimiser.kind == "muon":
+            # A gradient too large for fp16 has its optimiser skip the step, but not the other one.
+            raise ConfigError("muon trains in bf16 or fp32; set precision to one of them, or choose another optimiser")
         objectives = build_objectives(
             config.objectives, dropout=config.network.dropout, classes=classes, teacher_size=teacher_size
         )
         network = build_network(config.network, images=None if start is None else start[0])
-        if start is not None and config.network.start_from is not None:
+        if start is not None and config.network.start_from is not None and config.objectives.cosine is not None:
             objectives.fit(embed_images(network, start[0]), start[1])
         self.model = TrainingModel(network, objectives, precision=self.precision).to(device)
         network.to(memory_format=torch.channels_last)
@@ -53,7 +58,7 @@ class Learner:
         self._forward: nn.Module = self.model
         if processes.count > 1:
             self._forward = DistributedDataParallel(self.model)
-        self._accumulate, self._clip_norm = config.accumulate, config.optimiser.clip_norm
+        self._accumulate, self._clip_norm = config.accumulate, config.optimiser.clip_norm or math.inf
         self._optimisers = build_optimisers(self.model, config.optimiser)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
@@ -68,14 +73,16 @@ class Learner:
     ) -> Tensor:
         """One step on (N, C, H, W) images in 0..1; returns the (K,) unweighted losses, still on the device.
 
-        With `corner_px`, the images are the window of the frame that begins there.
+        With `corner_px`, the images are the window of the frame that begins there. A gradient that is not finite makes
+        the losses NaN, so that its own step is blamed for what it does to the weights.
         """
         self.model.train()
         losses = self._add_gradients(images.contiguous(memory_format=torch.channels_last), targets, corner_px)
         for optimiser in self._optimisers:
             self._scaler.unscale_(optimiser)
-        if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        if not self._scaler.is_enabled():  # it expects such gradients, and leaves their steps out
+            losses = losses + 0 * norm
         for optimiser in self._optimisers:
             set_learning_rate(optimiser, learning_rate)
             self._scaler.step(optimiser)

@@ -19,7 +19,7 @@ from lightface.files import write_private
 from lightface.stopping import StopRequest
 from lightface.training.augmentation import FRAME_PX, augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
-from lightface.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from lightface.training.checkpoint import BEST, CONFIG, LAST, load_checkpoint, save_checkpoint
 from lightface.training.config import Stage, TrainingConfig, dump_config
 from lightface.training.curves import draw_curves
 from lightface.training.distributed import Processes
@@ -32,7 +32,6 @@ from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
 
-CONFIG = "config.toml"  # of a run folder
 _START_IMAGES = 1024  # at most, that weights which are trained on begin with
 
 
@@ -62,9 +61,6 @@ class TrainingRun:
         if saved is not None and max_minutes is None:
             max_minutes = saved.get("max_minutes")  # what is no state at all is refused below
         self.stages = fit_batches(config, processes=processes.count, crops=len(data.split.rows))
-        if device.type == "cuda":
-            torch.set_float32_matmul_precision("high")
-            torch.backends.cudnn.benchmark = True  # a stage's images are all of one size
         self.config, self.data, self.output = config, data, output
         self.processes, self.max_minutes = processes, max_minutes
         self.device = device
@@ -148,19 +144,18 @@ class TrainingRun:
         at, rate = self.at, self._learning_rate()
         images, batch, data = self._make_batch(at, stage)
         window = find_window(stage, step=at.step)
-        corner_px = None
-        if window is not None:
-            images, corner_px = window.cut(images), window.corner_px
+        corner_px = None if window is None else window.corner_px
         losses = self.learner.learn(images, batch.targets, learning_rate=rate, step=at.step, corner_px=corner_px)
         self._unread.append((at, stage, losses))
         self.at = replace(at, step=at.step + 1, samples=at.samples + stage.batch_size, data=data)
 
     def _make_batch(self, at: RunPosition, stage: Stage) -> tuple[Tensor, Batch, DataPosition]:
-        """The augmented images of the step at `at`, the same whenever it is asked for."""
+        """The augmented images of the step at `at`, or the window of them that it sees; the same whenever asked for."""
         batch, after = self.source.take(at.data, stage.batch_size)
         _seed_step(self.config.seed, at.step, self.processes.rank)
         images = augment(batch.crops, size_px=stage.size_px, augmentation=self.config.augmentation)
-        return images, batch, after
+        window = find_window(stage, step=at.step)
+        return images if window is None else window.cut(images), batch, after
 
     def _learning_rate(self) -> float:
         share = learning_rate_share(self.config.schedule, progress=self.share_done, step=self.at.step)
@@ -203,11 +198,15 @@ class TrainingRun:
         images, batch, _ = self._make_batch(at, stage)
         path = self.output / f"bad-batch-{at.step}-{self.processes.rank}.npz"
         rows, labels = batch.rows.cpu().numpy(), batch.targets.labels.cpu().numpy()
-        with write_private(path) as file:
-            np.savez(file, images=images.cpu().numpy(), rows=rows, labels=labels, losses=losses[bad[0]].numpy())
+        try:
+            with write_private(path) as file:
+                np.savez(file, images=images.cpu().numpy(), rows=rows, labels=labels, losses=losses[bad[0]].numpy())
+            where = f"is in {path}"
+        except OSError as error:
+            where = f"could not be written to {path} ({error.strerror})"
         raise TrainingError(
-            f"the loss of step {at.step} is not finite; its batch is in {path}. Lower learning_rate, set clip_norm or "
-            "use precision fp32, then start again"
+            f"the loss of step {at.step}, or its gradient, is not finite; its batch {where}. Lower learning_rate, set "
+            "clip_norm or use precision fp32, then start again"
         )
 
     def _validate(self) -> None:
@@ -246,6 +245,7 @@ class TrainingRun:
                 "network": network.state_dict(),
                 "at": asdict(self.at),
                 "max_minutes": self.max_minutes,
+                "data": self.data.fingerprint,
                 "device": _describe(self.device, self.processes.count),
             }
             save_checkpoint(self.output / BEST, content)

@@ -18,8 +18,8 @@ from lightface.training.objectives.combination import CombinedObjective
 from lightface.training.objectives.objective import Targets
 from lightface.training.precision import autocast
 
-_AT_ONCE = 128  # images
-_NORM_IMAGES = 256  # at most, whose statistics batch normalisation begins with: all are in memory at once
+_AT_ONCE = 32  # images
+_NORM_IMAGES = 128  # at most, whose statistics batch normalisation begins with: all are in memory at once
 
 
 class TrainingModel(nn.Module):

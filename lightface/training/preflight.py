@@ -70,7 +70,8 @@ def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
     if config.objectives.needs_identities and found.classes < 2:
         problems.append(
             f"{count_of(found.classes, 'person has', 'people have')} "
-            f"{count_of(config.data.min_crops, 'crop')} or more, and two are needed to tell apart"
+            f"{count_of(config.data.min_crops, 'crop')} or more, and two are needed to tell apart; "
+            f"{count_of(found.validation_people, 'more is', 'more are')} kept for validation"
         )
     if found.crops < 2:
         problems.append(f"{count_of(found.crops, 'crop is', 'crops are')} no batch (add photographs)")

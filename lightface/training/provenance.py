@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from lightface.errors import WeightsError
+from lightface.errors import ConfigError, WeightsError
 from lightface.models.checkpoints import read_checkpoint
 from lightface.models.registry import find_weights
-from lightface.training.config import WEIGHTS_FILES, DataSettings
+from lightface.training.checkpoint import CONFIG
+from lightface.training.config import DataSettings, load_config
 from lightface.training.preflight import Preflight
 
 
@@ -20,18 +21,35 @@ class Origin(NamedTuple):
     training_data: str
 
 
-def find_origin(start_from: str | None) -> Origin | None:
-    """Of `start_from` of a recipe; None for a run from nothing."""
+def find_origin(start_from: str | None, *, later: frozenset[Path] = frozenset()) -> Origin | None:
+    """Of `start_from` of a recipe; None for a run from nothing. `later`: the runs' states on the way here."""
     if start_from is None:
         return None
     path = Path(start_from)
     try:
-        is_file = path.suffix in WEIGHTS_FILES
+        if path.suffix == ".pt":
+            return _look_into_run(path, later | {path})
+        is_file = path.suffix == ".safetensors"
         record = read_checkpoint(path, name=path.stem)[0] if is_file else find_weights(start_from)
-    except WeightsError:  # a run's own state, or a file that is gone by now, says nothing of either
+    except (ConfigError, WeightsError):  # gone by now
         return Origin(path.name, "see there", "see there")
-    licence = record.licence.replace("in this folder", f"beside {record.name}")
-    return Origin(record.name, licence, record.training_data)
+    return Origin(record.name, _say_where(record.licence, record.name), record.training_data)
+
+
+def _look_into_run(state: Path, later: frozenset[Path]) -> Origin:
+    """What the recipe beside a run's state says, and the weights that this run began from in turn."""
+    config, name = load_config(state.parent / CONFIG), state.parent.name
+    start_from = config.network.start_from
+    if start_from is not None and Path(start_from) in later:  # a run folder that was used again
+        start_from = None
+    before = find_origin(start_from, later=later)
+    licence = config.card.licence or derive_licence(before)
+    training_data = config.card.training_data or _add_origin(f"crops from {_name_folder(config.data)}", before)
+    return Origin(name, _say_where(licence, name), training_data)
+
+
+def _say_where(licence: str, name: str) -> str:
+    return licence.replace("in this folder", f"beside {name}")
 
 
 def derive_licence(origin: Origin | None) -> str:
@@ -44,7 +62,13 @@ def derive_licence(origin: Origin | None) -> str:
 
 def describe_data(settings: DataSettings, found: Preflight, origin: Origin | None) -> str:
     """How many crops of how many people, and from where."""
-    where = settings.folder.name if settings.folder is not None else "a folder"
     people = f" of {found.classes:,} people" if found.classes else ""
-    crops = f"{found.crops:,} crops{people} from {where}"
+    return _add_origin(f"{found.crops:,} crops{people} from {_name_folder(settings)}", origin)
+
+
+def _name_folder(settings: DataSettings) -> str:
+    return settings.folder.name if settings.folder is not None else "a folder"
+
+
+def _add_origin(crops: str, origin: Origin | None) -> str:
     return crops if origin is None else f"{crops}; before them, those of {origin.name}: {origin.training_data}"

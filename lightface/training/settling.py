@@ -20,7 +20,7 @@ from lightface.training.precision import autocast
 from lightface.training.split import TrainingSplit
 
 _CROPS = 1024  # at most
-_AT_ONCE = 128
+_AT_ONCE = 64
 
 
 def settle_on(network: LightCNN, crops: CropSet, split: TrainingSplit, *, precision: str = "fp32") -> None:
@@ -33,11 +33,13 @@ def settle_on(network: LightCNN, crops: CropSet, split: TrainingSplit, *, precis
 def settle_norms(network: LightCNN, pixels: ByteArray, *, precision: str = "fp32") -> None:
     """Settle a network, on whatever device it is, on (N, C, 144, 144) crops; it is in evaluation mode afterwards."""
     network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.train()
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean of all batches
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
     device = next(network.parameters()).device
     for part in torch.from_numpy(np.ascontiguousarray(pixels)).chunk(math.ceil(len(pixels) / _AT_ONCE)):
         images = cut_frame(part.to(device)).contiguous(memory_format=torch.channels_last)

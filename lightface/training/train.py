@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from lightface.allocator import keep_freed_memory
 from lightface.errors import TrainingError
 from lightface.stopping import StopRequest, stop_on_signals
@@ -49,7 +51,8 @@ def train(
             config, data, output, device=chosen, processes=processes, max_minutes=max_minutes, resume=resume
         )
         run.open()
-        with stop_on_signals(stop):
+        # Images come in few sizes, so that trying cuDNN's algorithms once for each pays.
+        with stop_on_signals(stop), torch.backends.cudnn.flags(enabled=True, benchmark=True):
             report = run.work(stop, on_progress)
         del run  # and with it what refers to the processes' group
         return report

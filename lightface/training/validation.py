@@ -19,7 +19,7 @@ from lightface.training.precision import autocast
 from lightface.training.split import TrainingSplit
 
 _SAME = {"1": True, "0": False}
-_BATCH_SIZE = 256
+_BATCH_SIZE = 32  # of 256, the first layers alone would take gigabytes
 _PAIRS_AT_ONCE = 1 << 16
 _PLAIN = Augmentation.none()
 _MAX_CROPS = 4000  # their pairs, 8 million, still fit into memory

@@ -13,7 +13,7 @@ from jobs import TRAIN, check_soundness
 from soaking import Soak
 from spawning import Spawner
 
-from lightface.training.loop import CONFIG
+from lightface.training.checkpoint import CONFIG
 
 
 def test_killed_again_and_again(spawner: Spawner, tmp_path: Path, soak: Soak) -> None:

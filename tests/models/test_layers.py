@@ -89,6 +89,11 @@ def test_stochastic_pooling_draws_a_cell_in_proportion_to_its_activation() -> No
     assert shares == pytest.approx({1.0: 1 / 8, 3.0: 3 / 8, -2.0: 0, 4.0: 4 / 8}, abs=0.02)
 
 
+def test_stochastic_pooling_leaves_what_is_not_finite_to_the_loss() -> None:
+    x = torch.tensor([[1.0, float("inf")], [2.0, 3.0]])[None, None]
+    assert torch.isinf(Pool("stochastic").train()(x)).all()
+
+
 def test_stochastic_pooling_without_a_positive_activation_is_uniform() -> None:
     x = torch.tensor([[-1.0, -3.0], [-2.0, -4.0]])[None, None]
     assert Pool("stochastic").eval()(x).item() == pytest.approx(-2.5)

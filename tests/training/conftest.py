@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightface.training.augmentation import Augmentation
 from lightface.training.config import (
     DataSettings,
     NetworkSettings,
@@ -38,6 +39,17 @@ def tiny_config(drawn_folder: Path) -> TrainingConfig:
     return TrainingConfig(
         network=NetworkSettings(dropout=0.2, inner_dropout=0.1, norm=True, pooling="stochastic"),
         data=DataSettings(folder=drawn_folder, teachers=(Path("teacher.npy"),), cache=drawn_folder / "cache"),
+        augmentation=Augmentation(
+            rotation_degrees=7,
+            scale=0.08,
+            contrast=0.35,
+            brightness=0.15,
+            gamma=0.25,
+            blur=0.25,
+            low_resolution=0.25,
+            noise=0.15,
+            erasing=0.1,
+        ),
         objectives=ObjectiveSettings(
             softmax=SoftmaxSettings(label_smoothing=0.1), cosine=CosineSettings(), relational=RelationalSettings(4.0)
         ),
@@ -56,6 +68,7 @@ def simple_config(tiny_config: TrainingConfig) -> TrainingConfig:
     return replace(
         tiny_config,
         network=NetworkSettings(),
+        augmentation=Augmentation(),
         objectives=ObjectiveSettings(),
         optimiser=OptimiserSettings(),
         stages=(Stage(size_px=16, batch_size=8),),

@@ -66,6 +66,24 @@ def test_a_sample_comes_from_all_over_the_data(tiny_data: TrainingData) -> None:
     assert len(source(tiny_data).sample(10_000).rows) == 96
 
 
+def test_crops_that_lie_on_the_device_make_the_same_batches(
+    tiny_data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only a GPU does, done on the CPU."""
+    monkeypatch.setattr(BatchSource, "_fits", lambda self, count: True)
+    monkeypatch.setattr("lightface.training.batches._ROWS_AT_ONCE", 7)
+    resident = source(tiny_data, rank=1, count=2)
+    monkeypatch.undo()
+    mapped = source(tiny_data, rank=1, count=2)
+    assert resident._resident is not None and mapped._resident is None
+    pairs = [(sources.take(DataPosition(2, 8), 16)[0], sources.sample(12)) for sources in (resident, mapped)]
+    for one, other in zip(*pairs, strict=True):
+        assert torch.equal(one.crops, other.crops) and torch.equal(one.rows, other.rows)
+        assert torch.equal(one.targets.labels, other.targets.labels)
+        assert one.targets.teacher is not None and other.targets.teacher is not None
+        assert torch.equal(one.targets.teacher, other.targets.teacher)
+
+
 def test_what_fills_no_batch_is_passed_over(tiny_data: TrainingData) -> None:
     batches = source(tiny_data)
     assert batches.take(DataPosition(0, 0), 90)[1] == DataPosition(1, 0)

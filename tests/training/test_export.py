@@ -135,6 +135,17 @@ def test_weights_that_half_precision_changes_are_refused() -> None:
         finish_network(network, pixels)
 
 
+def test_data_that_changed_since_are_refused(tiny_config: TrainingConfig, run: Path, tmp_path: Path) -> None:
+    """Or people who were trained on would be measured on."""
+    with pytest.raises(
+        TrainingError, match=r"the data, its teachers or its pairs changed since .*best.pt; put them back"
+    ):
+        export_run(
+            replace(tiny_config, seed=1, data=replace(tiny_config.data, teachers=())), run, tmp_path, name="other"
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_without_a_network(tiny_config: TrainingConfig, run: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="name the folder of a run"):
         export_run(tiny_config, tmp_path, tmp_path, name="none")

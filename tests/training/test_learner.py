@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lightface.errors import ConfigError
 from lightface.models.lightcnn import ARCHITECTURES
 from lightface.training.config import NetworkSettings, OptimiserSettings, Stage, TrainingConfig
 from lightface.training.distributed import Processes
@@ -110,6 +111,39 @@ def test_long_gradients_are_clipped(simple_config: TrainingConfig) -> None:
 
     assert moved(None) > 0.01
     assert moved(0.01) == pytest.approx(0.01, rel=0.01)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 2.0])
+def test_a_gradient_without_a_number_shows_in_the_losses_of_its_own_step(
+    clip_norm: float | None, simple_config: TrainingConfig
+) -> None:
+    student = learner(replace(still(simple_config), optimiser=OptimiserSettings(clip_norm=clip_norm)))
+    assert torch.isfinite(student.learn(IMAGES, TARGETS, learning_rate=0.01, step=0)).all()
+    next(student.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    assert torch.isnan(student.learn(IMAGES, TARGETS, learning_rate=0.01, step=1)).all()
+
+
+def test_losses_that_are_scaled_for_fp16_teach_the_same(simple_config: TrainingConfig) -> None:
+    """As on a GPU; here the network itself runs in float32."""
+    optimiser = OptimiserSettings(kind="adamw", clip_norm=0.5)
+    plain, scaled = (learner(replace(still(simple_config), optimiser=optimiser)) for _ in range(2))
+    scaled._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for step in range(3):
+        losses = [student.learn(IMAGES, TARGETS, learning_rate=1e-3, step=step) for student in (plain, scaled)]
+        torch.testing.assert_close(*losses)
+    torch.testing.assert_close(weights(plain), weights(scaled), atol=1e-5, rtol=1e-4)
+
+    before = weights(scaled)
+    next(scaled.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    losses = scaled.learn(IMAGES, TARGETS, learning_rate=1e-3, step=3)
+    assert torch.isfinite(losses).all() and torch.equal(weights(scaled), before)  # a step that is left out
+    assert scaled._scaler.get_scale() == 512
+
+
+def test_muon_does_not_train_in_fp16(simple_config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.training.learner.resolve_precision", lambda name, device: "fp16")
+    with pytest.raises(ConfigError, match="muon trains in bf16 or fp32"):
+        learner(replace(simple_config, optimiser=OptimiserSettings(kind="muon")))
 
 
 def test_a_state_is_all_there_is(tiny_config: TrainingConfig) -> None:

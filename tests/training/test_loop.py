@@ -12,13 +12,12 @@ import torch
 
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.stopping import StopRequest
-from lightface.training.augmentation import Augmentation
-from lightface.training.checkpoint import BEST, LAST, save_checkpoint
+from lightface.training.checkpoint import BEST, CONFIG, LAST, save_checkpoint
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, load_config
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
 from lightface.training.logbook import read_history
-from lightface.training.loop import CONFIG, TrainingRun
+from lightface.training.loop import TrainingRun, _seed_step
 from lightface.training.model import build_network
 from lightface.training.preparation import TrainingData
 from lightface.training.progress import Progress, TrainingReport
@@ -167,13 +166,36 @@ def test_a_loss_without_a_number_stops_the_run_and_leaves_its_batch(
         return losses * float("nan") if step == 7 else losses
 
     training.learner.learn = break_the_eighth  # type: ignore[method-assign]
-    with pytest.raises(TrainingError, match="the loss of step 7 is not finite; its batch is in"):
+    with pytest.raises(TrainingError, match="the loss of step 7, or its gradient, is not finite; its batch is in"):
         training.work(StopRequest())
     saved = np.load(tmp_path / "bad-batch-7-0.npz")
     assert np.array_equal(saved["images"], seen[7].numpy())
     assert saved["rows"].shape == saved["labels"].shape == (8,)
     assert np.isnan(saved["losses"]).all()
     assert not (tmp_path / LAST).exists()
+
+
+def test_a_batch_that_cannot_be_written_is_told_of_too(
+    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In windows, for it is these that a step sees."""
+    stages = (Stage(size_px=128, batch_size=2, windows_px=((32, 48),)),)
+    training = TrainingRun(
+        replace(simple_config, stages=stages, log_steps=1),
+        tiny_data,
+        tmp_path / "run",
+        device=torch.device("cpu"),
+        processes=Processes(),
+    )
+    images, *_ = training._make_batch(training.at, stages[0])
+    assert images.shape == (2, 1, 32, 48)
+    training.open()
+    monkeypatch.setattr(training.learner, "learn", lambda *args, **others: torch.tensor([float("inf")]))
+    monkeypatch.setattr(training, "output", tmp_path / "gone")
+    with pytest.raises(
+        TrainingError, match=r"its batch could not be written to .*gone.bad-batch-0-0.npz \(No such file"
+    ):
+        training.work(StopRequest())
 
 
 def test_minutes_shorten_the_whole_schedule(
@@ -312,17 +334,21 @@ def test_batches_must_divide(simple_config: TrainingConfig, tiny_data: TrainingD
         run(replace(simple_config, accumulate=8), tiny_data, tmp_path)
 
 
-def test_what_is_drawn_depends_on_seed_step_and_process(
-    simple_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
+def test_what_is_drawn_depends_on_seed_step_and_process() -> None:
+    def draw(*, seed: int = 0, step: int = 0, rank: int = 0) -> tuple[float, ...]:
+        _seed_step(seed, step, rank)
+        return tuple(torch.rand(4).tolist())
+
+    assert len({draw(), draw(seed=1), draw(step=1), draw(rank=1)}) == 4
+    assert draw(step=1) == draw(step=1)
+
+
+def test_a_batch_is_augmented_by_its_steps_own_draws(
+    tiny_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path
 ) -> None:
-    config = replace(simple_config, augmentation=Augmentation())
-
-    def images(*, seed: int = 0, rank: int = 0) -> torch.Tensor:
-        changed = replace(config, seed=seed)
-        training = TrainingRun(
-            changed, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes(rank, rank, 1)
-        )
-        return training._make_batch(training.at, config.stages[0])[0]
-
-    assert torch.equal(images(), images())
-    assert not torch.equal(images(), images(seed=1))
+    training = TrainingRun(tiny_config, tiny_data, tmp_path, device=torch.device("cpu"), processes=Processes())
+    first, again, second = (
+        training._make_batch(replace(training.at, step=step), tiny_config.stages[0])[0] for step in (0, 0, 1)
+    )  # of the same crops
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)

@@ -38,6 +38,7 @@ def embed_folder(
     *,
     selection: FaceSelection = FaceSelection.ALL,
     recursive: bool = True,
+    drop_others: bool = False,
     batch_size: int = 8,
     workers: int | None = None,
     engine: Engine = LocalEngine(),
@@ -47,7 +48,8 @@ def embed_folder(
 
     The table has a row for each face and one for each photograph without; its paths are absolute. Whatever stops a
     run, what it has finished lies in the journal beside the output, and the next run goes on from there; it does only
-    what is new, has changed or was made by another model or other settings. Rows of photographs that are gone leave.
+    what is new, has changed or was made by another model or other settings. Rows of photographs that are gone leave;
+    of photographs that are still there, but not in `paths`, with `drop_others` only.
 
     Paths and output may be texts, and these URLs of any kind that fsspec has a driver for. An output that ends in a
     slash becomes a folder of Parquet parts. The journal of a URL lies in the user's data folder: see `journal_path`.
@@ -61,10 +63,11 @@ def embed_folder(
     Processes import the program that called: keep the call under `if __name__ == "__main__":`, or set `workers=1`.
 
     Raises ImageError for a path that is missing or no photograph at all, OutputError where the output cannot be
-    written or another run is writing it, RemoteError where another machine does not do what is asked of it.
+    written, another run is writing it or it has rows that may not be dropped, RemoteError where another machine does
+    not do what is asked of it.
     """
     with open_job(output, pipeline, selection=selection) as job:
-        plan = job.plan(_find_photos(paths, recursive=recursive))
+        plan = job.plan(_find_photos(paths, recursive=recursive), drop_others=drop_others)
         report = progress or _ignore
         report(job.progress())
         with closing(

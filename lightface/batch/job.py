@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from lightface.batch.journal import Journal, JournalRow
-from lightface.batch.output import Output, open_output, stamp
-from lightface.errors import ImageError
+from lightface.batch.output import NO_STAMP, Output, open_output, stamp
+from lightface.errors import ImageError, OutputError
 from lightface.faces import FaceSelection, Status
 from lightface.images import hash_file
 from lightface.pipeline import FacePipeline, PhotoFaces
@@ -100,14 +100,15 @@ class EmbedJob:
     ) -> None:
         self._journal.close()
 
-    def plan(self, paths: Sequence[Path]) -> EmbedPlan:
+    def plan(self, paths: Sequence[Path], *, drop_others: bool = False) -> EmbedPlan:
         """Leave out the photographs that are as an earlier run, of this model and these settings, has left them.
 
         Size and time of change decide; where they differ, the SHA-256 of the contents. Photographs that could not be
         read are tried again, for that may lie in permissions, or in a decoder that was missing.
 
         Raises ImageError where there are no photographs: rather that than an output emptied, because a disk is not
-        mounted or a path is mistyped.
+        mounted or a path is mistyped. Raises OutputError where an earlier run has dealt with photographs that are still
+        there and not of this one, unless their rows may be dropped.
         """
         if not paths:
             raise ImageError(NO_PHOTOGRAPHS)
@@ -122,9 +123,19 @@ class EmbedJob:
             unchanged += 1
             if not photo.same_stamp:
                 touched.append(photo.path)
+        if not drop_others:
+            self._refuse_to_drop()
         self._journal.keep(touched)
         self._plan = EmbedPlan(todo, unchanged)
         return self._plan
+
+    def _refuse_to_drop(self) -> None:
+        left = next((path for path in self._journal.others() if stamp(path) != NO_STAMP), None)
+        if left is not None:
+            raise OutputError(
+                f"{str(self._output.path)!r} has photographs that are still there, but not named now, as {left}; "
+                "name those too, choose another output, or drop them with --drop-others"
+            )
 
     def record(self, photos: Sequence[PhotoFaces]) -> None:
         """Keep what became of photographs of the plan."""

@@ -128,6 +128,11 @@ class Journal:
             for photo in photos:
                 self._record(photo, made_by)
 
+    def others(self) -> Iterator[Path]:
+        """The photographs that are known and not of this run, by path."""
+        for (path,) in self._read("SELECT path FROM photo WHERE path NOT IN (SELECT path FROM found) ORDER BY path"):
+            yield to_path(os.fsdecode(path))
+
     def forget_others(self) -> int:
         """Delete the photographs that are not of this run; how many those were."""
         with self._changing():

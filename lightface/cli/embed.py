@@ -59,6 +59,10 @@ def embed(
     face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
     recursive: Recursive = True,
+    drop_others: Annotated[
+        bool,
+        typer.Option("--drop-others", help="Drop the rows of photographs that are still there, but not named now."),
+    ] = False,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Who does the work.", rich_help_panel=_RAY_PANEL)] = (
         "local"
     ),
@@ -83,8 +87,8 @@ def embed(
 ) -> None:
     """Embed every face of photographs and folders into one table, a row a face.
 
-    Stopped at any time, the next run goes on from there; run again, it does only what is new or has changed. Exit
-    code 0 unless no photograph gave a face.
+    Stopped at any time, the next run goes on from there; run again, it does only what is new or has changed. The table
+    holds what is named: to add a folder, name it and those before. Exit code 0 unless no photograph gave a face.
     """
     from lightface.batch import embed_folder, open_output
     from lightface.faces import FaceSelection
@@ -107,6 +111,7 @@ def embed(
             place,
             selection=FaceSelection(face_selection),
             recursive=recursive,
+            drop_others=drop_others,
             engine=chosen,
             progress=follow,
             **settings.given("batch_size", "workers"),

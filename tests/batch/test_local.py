@@ -145,6 +145,21 @@ def test_rows_of_vanished_photographs_leave(embed: Embed, output: Path, folder: 
     assert vector not in journal_path(output).read_bytes()
 
 
+def test_rows_of_photographs_that_are_still_there_stay(
+    embed: Embed, embedder: MeanEmbedder, output: Path, folder: Path
+) -> None:
+    """A second folder is named for the same table, and the first is not."""
+    embed()
+    before, rows, below = output.read_bytes(), outline(output, folder), folder / "below"
+    with pytest.raises(OutputError, match=r"has photographs that are still there, but not named now, as .*a.png; name"):
+        embed_folder(make_pipeline(embedder), [below], output)
+    assert output.read_bytes() == before
+    assert embed_folder(make_pipeline(embedder), [below, folder], output).removed == 0
+    assert outline(output, folder) == rows
+    assert embed_folder(make_pipeline(embedder), [below], output, drop_others=True).removed == 4
+    assert {path for path, *_ in outline(output, folder)} == {"below/pair.png"}
+
+
 def test_an_emptied_folder_does_not_empty_the_table(embed: Embed, output: Path, folder: Path) -> None:
     embed()
     shutil.rmtree(folder)

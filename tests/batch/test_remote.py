@@ -121,7 +121,11 @@ def test_a_table_in_parts(bucket: str, tmp_path: Path, monkeypatch: pytest.Monke
     if not place.startswith("memory"):
         assert {stat.S_IMODE(path.stat().st_mode) for path in written.iterdir()} == {0o600}
     # Fewer rows leave no part of the earlier table behind.
-    assert embed(f"{bucket}/a.png", place).removed == 4
+    with pytest.raises(
+        OutputError, match=r"has photographs that are still there, but not named now, as .*/b.png; name"
+    ):
+        embed(f"{bucket}/a.png", place)
+    assert embed(f"{bucket}/a.png", place, drop_others=True).removed == 4
     if place.startswith("memory"):
         assert memory.ls("/tables/faces", detail=False) == [
             "/tables/faces/_SUCCESS",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import note, progress_bar
+from lightface.cli.console import complain, note, progress_bar
 from lightface.cli.evaluate import Framed, Images, NoCache, PairLimit, Protocol, open_cache, read_pairs_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
@@ -18,6 +18,8 @@ from lightface.words import count_of
 if TYPE_CHECKING:
     from lightface.evaluation.calibrate import Calibration
     from lightface.gallery import Gallery
+
+_NAMED_FAILURES = 10
 
 
 @with_settings(*GALLERY, *EMBEDDING)
@@ -88,7 +90,7 @@ def _calibrate_on(
     if gallery.model_id not in (None, pipeline.model_id):
         raise ModelMismatchError(
             f"{gallery.location} is of {gallery.model_id}, and a threshold of {pipeline.model_id} means nothing there; "
-            "choose the weights with --model"
+            "choose its weights with --model, move it with 'lightface gallery reembed', or name another --gallery"
         )
     with open_cache(no_cache) as cache, progress_bar("embedding") as advance:
         embedded = embed_pictures(
@@ -96,7 +98,11 @@ def _calibrate_on(
         )
     scored = score_pairs(pairs, embedded)
     if embedded.failures:
-        note(f"left out {len(embedded.failures):,} of {count_of(len(pairs.pictures), 'picture')}, which failed")
+        note(f"left out {len(embedded.failures):,} of {count_of(len(pairs.pictures), 'picture')}:")
+    for failure in embedded.failures[:_NAMED_FAILURES]:
+        complain(f"{failure.name}: {failure.reason}")
+    if len(embedded.failures) > _NAMED_FAILURES:
+        complain(f"and {len(embedded.failures) - _NAMED_FAILURES:,} more; 'lightface evaluate' with --output names all")
     source = f"{pairs.name}, {pairs.source.absolute()}"
     return calibrate_pairs(scored, source=source, far=far, review_far=review_far)
 

@@ -12,7 +12,7 @@ import typer
 from lightface.cli.console import complain, counting_bar, note, progress_bar
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Json, Recursive, with_settings
-from lightface.cli.pictures import make_folder
+from lightface.cli.pictures import make_folder, refuse_to_replace
 from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.remote import to_path
@@ -79,6 +79,7 @@ def cluster(
     from lightface.reports import check_folder, check_output, holds_parts, read_faces, write_clusters
 
     if output is not None:
+        refuse_to_replace([path], [output], option="--output")
         check_output(output)
     if folder is not None:
         check_folder(folder)
@@ -213,7 +214,7 @@ def _report(groups: FaceGroups, rows: Sequence[ClusterRow]) -> None:
         mean = sum(one.similarity or 0 for one in group) / len(group)
         line = (typical.cluster, len(group), len(photos), f"{mean:.3f}", typical.face.image_path)
         lines.append((*line, names.get(typical.cluster)) if names else line)
-    columns = ("group", "faces", "photographs", "similarity", "most typical", *(("person",) if names else ()))
+    columns = ("group", "faces", "photographs", "to centre", "most typical", *(("person",) if names else ()))
     if lines:
         print_table(columns, lines)
     faces, grouped = len(groups.faces), sum(map(len, groups.groups))

@@ -13,7 +13,7 @@ from lightface.cli.console import complain, counting_bar, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import detection_of
 from lightface.cli.options import DETECTION, Json, Photos, Recursive, with_settings
-from lightface.cli.pictures import make_folder, name_below, plan_pictures
+from lightface.cli.pictures import make_folder, name_below, plan_pictures, refuse_to_replace
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LowQualityError, PhotoError
@@ -60,6 +60,8 @@ def detect(
     """Find the faces in photographs: boxes, scores, quality, and how they lie in LightCNN's frame."""
     paths = find_photos_of(photos, recursive=recursive)
     pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
+    if sheet is not None:
+        refuse_to_replace(paths, [sheet], option="--sheet")
     search = _Search(settings)
     found: list[_Found] = []
     with counting_bar("detecting", len(paths)) as count:

@@ -16,7 +16,7 @@ from lightface.cli import privacy
 from lightface.cli.audit import audit
 from lightface.cli.console import note
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
-from lightface.cli.loading import open_gallery_of
+from lightface.cli.loading import gallery_place, open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
 from lightface.cli.questions import confirm
 from lightface.cli.reembed import reembed
@@ -204,9 +204,13 @@ def import_gallery(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - is stdin.")],
 ) -> None:
     """Add the people of an exported gallery; makes the gallery if there is none."""
+    from lightface.gallery import check_export, gallery_exists
+
     with ExitStack() as stack:
         if file == STANDARD_STREAM:
             file = stack.enter_context(stdin_as_file())
+        if not gallery_exists(gallery_place(settings)):
+            check_export(file)  # rather than make an empty gallery for nothing
         gallery = stack.enter_context(open_gallery_of(settings, create=True))
         summary = gallery.import_from(file)
     note(

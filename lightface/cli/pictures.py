@@ -1,12 +1,13 @@
-"""Where drawn pictures go: one file for one photograph, a folder for several."""
+"""Where results go: never over what they are made of; one picture for one photograph, a folder for several."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lightface.errors import ConfigError, OutputError
+from lightface.remote import RemotePath
 
 WRITABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -24,11 +25,16 @@ def plan_pictures(destination: Path, photos: Sequence[Path], *, option: str) -> 
         planned = dict.fromkeys(photos, destination)
     else:
         planned = {photo: destination / _picture_name(name) for photo, name in name_below(photos).items()}
-    originals = {photo.resolve() for photo in photos}
-    for picture in planned.values():
-        if picture.resolve() in originals:
-            raise ConfigError(f"{option} would replace the photograph {picture}; name another place")
+    refuse_to_replace(photos, planned.values(), option=option)
     return planned
+
+
+def refuse_to_replace(inputs: Iterable[Path], outputs: Iterable[Path], *, option: str) -> None:
+    """ConfigError where a result would be written over what it is made of."""
+    originals = {path.resolve() for path in inputs if not isinstance(path, RemotePath)}
+    for path in outputs:
+        if path.resolve() in originals:
+            raise ConfigError(f"{option} would replace {path}, which it is made of; name another place")
 
 
 def name_below(photos: Sequence[Path]) -> dict[Path, Path]:

@@ -22,6 +22,7 @@ from lightface.cli.options import (
     TableFormat,
     with_settings,
 )
+from lightface.cli.pictures import refuse_to_replace
 from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
@@ -62,6 +63,8 @@ def verify(
             raise ConfigError("--json is for one pair; with --pairs, give --format jsonl")
         if photo_a is not None or sheet is not None:
             raise ConfigError("with --pairs, the photographs are in the list, and no sheet is drawn; leave them out")
+        if output is not None:
+            refuse_to_replace([pairs], [output], option="--output")
         with TableOutput(output or STANDARD_STREAM, format) as table:
             _verify_list(pairs, table, settings, face_selection, already_aligned=already_aligned)
         return
@@ -91,6 +94,7 @@ def _verify(
         raise ConfigError("stdin has one photograph; give - once")
     if sheet is not None:
         check_picture(sheet)
+        refuse_to_replace([photo_a, photo_b], [sheet], option="--sheet")
     with stdin_as_file() if STANDARD_STREAM in (photo_a, photo_b) else nullcontext(STANDARD_STREAM) as received:
         pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
 

@@ -69,9 +69,11 @@ def calibrate_gallery(gallery: Gallery, *, far: float, review_far: float | None 
     try:
         calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
     except _TooFewPairsError as error:
-        more = _photographs_needed(len(matrix.vectors), error.missing)
+        each = max(1, round(len(matrix.vectors) / np.unique(matrix.person_index).size))
+        more = _people_needed(len(matrix.vectors), each, error.missing)
         raise EvaluationError(
-            f"{error}: enroll about {count_of(more, 'more person', 'more people')}, or take a higher --far"
+            f"{error}: enroll about {count_of(more, 'more person', 'more people')} with {count_of(each, 'photograph')} "
+            "each, or take a higher --far"
         ) from error
     return _with_strangers(calibration, matrix)
 
@@ -175,7 +177,10 @@ def _with_strangers(calibration: Calibration, matrix: GalleryMatrix) -> Calibrat
     return replace(calibration, strangers_named=share_over_people(named, matrix.person_index))
 
 
-def _photographs_needed(samples: int, missing: int) -> int:
-    """People with one photograph each that give so many more pairs: the positive root of m * s + m (m - 1) / 2."""
-    half = samples - 0.5
-    return math.ceil(-half + math.sqrt(half * half + 2 * missing))
+def _people_needed(samples: int, each: int, missing: int) -> int:
+    """People with so many photographs each that give the missing pairs beside those samples.
+
+    Their x photographs make x * samples + x (x - each) / 2 pairs of different people, which is solved for x.
+    """
+    half = samples - each / 2
+    return math.ceil((-half + math.sqrt(half * half + 2 * missing)) / each)

@@ -1,6 +1,7 @@
 """Galleries: the people to be recognised, with their face samples, kept in one file or on a server."""
 
 from lightface.gallery.audit import GalleryAudit, audit_gallery
+from lightface.gallery.exchange import check_export
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyFile, Passphrase, make_key_file
 from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, open_gallery
@@ -38,6 +39,7 @@ __all__ = [
     "Person",
     "StoredThreshold",
     "audit_gallery",
+    "check_export",
     "default_gallery_path",
     "describe_place",
     "gallery_exists",

@@ -101,6 +101,12 @@ def read_export(path: Path) -> Iterator[ExportRecord]:
         raise GalleryError(f"{path}, line {number}: {error}; export the gallery again") from error
 
 
+def check_export(path: Path) -> None:
+    """GalleryError unless `read_export` reads all of it."""
+    for _ in read_export(path):
+        pass
+
+
 class _Reader:
     """Turns lines into records and remembers what a later line has to fit."""
 

@@ -52,7 +52,7 @@ def test_groups_as_a_table_at_the_terminal(cluster: Cli, table: Path) -> None:
     result = cluster(table)
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[0] == ["group", "faces", "photographs", "similarity", "most", "typical"]
+    assert lines[0] == ["group", "faces", "photographs", "to", "centre", "most", "typical"]
     assert [line[:3] for line in lines[1:]] == [["1", "3", "3"], ["2", "3", "3"]]
     assert result.stderr == "6 of 7 faces in 2 groups, 1 in none, at threshold 0.500\n"
 
@@ -67,6 +67,12 @@ def test_the_output(cluster: Cli, table: Path, tmp_path: Path) -> None:
     assert rows[-1]["similarity"] == pytest.approx(1)
     assert all(0.7 < row["similarity"] <= 1 for row in rows)
     assert rows[0]["model_id"] == "colours" and rows[0]["person_name"] is None
+
+
+def test_a_table_is_never_replaced_by_its_groups(cluster: Cli, table: Path) -> None:
+    before = table.read_bytes()
+    assert_one_line(cluster(table, "-o", table), "--output would replace", "which it is made of; name another place")
+    assert table.read_bytes() == before
 
 
 def test_as_json(cluster: Cli, table: Path) -> None:

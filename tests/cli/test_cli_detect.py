@@ -110,8 +110,11 @@ def test_the_settings_reach_the_detector(cli: Cli, grace_hopper_path: Path) -> N
 
 def test_a_photograph_is_never_replaced(cli: Cli, folder: Path) -> None:
     before = (folder / "grace.jpg").read_bytes()
-    assert_one_line(cli("detect", folder / "grace.jpg", "--draw", folder / "grace.jpg"), "would replace the photograph")
-    assert_one_line(cli("detect", folder, "--draw", folder), "would replace the photograph")
+    assert_one_line(cli("detect", folder / "grace.jpg", "--draw", folder / "grace.jpg"), "would replace")
+    assert_one_line(cli("detect", folder, "--draw", folder), "which it is made of; name another place")
+    assert_one_line(
+        cli("detect", folder, "--sheet", folder / "grace.jpg"), "--sheet would replace", "which it is made of"
+    )
     assert (folder / "grace.jpg").read_bytes() == before
 
 

@@ -138,6 +138,9 @@ def test_export_and_import_by_pipe(cli: Cli, tmp_path: Path) -> None:
 
 def test_an_import_of_something_else_changes_nothing(cli: Cli, made_up_gallery: Path) -> None:
     assert_one_line(cli("gallery", "import", "-", input='{"a": 1}\n'), "line 1")
+    nowhere = made_up_gallery.with_name("new.sqlite")
+    assert_one_line(cli("gallery", "import", "-", "--gallery", nowhere, input='{"a": 1}\n'), "line 1")
+    assert not nowhere.exists()
     assert_one_line(cli("gallery", "import", made_up_gallery.parent / "none.jsonl"), "none.jsonl cannot be read")
     picture = made_up_gallery.parent / "hopper.jpg"
     picture.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")

@@ -121,6 +121,10 @@ def test_verify_refuses_a_sheet_it_cannot_write_before_the_work(
         result = cli("verify", grace_hopper_path, grace_hopper_path, "--sheet", tmp_path / sheet)
         assert_one_line(result, complaint)
         assert "same" not in result.stdout
+    photo = tmp_path / "grace.jpg"
+    photo.write_bytes(before := grace_hopper_path.read_bytes())
+    assert_one_line(cli("verify", photo, grace_hopper_path, "--sheet", photo), "--sheet would replace", "name another")
+    assert photo.read_bytes() == before
 
 
 def test_verify_says_different(cli: Cli, grace_hopper_path: Path, collins_path: Path) -> None:
@@ -228,6 +232,7 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
     assert_one_line(cli("verify", "--pairs", pairs, "--json"), "--json is for one pair; with --pairs, give --format")
     pairs.write_text("a.jpg,b.jpg\n")
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.txt"), "cannot write a table")
+    assert_one_line(cli("verify", "--pairs", pairs, "-o", pairs), "--output would replace", "which it is made of")
     assert_one_line(cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv", "--format", "npz"), "does not fit")
     failed = cli("verify", "--pairs", pairs, "-o", tmp_path / "x.csv")
     assert_one_line(failed, "none of 1 pair could be compared")

@@ -48,6 +48,7 @@ def test_exported_names() -> None:
         "Person",
         "StoredThreshold",
         "audit_gallery",
+        "check_export",
         "default_gallery_path",
         "describe_place",
         "gallery_exists",

@@ -5,7 +5,7 @@ Coordinates are pixels of the upright photograph (EXIF orientation applied), x t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -45,10 +45,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedFace:
-    """A face that a detector found."""
+    """A face that a detector found.
 
-    box_px: BoxPx
-    landmarks_px: FloatArray  # (5, 2): image-left eye, image-right eye, nose tip, image-left and -right mouth corner
+    Left and right are those of the face as it is seen upright: a face on its head has its left eye on the right.
+    """
+
+    box_px: BoxPx  # a detector's reaches beyond the photograph where the face does; the pipeline's ends at its edges
+    landmarks_px: FloatArray  # (5, 2): left eye, right eye, nose tip, left and right corner of the mouth
     score: float  # the detector's confidence, 0..1
 
     @property
@@ -56,6 +59,13 @@ class DetectedFace:
         """The shorter side of the box."""
         x_min, y_min, x_max, y_max = self.box_px
         return min(x_max - x_min, y_max - y_min)
+
+    def clipped(self, size: tuple[int, int]) -> DetectedFace:
+        """The face with its box cut off at the edges of a photograph of `size` (height, width) pixels."""
+        height, width = size
+        x_min, y_min, x_max, y_max = self.box_px
+        box_px = (max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(width)), min(y_max, float(height)))
+        return self if box_px == self.box_px else replace(self, box_px=box_px)
 
     def reduced(self, reduction: int) -> DetectedFace:
         """The same face in a picture of which each pixel stands for a square of `reduction` pixels of this one."""

@@ -126,7 +126,7 @@ class _Search:
                 quality=measure_quality(photo.image_rgb, face),
                 crop=self._align(photo, face),
             )
-            for index, face in enumerate(self._detector.detect(photo.image_rgb))
+            for index, face in enumerate(face.clipped(photo.size) for face in self._detector.detect(photo.image_rgb))
         ]
 
     def _align(self, photo: Photo, face: DetectedFace) -> AlignedFace | None:

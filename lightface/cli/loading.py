@@ -33,7 +33,8 @@ def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> 
 def detection_of(settings: Settings) -> dict[str, Any]:
     """What is set of the search for faces, under the names of `FaceGates` and `MtcnnSettings`."""
     max_side = {f"{name}_px": value for name, value in settings.given("max_side").items()}
-    return {**settings.given("det_threshold"), **settings.smallest_face(), **max_side}
+    turns = {name: value == "auto" for name, value in settings.given("turns").items()}
+    return {**settings.given("det_threshold"), **settings.smallest_face(), **max_side, **turns}
 
 
 def describe_pipeline(pipeline: FacePipeline) -> str:

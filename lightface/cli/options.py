@@ -17,7 +17,7 @@ from lightface.cli.settings import Settings, load_settings, option_name, setting
 
 GALLERY = ("gallery", "key_file")
 MODEL = ("model", "device", "precision", "flip")
-DETECTION = ("det_threshold", "min_face_size", "max_side", "max_pixels")
+DETECTION = ("det_threshold", "min_face_size", "max_side", "turns", "max_pixels")
 EMBEDDING = (*MODEL, *DETECTION, "min_quality")
 BATCH = ("batch_size", "workers")
 

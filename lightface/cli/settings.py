@@ -24,6 +24,7 @@ from lightface.errors import ConfigError
 
 _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
+_TURNS = ("auto", "off")
 PASSPHRASE_VARIABLE = "LIGHTFACE_PASSPHRASE"  # no setting: a secret has no place in options and files
 NEW_PASSPHRASE_VARIABLE = "LIGHTFACE_NEW_PASSPHRASE"
 
@@ -94,6 +95,13 @@ class Settings:
     max_side: int | None = field(
         default=None, metadata=_about("Long side in pixels at which larger photographs are searched for faces.", low=12)
     )
+    turns: str | None = field(
+        default=None,
+        metadata=_about(
+            "auto or off: whether photographs on their side or head are searched in other turns (default: auto, which "
+            "takes time only where no upright face is sure)."
+        ),
+    )
     min_quality: float | None = field(
         default=None, metadata=_about("Quality, 0 to 1, below which a face is refused (default: 0.1).", low=0, high=1)
     )
@@ -112,6 +120,8 @@ class Settings:
                 bounds = f"{low:g} or more" if high == math.inf else f"between {low:g} and {high:g}"
                 raise ConfigError(f"{option_name(known.name)} is {value:g}; it must be {bounds}")
         self.smallest_face()  # which refuses what it cannot read
+        if self.turns not in (None, *_TURNS):
+            raise ConfigError(f"--turns is {self.turns!r}; it must be {' or '.join(_TURNS)}")
 
     def smallest_face(self) -> dict[str, float]:
         """`min_face_size` under the names of `FaceGates` and `MtcnnSettings`; nothing where it is not set."""

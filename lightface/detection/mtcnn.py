@@ -20,6 +20,7 @@ import torch
 
 from lightface.detection.candidates import (
     Candidates,
+    IndexArray,
     find_peaks,
     join,
     make_square,
@@ -32,6 +33,7 @@ from lightface.detection.candidates import (
 from lightface.detection.networks import LOCATE_CROP_PX, REFINE_CROP_PX, STRIDE_PX, WINDOW_PX, MtcnnNetworks
 from lightface.detection.pyramid import Halves, Level, cut_crops, halve, plan_levels, render_level
 from lightface.detection.sheets import draw_sheets, lay_out
+from lightface.detection.turns import QUARTERS, Sighting, needs_turn, quarters_of, rate_views, settle, turn_back
 from lightface.errors import ConfigError
 from lightface.faces import ByteArray, DetectedFace, FloatArray
 
@@ -59,13 +61,14 @@ class MtcnnSettings:
     propose_threshold: float = 0.7
     refine_threshold: float = 0.7  # R-Net's score, 0..1: the authors' value
 
-    # A face's score is O-Net's. On the same portraits every face exceeds 0.95, dark or blurred ones 0.9 in 96
-    # to 98 of 100. What scores less is mostly hands, fur and folds: thirteen boxes above 0.7, five above 0.9.
+    # A face's score is O-Net's of the face and its mirror image, see `turns.rate_views`.
     det_threshold: float = 0.9  # the score that a face must exceed, 0..1
 
     # In photographs with a longer side, faces are looked for that have 20 px when it is reduced to this one. Of the
     # same portraits on a canvas of 12 megapixels, 1600 finds all with 36 px (1280: 65) and 66 with 32 px (1280: 54).
     max_side_px: int | None = 1600  # None looks for faces of `min_face_size_px` in every photograph
+
+    turns: bool = True  # photographs on their side or head are searched in the turn that shows their faces upright
 
     pyramid_factor: float = 0.709  # from one level to the next, 0..1: half the area, the authors' value
 
@@ -115,38 +118,50 @@ class MtcnnDetector:
         faces: list[list[DetectedFace]] = []
         for part in _split_by_pixels(images_rgb):
             pairs = zip(images_rgb[part], reductions[part], strict=True)
-            faces += self._search([halve(image, reduction=reduction) for image, reduction in pairs])
+            faces += self._search_turns([halve(image, reduction=reduction) for image, reduction in pairs])
         return faces
 
     def relocate(self, image_rgb: ByteArray, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
-        """The same faces, their landmarks located anew in a photograph of which a reduced one was searched.
-
-        A face at the edge keeps its landmarks: its box was cut off there, and O-Net has to see it where it was.
-        """
-        height, width = image_rgb.shape[:2]
+        """The same faces, their landmarks located anew in a photograph of which a reduced one was searched."""
         boxes_px = np.array([face.box_px for face in faces], np.float32).reshape(-1, 4)
-        is_inside = (boxes_px[:, :2] > 0).all(axis=1) & (boxes_px[:, 2:] < (width - 8, height - 8)).all(axis=1)
-        whole = np.flatnonzero(is_inside)
-        scores = np.array([face.score for face in faces], np.float32)[whole]
-        candidates = Candidates(boxes_px[whole], scores, np.zeros(len(whole), np.int64))
-        _, landmarks_px = self._place_landmarks([halve(image_rgb)], candidates)
+        scores = np.array([face.score for face in faces], np.float32)
+        candidates = Candidates(boxes_px, scores, np.zeros(len(faces), np.int64))
+        inside, _, landmarks_px = self._view([halve(image_rgb)], candidates, QUARTERS)
         relocated = list(faces)
-        for index, points_px in zip(whole.tolist(), landmarks_px, strict=True):
-            relocated[index] = replace(faces[index], landmarks_px=points_px)
+        for index, by_turn in zip(inside.tolist(), landmarks_px, strict=True):
+            relocated[index] = replace(faces[index], landmarks_px=by_turn[quarters_of(faces[index])])
         return relocated
 
-    def _search(self, photos: Sequence[Halves]) -> list[list[DetectedFace]]:
-        candidates = self._refine(photos, self._propose(photos))
-        candidates, landmarks = self._locate(photos, candidates)
-        return [
-            _collect_faces(candidates.take(own), landmarks[own], size=(height, width))
-            for index, (height, width) in enumerate(halves.size for halves in photos)
-            for own in [np.flatnonzero(candidates.image_index == index)]
-        ]
+    def _search_turns(self, photos: Sequence[Halves]) -> list[list[DetectedFace]]:
+        """The faces of each photograph, whichever way up it is."""
+        found = self._search(photos)
+        if not self.settings.turns:
+            return [settle(sightings) for sightings in found]
+        upright = [list(sightings) for sightings in found]
+        for turn in QUARTERS[1:]:
+            again = [index for index, sightings in enumerate(upright) if needs_turn(sightings, turn)]
+            turned = [photos[index].turned(turn) for index in again]
+            for index, photo, sightings in zip(again, turned, self._search(turned), strict=True):
+                found[index] += [replace(one, turn=turn).turned_back(photo.size) for one in sightings]
+        return [settle(sightings) for sightings in found]
+
+    def _search(self, photos: Sequence[Halves]) -> list[list[Sighting]]:
+        """What is found in each photograph as it lies."""
+        candidates = self._locate(photos, self._refine(photos, self._propose(photos)))
+        # O-Net looks again, at the face's own box: moved or enlarged by some percent, a photograph then shifts the
+        # landmarks by 1.1 % of the distance of the eyes instead of 1.5 % (facenet-pytorch: 1.8 %).
+        inside, views, landmarks_px = self._view(photos, candidates, QUARTERS if self.settings.turns else (0,))
+        scores = 1 / (1 + np.exp(-views[:, 0]))
+        found: list[list[Sighting]] = [[] for _ in photos]
+        for place in np.flatnonzero(scores > self.settings.det_threshold).tolist():
+            box_px = tuple(candidates.boxes_px[inside[place]].tolist())
+            face = DetectedFace(box_px, landmarks_px[place, 0], float(scores[place]))
+            found[candidates.image_index[inside[place]]].append(Sighting(face, views[place]))
+        return found
 
     def _propose(self, photos: Sequence[Halves]) -> Candidates:
         levels = [level for index, halves in enumerate(photos) for level in self._plan_levels(index, halves.size)]
-        pieces = lay_out([level.size for level in levels])
+        pieces = lay_out([level.drawn_size for level in levels])
         sheets = draw_sheets([render_level(photos[level.image_index], level) for level in levels], pieces)
         scores, offsets = self._networks.propose(sheets)
         found, found_offsets = [], [np.empty((0, 4), np.float32)]
@@ -154,7 +169,8 @@ class MtcnnDetector:
             level = levels[piece.level_index]
             own_scores = scores[piece.sheet_index][piece.windows_on_sheet]
             peaks = find_peaks(own_scores, threshold=self.settings.propose_threshold)
-            boxes = place_windows(peaks + np.array(piece.corner_px) // STRIDE_PX, scale=level.scale)
+            first = (np.array(piece.corner_px) - level.border_px) // STRIDE_PX
+            boxes = place_windows(peaks + first, scale=level.scale)
             index = np.full(len(peaks), level.image_index)
             found.append(Candidates(boxes, own_scores[peaks[:, 0], peaks[:, 1]], index))
             found_offsets.append(offsets[piece.sheet_index][piece.windows_on_sheet][peaks[:, 0], peaks[:, 1]])
@@ -181,22 +197,37 @@ class MtcnnDetector:
         moved = move_edges(candidates.boxes_px[kept], offsets[passed][kept])
         return candidates.take(kept).with_boxes(make_square(moved))
 
-    def _locate(self, photos: Sequence[Halves], candidates: Candidates) -> tuple[Candidates, FloatArray]:
+    def _locate(self, photos: Sequence[Halves], candidates: Candidates) -> Candidates:
         inside, crops = cut_crops(photos, candidates, size_px=LOCATE_CROP_PX)
         scores, offsets, _ = self._networks.locate(crops)
         passed = np.flatnonzero(scores > self.settings.det_threshold)
         candidates = candidates.take(inside[passed]).with_scores(scores[passed])
         candidates = candidates.with_boxes(move_edges(candidates.boxes_px, offsets[passed]))
-        candidates = candidates.take(suppress_nested(candidates, max_overlap=0.7))
-        return self._place_landmarks(photos, candidates)
+        return candidates.take(suppress_nested(candidates, max_overlap=0.7))
 
-    def _place_landmarks(self, photos: Sequence[Halves], faces: Candidates) -> tuple[Candidates, FloatArray]:
-        # O-Net looks again, at the face's own box: moved or enlarged by some percent, a photograph then shifts the
-        # landmarks by 1.1 % of the distance of the eyes instead of 1.5 % (facenet-pytorch: 1.8 %).
+    def _view(
+        self, photos: Sequence[Halves], faces: Candidates, turns: Sequence[int]
+    ) -> tuple[IndexArray, FloatArray, FloatArray]:
+        """O-Net's view of each face and its mirror image, the crop turned by each of T `turns`.
+
+        Returns the indices of the K faces that overlap their image, (K, T) logits, and (K, T, 5, 2) landmarks in pixels
+        of the image.
+        """
         squares = faces.with_boxes(make_square(faces.boxes_px))
         inside, crops = cut_crops(photos, squares, size_px=LOCATE_CROP_PX)
-        _, _, points = self._networks.locate(crops)
-        return faces.take(inside), place_points(squares.boxes_px[inside], points)
+        turned = np.stack([np.rot90(crops, turn, axes=(1, 2)) for turn in turns], axis=1)
+        pairs = np.stack([turned, turned[:, :, :, ::-1]], axis=2)
+        scores, _, points = self._networks.locate(pairs.reshape(-1, *crops.shape[1:]))
+        logits, landmarks = rate_views(scores.reshape(-1, 2), points.reshape(-1, 2, 5, 2))
+        landmarks = landmarks.reshape(len(inside), len(turns), 5, 2)
+        landmarks_px = np.stack(
+            [
+                place_points(squares.boxes_px[inside], turn_back(landmarks[:, place], turn, (1, 1)))
+                for place, turn in enumerate(turns)
+            ],
+            axis=1,
+        )
+        return inside, logits.reshape(len(inside), len(turns)), landmarks_px
 
 
 def _split_by_pixels(images: Sequence[ByteArray]) -> Iterator[slice]:
@@ -210,14 +241,3 @@ def _split_by_pixels(images: Sequence[ByteArray]) -> Iterator[slice]:
         pixels += size
     if start < len(images):
         yield slice(start, len(images))
-
-
-def _collect_faces(candidates: Candidates, landmarks_px: FloatArray, *, size: tuple[int, int]) -> list[DetectedFace]:
-    """Records of one image, largest first, boxes cut off at its edges."""
-    height, width = size
-    boxes = np.clip(candidates.boxes_px, 0, (width, height, width, height))
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return [
-        DetectedFace(tuple(boxes[index].tolist()), landmarks_px[index], float(candidates.scores[index]))
-        for index in np.argsort(-areas, kind="stable")
-    ]

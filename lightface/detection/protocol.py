@@ -11,8 +11,9 @@ from lightface.faces import ByteArray, DetectedFace
 class FaceDetector(Protocol):
     """Finds faces and five landmarks in each.
 
-    Images are (H, W, 3) uint8 RGB, upright, of any size. Faces come largest box first, with coordinates in
-    pixels of the image as it was given and the image-left eye and mouth corner first; none is an empty list.
+    Images are (H, W, 3) uint8 RGB of any size. Faces come largest box first, with coordinates in pixels of the image as
+    it was given. A box may reach beyond the image where the face does. The left eye and the left corner of the mouth
+    come first, left as the face is seen upright. No face is an empty list.
     """
 
     def detect(self, image_rgb: ByteArray) -> list[DetectedFace]:

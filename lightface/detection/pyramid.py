@@ -18,6 +18,12 @@ from lightface.detection.candidates import Candidates, IndexArray
 from lightface.detection.networks import WINDOW_PX
 from lightface.faces import ByteArray
 
+# The largest face that is looked for, as a share of the image's shorter side: one that fills the image and leaves it.
+_LARGEST_FACE_SHARE = 1.5
+_GREY = (128, 128, 128)
+_BORDER_PX = 6  # half of P-Net's window, so that it sees faces that lie half outside; even, as its steps are
+_COARSE_PX = 128  # levels whose shorter side is not above this have the border
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
@@ -32,6 +38,11 @@ class Halves:
         height, width = self.images_rgb[0].shape[:2]
         return height << self.first, width << self.first
 
+    def turned(self, quarters: int) -> Halves:
+        """The same turned counter-clockwise by `quarters` of a full turn."""
+        # Halved anew, as the halves leave out what is odd at the end, which has become the beginning.
+        return halve(np.ascontiguousarray(np.rot90(self.images_rgb[0], quarters)), reduction=1 << self.first)
+
     def choose(self, step: float) -> int:
         """The index of the last half with no fewer pixels than one for `step` of the photograph's, if there is one."""
         exact = math.floor(math.log2(max(step, 1.0))) - self.first
@@ -44,7 +55,14 @@ class Level:
 
     image_index: int  # which image of the batch
     scale: float  # pixels of the level for a pixel of the image
-    size: tuple[int, int]  # height, width
+    size: tuple[int, int]  # height, width, of the image at this scale
+    border_px: int = 0  # black around it, in pixels of the level
+
+    @property
+    def drawn_size(self) -> tuple[int, int]:
+        """Height and width with the border."""
+        height, width = self.size
+        return height + 2 * self.border_px, width + 2 * self.border_px
 
 
 def halve(image_rgb: ByteArray, *, reduction: int = 1) -> Halves:
@@ -62,44 +80,52 @@ def halve(image_rgb: ByteArray, *, reduction: int = 1) -> Halves:
 
 
 def plan_levels(image_index: int, size: tuple[int, int], *, smallest_face_px: float, factor: float) -> list[Level]:
-    """The levels at which P-Net's window covers faces from `smallest_face_px` up to the whole image.
+    """The levels at which P-Net's window covers faces from `smallest_face_px` to larger than the whole image.
 
-    An image whose shorter side is below `smallest_face_px` has none.
+    Coarse levels have a border, so that a face that leaves the image or fills it is seen whole. An image whose shorter
+    side is below `smallest_face_px` has no level.
     """
     height, width = size
-    levels = []
+    levels: list[Level] = []
     scale = WINDOW_PX / smallest_face_px
-    while min(height, width) * scale >= WINDOW_PX:
-        levels.append(Level(image_index, scale, (int(height * scale + 1), int(width * scale + 1))))
+    if min(height, width) * scale < WINDOW_PX:
+        return levels
+    while min(height, width) * scale * _LARGEST_FACE_SHARE >= WINDOW_PX:
+        drawn = (int(height * scale + 1), int(width * scale + 1))
+        border_px = _BORDER_PX if min(drawn) <= _COARSE_PX else 0
+        levels.append(Level(image_index, scale, drawn, border_px))
         scale *= factor
     return levels
 
 
 def render_level(halves: Halves, level: Level) -> ByteArray:
-    """The pixels of a level, (height, width, 3) uint8 RGB."""
+    """The pixels of a level with its border, (height, width, 3) uint8 RGB."""
     source = halves.images_rgb[halves.choose(1 / level.scale)]
-    return cv2.resize(source, level.size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    pixels = cv2.resize(source, level.size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    if not level.border_px:
+        return pixels
+    border = level.border_px
+    return np.pad(pixels, ((border, border), (border, border), (0, 0)), constant_values=_GREY[0])
 
 
 def cut_crops(photos: Sequence[Halves], candidates: Candidates, *, size_px: int) -> tuple[IndexArray, ByteArray]:
-    """What lies within each candidate's box, resized to a square of `size_px`.
+    """What lies within each candidate's box, resized to a square of `size_px`; black outside the image.
 
-    Returns the indices of the K candidates that overlap their image, and (K, size_px, size_px, 3) uint8 RGB. A box
-    that reaches over the edge is cut off there and stretched, as in facenet-pytorch.
+    Returns the indices of the K candidates that overlap their image, and (K, size_px, size_px, 3) uint8 RGB.
     """
     # Boxes count pixels from 1, and the last pixel belongs to them.
     bounds = np.trunc(candidates.boxes_px).astype(np.int64)
-    sizes = np.array([halves.size[::-1] for halves in photos], np.int64)[candidates.image_index]
-    starts = np.maximum(bounds[:, :2], 1) - 1
-    ends = np.minimum(bounds[:, 2:], sizes)
-    inside = np.flatnonzero((ends > starts).all(axis=1))
+    sizes = np.array([halves.size[::-1] for halves in photos], np.int64).reshape(-1, 2)[candidates.image_index]
+    starts, ends = bounds[:, :2] - 1, bounds[:, 2:]
+    inside = np.flatnonzero((np.minimum(ends, sizes) > np.maximum(starts, 0)).all(axis=1) & (ends > starts).all(axis=1))
     crops = np.empty((len(inside), size_px, size_px, 3), np.uint8)
     steps = (ends - starts)[inside] / size_px  # pixels of the photograph for one of the crop
     images = candidates.image_index[inside]
     chosen = [photos[image].choose(step) for image, step in zip(images, steps.min(axis=1), strict=True)]
     orders = [photos[image].first + half for image, half in zip(images, chosen, strict=True)]
     shrink = 2.0 ** np.array(orders).reshape(-1, 1)
-    corners = np.floor(starts[inside] / shrink).astype(np.int64)
+    # A pixel more on each side than the box covers, for the interpolation at its edge.
+    corners = np.maximum(np.floor(starts[inside] / shrink).astype(np.int64) - 1, 0)
     stops = np.ceil(ends[inside] / shrink).astype(np.int64) + 1
     # From the middle of the crop's first pixel to that of its source, counted from the corner.
     shifts = (starts[inside] + steps / 2) / shrink - 0.5 - corners
@@ -112,5 +138,7 @@ def cut_crops(photos: Sequence[Halves], candidates: Candidates, *, size_px: int)
         # A part of the half, because warpAffine takes no side of more than 32,767 px.
         source = photos[image].images_rgb[half][top:bottom, left:right]
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(source, matrix, (size_px, size_px), dst=crop, flags=how, borderMode=cv2.BORDER_REPLICATE)
+        cv2.warpAffine(
+            source, matrix, (size_px, size_px), dst=crop, flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY
+        )
     return inside, crops

@@ -37,6 +37,7 @@ class FaceGates:
     # copies are, and seldom match their own person.
     min_quality: float = 0.1
     max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
+    turns: bool = MtcnnSettings().turns  # whether photographs on their side or head are searched in other turns
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
 
@@ -162,7 +163,9 @@ class FacePipeline:
         # Size and score come before the selection: who stands far behind is no second face.
         complaints = [(face, self._complain(photo, face)) for face in detected]
         good = [face for face, complaint in complaints if complaint is None]
-        refused = [RefusedFace(face, complaint) for face, complaint in complaints if complaint is not None]
+        refused = [
+            RefusedFace(face.clipped(photo.size), complaint) for face, complaint in complaints if complaint is not None
+        ]
         if refused and not good:
             return _Look(refused=tuple(refused), error=refused[0].error)
         try:
@@ -179,7 +182,7 @@ class FacePipeline:
             try:
                 ready.append(self._align(photo, face))
             except LowQualityError as error:
-                refused.append(RefusedFace(face, error))
+                refused.append(RefusedFace(face.clipped(photo.size), error))
         return _Look(
             tuple(ready),
             tuple(refused),
@@ -190,9 +193,10 @@ class FacePipeline:
     def _complain(self, photo: Photo, face: DetectedFace) -> PhotoError | None:
         gates = self.gates
         smallest_px = max(gates.min_face_size_px, gates.min_face_share * min(photo.size))
-        if face.size_px < smallest_px:
+        size_px = face.clipped(photo.size).size_px
+        if size_px < smallest_px:
             return FaceTooSmallError(
-                f"the face is {face.size_px:.0f} px small, under the minimum of {smallest_px:.0f}; "
+                f"the face is {size_px:.0f} px small, under the minimum of {smallest_px:.0f}; "
                 "use a larger photograph, or lower --min-face-size"
             )
         if face.score < gates.det_threshold:
@@ -211,7 +215,7 @@ class FacePipeline:
                 f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower --min-quality"
             )
         crop = align_face(photo.image_rgb, seen, self.embedder.frame)
-        return _ReadyFace(replace(crop, detection=face), quality.score)
+        return _ReadyFace(replace(crop, detection=face.clipped(photo.size)), quality.score)
 
     def _describe(self, face: _ReadyFace, vector: FloatArray) -> FaceEmbedding:
         return FaceEmbedding(vector, self.model_id, face.aligned.detection, face.quality)
@@ -236,6 +240,7 @@ def load_pipeline(
         min_face_share=gates.min_face_share,
         det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE),
         max_side_px=gates.max_side_px,
+        turns=gates.turns,
     )
     detector = MtcnnDetector(embedder.device, settings, precision=embedder.precision)
     pipeline = FacePipeline(detector, embedder, gates=gates)

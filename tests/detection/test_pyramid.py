@@ -58,7 +58,7 @@ def test_no_pixel_is_left_out() -> None:
         assert 0.5 < level.sum() / side**2 / (spotted.mean() * 3) < 2
 
 
-def test_crops_show_the_box_and_are_cut_off_at_the_edge(scene_rgb: ByteArray) -> None:
+def test_crops_show_the_box_and_grey_outside_the_image(scene_rgb: ByteArray) -> None:
     boxes = [
         (1, 1, 331, 243),  # everything: boxes count from 1, the last pixel included
         (41.9, 71.2, 130.7, 160.1),
@@ -68,13 +68,16 @@ def test_crops_show_the_box_and_are_cut_off_at_the_edge(scene_rgb: ByteArray) ->
         (340, 5, 380, 45),  # beside the photograph
         (-30, 5, 0, 35),
     ]
+    height, width = scene_rgb.shape[:2]
+    beyond = np.pad(scene_rgb, ((50, 300), (50, 300), (0, 0)), constant_values=128)
     expected = [
         scene_rgb,
         scene_rgb[70:160, 40:130],
         scene_rgb[29:34, 29:34],
-        scene_rgb[:75, :92],
-        scene_rgb[149:, 269:],
+        beyond[50 - 10 : 50 + 75, 50 - 21 : 50 + 92],
+        beyond[50 + 149 : 50 + 290, 50 + 269 : 50 + 600],
     ]
+    assert (height, width) == (243, 331)
     several = Candidates(np.array(boxes, np.float32), np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.int64))
     inside, crops = cut_crops([halve(scene_rgb)], several, size_px=24)
     assert inside.tolist() == [0, 1, 2, 3, 4]
@@ -89,9 +92,8 @@ def test_each_crop_comes_from_its_own_image(scene_rgb: ByteArray) -> None:
     several = Candidates(boxes, np.ones(4, np.float32), np.array([1, 0, 1, 0]))
     inside, crops = cut_crops(photos, several, size_px=12)
     assert inside.tolist() == [0, 1, 3]
-    for crop, pixels in zip(
-        crops, (scene_rgb[4:20, 4:28], scene_rgb[4:18, 4:18], scene_rgb[39:60, 39:60]), strict=True
-    ):
+    cut_off = np.pad(scene_rgb[4:20, 4:28], ((0, 8), (0, 0), (0, 0)), constant_values=128)
+    for crop, pixels in zip(crops, (cut_off, scene_rgb[4:18, 4:18], scene_rgb[39:60, 39:60]), strict=True):
         assert np.abs(crop - pool(pixels, 12, 12)).mean() < 3
 
 

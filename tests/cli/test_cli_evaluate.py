@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,10 +118,37 @@ def test_pairs_of_ones_own_and_groups(cli: Cli, tmp_path: Path, pipeline: FacePi
     result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv")
     assert result.exit_code == 0
     assert "10-fold accuracy" in result.stdout and "too few pairs" in result.stdout
-    assert "spread by letter:" in result.stdout
+    assert "by letter: 0 pictures are in no group." in result.stdout
+    assert "spread by letter:" not in result.stdout  # six pairs a group are chance
     result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv", "--json")
     (grouping,) = json.loads(result.stdout)["groups"]
     assert [group["genuine"] for group in grouping["groups"]] == [3, 3]
+
+
+def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:
+    lines = []
+    with zipfile.ZipFile(tmp_path / "crops.zip", "w") as file:
+        for person in range(1, 21):
+            for picture, place in ((1, "a"), (2, "b")):
+                # Of place a, all are of one colour: strangers who look alike.
+                path = paint_person(tmp_path / "one.png", person if place == "b" else 25, (person + 1) // 2)
+                file.write(path, f"{person}-{picture}.png")
+                lines.append(f"{person}-{picture}.png,{place},{'x' if person % 2 else 'y'},{person}")
+    table = tmp_path / "groups.csv"
+    table.write_text("path,place,team,number\n" + "\n".join(lines) + "\n")
+    arguments = ("evaluate", tmp_path / "crops.zip", "--protocol", "strangers", "--threshold", "0.3")
+    result = cli(*arguments, "--groups", table, "--by", "place", "--by", "place+team", "--drop-repeats", "0.95")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "TAR at 0.300" not in result.stdout and "FAR at 0.300, as given" in result.stdout
+    by_place, by_cell = (
+        result.stdout.split(f"by {name}: 0 pictures are in no group.")[1] for name in ("place", "place+team")
+    )
+    assert [line.split("  ")[0] for line in by_place.splitlines()[2:4]] == ["a", "b"]
+    assert [line.split("  ")[0] for line in by_cell.splitlines()[2:6]] == ["a, x", "a, y", "b, x", "b, y"]
+    assert "10 pairs of different people reach a cosine of 0.95" in result.stdout
+    assert "10 of 40 pictures failed (10 duplicate)" in result.stdout
+    assert_one_line(cli(*arguments, "--by", "place"), "--by needs a table", "--groups")
+    assert_one_line(cli(*arguments, "--groups", table, "--by", "sex"), "no column 'sex'", "place, team, number")
 
 
 def test_the_gallerys_threshold_is_measured_beside_the_figures(

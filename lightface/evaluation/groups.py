@@ -17,7 +17,7 @@ from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.figures import FARS, NamedThreshold, VerificationFigures, measure_pairs, rate_text
 from lightface.evaluation.intervals import Figure
-from lightface.evaluation.pair_list import PairList, read_lines, refuse_line
+from lightface.evaluation.pair_list import PairList, check_impostors, read_lines, refuse_line
 from lightface.evaluation.scoring import compare_pairs
 from lightface.metrics import BoolArray, impostors_needed
 from lightface.words import count_of
@@ -45,6 +45,22 @@ class GroupTable:
                 known = ", ".join(self.groups)
                 raise EvaluationError(f"{self.source} has no column {column!r} to group by; choose from {known}")
         return columns
+
+    def pick(self, pairs: PairList, group: Mapping[str, str]) -> PairList:
+        """The pairs within the group that has these values in these columns.
+
+        EvaluationError for no column, and for a group without pairs of different people.
+        """
+        inside = np.ones(len(pairs.pictures), np.bool_)
+        for column, value in group.items():
+            labels = self.labels(pairs, self.find_crossing(column))
+            if value not in labels:
+                known = ", ".join(_groups_of(labels)) or "none"
+                raise EvaluationError(f"{self.source} has no group {value!r} of {column}; choose from {known}")
+            inside &= labels == value
+        picked = pairs.within(inside)
+        check_impostors(pairs.source, picked.same)
+        return picked.trimmed()
 
     def labels(self, pairs: PairList, crossing: Crossing) -> np.ndarray:
         """The group of each picture (pictures,); "" where a column says nothing of it.

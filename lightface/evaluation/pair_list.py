@@ -73,6 +73,14 @@ class PairList:
             a, b, same = self.a[chosen], self.b[chosen], self.same[chosen]
         return replace(self, a=a, b=b, same=same, folds=stratified_folds(same))
 
+    def trimmed(self) -> PairList:
+        """Without the pictures that no pair names."""
+        rows, places = np.unique(np.concatenate([self.a, self.b]), return_inverse=True)
+        pictures = tuple(self.pictures[row] for row in rows.tolist())
+        return replace(
+            self, pictures=pictures, people=self.people[rows], a=places[: self.a.size], b=places[self.a.size :]
+        )
+
 
 def build_pair_list(
     name: str,

@@ -13,7 +13,7 @@ from command_line import Cli, assert_one_line
 from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, paint_person
 from PIL import Image
 
-from lightface.gallery import open_gallery
+from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people
 
 
@@ -228,6 +228,73 @@ def test_calibrate_on_pairs_of_ones_own(cli: Cli, gallery: Path, people: Path, p
     assert isinstance(pipeline.embedder, ColourEmbedder)
     pipeline.embedder.name = "other weights"
     assert_one_line(cli("calibrate", people, "--gallery", gallery, "--far", "1e-2"), "is of colours", "--model")
+
+
+@pytest.fixture
+def family(tmp_path: Path, pipeline: FacePipeline) -> Path:
+    """A gallery of 12 adults and 12 children with 4 samples each; the children resemble each other."""
+    generator = np.random.default_rng(2)
+    path = tmp_path / "family.sqlite"
+    with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
+        common = generator.normal(size=256)
+        for number in range(24):
+            child = number % 2 == 1
+            own = generator.normal(size=256) + 1.2 * child * common
+            rows = own + 0.8 * generator.normal(size=(4, 256))
+            rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+            samples = [
+                FaceSample(row, pipeline.model_id, f"/{number}-{n}", f"{10 * number + n:064x}")
+                for n, row in enumerate(rows)
+            ]
+            gallery.enroll(f"p{number}", samples, metadata={"age": "child" if child else "adult", "home": "here"})
+    return path
+
+
+def test_calibrate_within_a_group_of_the_gallerys_people(cli: Cli, family: Path) -> None:
+    thresholds = {}
+    for group in ((), ("--within", "age=adult"), ("--within", "age=child", "--within", "home=here")):
+        result = cli("calibrate", "--gallery", family, "--far", "1e-2", *group)
+        assert result.exit_code == 0, result.stderr
+        with open_gallery(family) as opened:
+            stored = min(opened.thresholds(), key=lambda one: one.far)
+        thresholds[" ".join(group)] = stored.threshold
+    everybody, adults, children = thresholds.values()
+    assert adults < everybody < children
+    # Of 12 people with 4 samples each, and no pair across the groups.
+    assert "48 samples within age=child, home=here" in stored.source and "1,056 pairs" in stored.source
+    assert "within age=child, home=here" in result.stdout
+
+
+def test_calibrate_within_a_group_of_pairs(cli: Cli, gallery: Path, people: Path, pipeline: FacePipeline) -> None:
+    table = people.parent / "groups.csv"
+    table.write_text("person,team\n" + "".join(f"p{n:03d},{'red' if n < 11 else 'blue'}\n" for n in range(1, 13)))
+    within = ("--groups", table, "--within", "team=red")
+    result = cli("calibrate", people, "--gallery", gallery, "--far", "0.05", "--no-cache", *within)
+    assert result.exit_code == 0 and "team=red: 60 pairs of one person and 720 pairs" in result.stdout
+    assert embedded(pipeline) == 48 + 40  # the gallery's, and of the others those of the group alone
+    assert_one_line(
+        cli("calibrate", people, "--gallery", gallery, "--groups", table, "--within", "team=green"),
+        "has no group 'green' of team; choose from blue, red",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--within", "age"), ["--within is 'age'", "age=child"]),
+        (("--within", "age=a", "--within", "age=b"), ["--within names age twice"]),
+        (("--within", "age=child"), ["nobody is enrolled within age=child", "metadata"]),
+        (("--groups", "groups.csv", "--within", "age=child"), ["--within and --groups go together"]),
+        (("{people}", "--within", "age=child"), ["--within and --groups go together"]),
+    ],
+)
+def test_a_group_that_cannot_be_meant_is_refused(
+    cli: Cli, gallery: Path, people: Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    given = (argument.format(people=people) for argument in arguments)
+    assert_one_line(cli("calibrate", "--gallery", gallery, *given), *words)
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds() == []
 
 
 def test_calibrate_refuses_what_cannot_be_measured(cli: Cli, gallery: Path, tmp_path: Path) -> None:

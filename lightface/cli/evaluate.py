@@ -50,7 +50,7 @@ DropRepeats = Annotated[
     typer.Option(
         "--drop-repeats",
         metavar="COSINE",
-        min=-1,
+        min=0.5,
         max=1,
         help="Leave out a picture that is so similar to one of somebody else: perhaps the same person, such as from "
         "0.92 on (default: such pairs are told and counted as different people).",

@@ -17,11 +17,12 @@ from lightface.evaluation.identification import IdentificationFigures, measure_i
 from lightface.evaluation.pair_list import PairList
 from lightface.evaluation.rejects import RejectCurve, measure_rejects
 from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs, find_repeats, score_pairs
-from lightface.metrics import BoolArray, RocCurve, roc_points
+from lightface.metrics import BoolArray, IntArray, RocCurve, roc_points
 from lightface.pipeline import FacePipeline
 
 # Of the 30,000 listed pairs of different people none reaches it (`lightface evaluate ../shared/data/dev-pairs.csv`).
 SUSPECTED_REPEAT = 0.92
+_REPEATS_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +39,8 @@ class Repeats:
     """Pairs of different people so similar that they may be one person, whom the list has twice."""
 
     similarity: float  # from this cosine on
-    pairs: tuple[WorstPair, ...]
+    count: int  # of `MANY_REPEATS` there may be more
+    pairs: tuple[WorstPair, ...]  # the most similar of them, up to 100
     left_out: bool  # the second picture of each, as if it had failed; else they count as different people
 
 
@@ -87,9 +89,10 @@ def evaluate_pairs(
     embedded = embed_pictures(
         pipeline, pairs.pictures, framing=pairs.framing, selection=pairs.selection, cache=cache, progress=progress
     )
-    repeats = _find_repeats(pairs, embedded, drop_repeats)
+    alike = find_repeats(pairs, embedded, SUSPECTED_REPEAT if drop_repeats is None else drop_repeats)
+    repeats = _tell_repeats(embedded, alike, drop_repeats)
     if repeats.left_out:
-        embedded = _leave_out(pairs, embedded, repeats)
+        embedded = _leave_out(pairs, embedded, alike)
     scored = score_pairs(pairs, embedded)
     return Evaluation(
         pairs=pairs,
@@ -113,21 +116,23 @@ def _identify(pairs: PairList, embedded: EmbeddedPictures) -> IdentificationFigu
     return measure_identification(pairs, embedded) if pairs.knows_people else None
 
 
-def _find_repeats(pairs: PairList, embedded: EmbeddedPictures, drop_repeats: float | None) -> Repeats:
+def _tell_repeats(embedded: EmbeddedPictures, alike: tuple[IntArray, IntArray], drop_repeats: float | None) -> Repeats:
+    a, b = alike
     similarity = SUSPECTED_REPEAT if drop_repeats is None else drop_repeats
-    a, b = find_repeats(pairs, embedded, similarity)
-    rows = zip(a.tolist(), b.tolist(), cosines_of_pairs(embedded.vectors, a, b).tolist(), strict=True)
-    return Repeats(similarity, tuple(WorstPair(*row) for row in rows), left_out=drop_repeats is not None)
+    scores = cosines_of_pairs(embedded.vectors, a, b)
+    most = np.argsort(-scores, kind="stable")[:_REPEATS_SHOWN].tolist()
+    shown = tuple(WorstPair(int(a[place]), int(b[place]), float(scores[place])) for place in most)
+    return Repeats(similarity, a.size, shown, left_out=drop_repeats is not None)
 
 
-def _leave_out(pairs: PairList, embedded: EmbeddedPictures, repeats: Repeats) -> EmbeddedPictures:
+def _leave_out(pairs: PairList, embedded: EmbeddedPictures, alike: tuple[IntArray, IntArray]) -> EmbeddedPictures:
     """Without the second picture of each pair whose first is still there."""
     failures: dict[int, FailedPicture] = {}
-    for pair in repeats.pairs:
-        if pair.a not in failures and pair.b not in failures:
-            name, other = (pairs.pictures[place].name for place in (pair.b, pair.a))
-            reason = f"{name} is as similar to {other} as {pair.similarity:.3f}; it may be the same person"
-            failures[pair.b] = FailedPicture(name, DuplicateFaceError.reason, reason)
+    for a, b in zip(*(side.tolist() for side in alike), strict=True):
+        if a not in failures and b not in failures:
+            name, other = pairs.pictures[b].name, pairs.pictures[a].name
+            message = f"{name} is so similar to {other} that it may be the same person"
+            failures[b] = FailedPicture(name, DuplicateFaceError.reason, message)
     usable = embedded.usable.copy()
     usable[list(failures)] = False
     return replace(embedded, usable=usable, failures=(*embedded.failures, *failures.values()))

@@ -13,6 +13,7 @@ from lightface.faces import FloatArray
 from lightface.metrics import BoolArray, IntArray
 from lightface.words import count_of
 
+MANY_REPEATS = 1_000_000
 _PAIRS_AT_ONCE = 1 << 16
 _ROWS_AT_ONCE = 1024
 
@@ -77,7 +78,8 @@ def compare_pairs(pairs: PairList, embedded: EmbeddedPictures) -> ScoredPairs:
 def find_repeats(pairs: PairList, embedded: EmbeddedPictures, similarity: float) -> tuple[IntArray, IntArray]:
     """Pairs (R,), (R,) of pictures of different people that are at least so similar: the same person twice, perhaps.
 
-    Where pairs are not listed, all pictures are compared, not only those of the sample.
+    Where pairs are not listed, all pictures are compared, not only those of the sample. The search ends with
+    `MANY_REPEATS`, as many as only a network finds that takes everybody for one.
     """
     if not pairs.paired_up:
         scored = compare_pairs(pairs, embedded)
@@ -88,10 +90,13 @@ def find_repeats(pairs: PairList, embedded: EmbeddedPictures, similarity: float)
         some = rows[start : start + _ROWS_AT_ONCE]
         cosines = embedded.vectors[some] @ embedded.vectors[rows[start:]].T
         a, b = np.nonzero(np.triu(cosines >= np.float64(similarity), k=1))
-        found.append(np.stack([some[a], rows[start:][b]]))
+        a, b = some[a], rows[start:][b]
+        differ = pairs.people[a] != pairs.people[b]
+        found.append(np.stack([a[differ], b[differ]]))
+        if sum(part.shape[1] for part in found) >= MANY_REPEATS:
+            break
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
-    differ = pairs.people[a] != pairs.people[b]
-    return a[differ], b[differ]
+    return a, b
 
 
 def cosines_of_pairs(vectors: FloatArray, a: IntArray, b: IntArray) -> FloatArray:

@@ -146,11 +146,11 @@ def describe_spread(spread: Spread) -> str:
 
 def describe_repeats(repeats: Repeats) -> str:
     """Pairs of different people that may be of one, and what was done about them; "" where there are none."""
-    if not repeats.pairs:
+    if not repeats.count:
         return ""
     alike = (
-        f"{count_of(len(repeats.pairs), 'pair')} of different people reach a cosine of {repeats.similarity:.2f}: "
-        "perhaps one person twice."
+        f"{count_of(repeats.count, 'pair')} of different people {'reaches' if repeats.count == 1 else 'reach'} "
+        f"a cosine of {repeats.similarity:.2f}: perhaps one person twice."
     )
     if repeats.left_out:
         return f"{alike} The second picture of each was left out, so false matches may be more than is said here."
@@ -235,6 +235,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "suspected_repeats": {
             "similarity": evaluation.repeats.similarity,
             "left_out": evaluation.repeats.left_out,
+            "count": evaluation.repeats.count,
             "pairs": [_pair_to_json(evaluation, pair) for pair in evaluation.repeats.pairs],
         },
         "worst_false_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_matches],

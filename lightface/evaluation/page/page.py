@@ -109,7 +109,7 @@ def _repeats(evaluation: Evaluation) -> str:
     rows = [(pictures[pair.a].name, pictures[pair.b].name, f"{pair.similarity:.3f}") for pair in pairs]
     return (
         f'<p class="note">{escape(describe_repeats(evaluation.repeats))}</p>'
-        f"<details><summary>{count_of(len(rows), 'pair')}</summary>"
+        f"<details><summary>the most similar</summary>"
         + table(("picture", "another", "cosine"), rows, name="repeats")
         + "</details>"
     )

@@ -151,6 +151,18 @@ def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipel
     assert_one_line(cli(*arguments, "--groups", table, "--by", "sex"), "no column 'sex'", "place, team, number")
 
 
+def test_people_with_one_picture_each_are_strangers_too(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:
+    folder = paint_people(tmp_path / "people", 12, 1)
+    result = cli("evaluate", folder, "--threshold", "0.3", "-o", tmp_path / "report.html", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert (data["figures"]["genuine"], data["figures"]["impostors"], data["roc"]) == (0, 66, None)
+    assert data["figures"]["at_thresholds"][0]["tar"] is None
+    (tmp_path / "pairs.csv").write_text("p001/1.png,p002/1.png,different\np003/1.png,p004/1.png,different\n")
+    result = cli("evaluate", tmp_path / "pairs.csv", "--images", folder, "--threshold", "0.3")
+    assert result.exit_code == 0 and "FAR at 0.300, as given  0.00 %" in result.stdout
+
+
 def test_the_gallerys_threshold_is_measured_beside_the_figures(
     cli: Cli, gallery: Path, people: Path, pipeline: FacePipeline
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lightface.evaluation.pair_list import Framing, PairList
 from lightface.evaluation.pictures import PackedPicture
 from lightface.evaluation.protocols import ProtocolName, read_protocol
 from lightface.evaluation.protocols.people import pair_people
+from lightface.evaluation.scoring import find_repeats
 from lightface.evaluation.summary import describe_factor, describe_repeats, summarise, to_json
 from lightface.pipeline import FacePipeline
 
@@ -269,3 +271,29 @@ def test_what_holds_no_strangers_is_refused(tmp_path: Path, name: str, problem: 
     (tmp_path / "groups.csv").write_text("path,sex\n")
     with pytest.raises(EvaluationError, match=problem):
         read_protocol(tmp_path / name, protocol=ProtocolName.STRANGERS)
+
+
+def test_a_network_that_takes_everybody_for_one_is_no_flood_of_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, embedded, _ = make_strangers(tmp_path)
+    embedded.vectors[:] = embedded.vectors[0]
+    a, b = find_repeats(pairs, embedded, 0.92)
+    assert a.size == 120 * 119 // 2 and (a < b).all()
+    monkeypatch.setattr("lightface.evaluation.scoring.MANY_REPEATS", 500)
+    monkeypatch.setattr("lightface.evaluation.scoring._ROWS_AT_ONCE", 10)
+    assert 500 <= find_repeats(pairs, embedded, 0.92)[0].size < 2000
+
+
+def test_repeats_of_a_list_are_those_of_its_pairs(tmp_path: Path) -> None:
+    pairs, embedded, _ = make_strangers(tmp_path)
+    embedded.vectors[:4] = embedded.vectors[0]
+    listed = replace(
+        pairs,
+        paired_up=False,
+        a=np.array([0, 0, 1]),
+        b=np.array([1, 2, 90]),
+        same=np.array([False, True, False]),
+        folds=np.arange(3),
+    )
+    assert [side.tolist() for side in find_repeats(listed, embedded, 0.92)] == [[0], [1]]

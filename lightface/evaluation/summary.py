@@ -124,8 +124,8 @@ def describe_grouping(grouping: Grouping) -> str:
     """Who is in no group, or why there are none."""
     without = f"{count_of(grouping.without_group, 'picture is', 'pictures are')} in no group."
     if grouping.too_many:
-        return f"Left out: {grouping.too_many:,} groups are many. Ask for {grouping.column} to have them all. {without}"
-    return without
+        return f"{grouping.too_many:,} groups are so many that they are measured only where they are asked for."
+    return without if grouping.without_group else "Every picture is in a group."
 
 
 def describe_factor(spread: Spread) -> str:

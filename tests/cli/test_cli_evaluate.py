@@ -118,7 +118,7 @@ def test_pairs_of_ones_own_and_groups(cli: Cli, tmp_path: Path, pipeline: FacePi
     result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv")
     assert result.exit_code == 0
     assert "10-fold accuracy" in result.stdout and "too few pairs" in result.stdout
-    assert "by letter: 0 pictures are in no group." in result.stdout
+    assert "by letter: Every picture is in a group." in result.stdout
     assert "spread by letter:" not in result.stdout  # six pairs a group are chance
     result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv", "--json")
     (grouping,) = json.loads(result.stdout)["groups"]
@@ -141,7 +141,7 @@ def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipel
     assert (result.exit_code, result.stderr) == (0, "")
     assert "TAR at 0.300" not in result.stdout and "FAR at 0.300, as given" in result.stdout
     by_place, by_cell = (
-        result.stdout.split(f"by {name}: 0 pictures are in no group.")[1] for name in ("place", "place+team")
+        result.stdout.split(f"by {name}: Every picture is in a group.")[1] for name in ("place", "place+team")
     )
     assert [line.split("  ")[0] for line in by_place.splitlines()[2:4]] == ["a", "b"]
     assert [line.split("  ")[0] for line in by_cell.splitlines()[2:6]] == ["a, x", "a, y", "b, x", "b, y"]

@@ -22,7 +22,7 @@ from lightface.evaluation.pictures import PackedPicture
 from lightface.evaluation.protocols import ProtocolName, read_protocol
 from lightface.evaluation.protocols.people import pair_people
 from lightface.evaluation.scoring import find_repeats
-from lightface.evaluation.summary import describe_factor, describe_repeats, summarise, to_json
+from lightface.evaluation.summary import describe_factor, describe_grouping, describe_repeats, summarise, to_json
 from lightface.pipeline import FacePipeline
 
 
@@ -173,6 +173,7 @@ def test_a_column_of_many_values_is_left_out_unless_it_is_asked_for(tmp_path: Pa
     pairs, embedded, table = make_strangers(tmp_path)
     years = measure_groups(pairs, embedded, table, thresholds=IN_USE)[2]
     assert (years.column, years.groups, years.too_many) == ("years", (), 120)
+    assert describe_grouping(years).startswith("120 groups are so many that")
     (asked,) = measure_groups(pairs, embedded, table, by=[table.find_crossing("years")], thresholds=IN_USE)
     assert [group.group for group in asked.groups] == [str(year) for year in range(18, 138)]  # as numbers
     assert asked.too_many == 0 and asked.groups[0].figures is None and asked.spreads == ()

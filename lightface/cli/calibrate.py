@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightface.cli.console import complain, note, progress_bar
-from lightface.cli.evaluate import Framed, Images, NoCache, PairLimit, Protocol, open_cache, read_pairs_of
+from lightface.cli.evaluate import Framed, Groups, Images, NoCache, PairLimit, Protocol, open_cache, read_pairs_of
+from lightface.cli.inputs import read_entries
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
+from lightface.errors import ConfigError
 from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.evaluation.calibrate import Calibration
+    from lightface.evaluation.pair_list import PairList
     from lightface.gallery import Gallery
 
 _NAMED_FAILURES = 10
@@ -37,6 +40,16 @@ def calibrate(
         float | None,
         typer.Option("--review-far", help="The rate from which a match is for review (default: ten times --far)."),
     ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--within",
+            metavar="KEY=VALUE",
+            help="Measure on people of one group alone, such as age=child: by their metadata in the gallery, or for "
+            "PATH by --groups. May be given again. It decides for everybody.",
+        ),
+    ] = None,
+    groups: Groups = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; leave the gallery as it is.")] = False,
     protocol: Protocol = None,
     images: Images = None,
@@ -52,12 +65,17 @@ def calibrate(
     """
     from lightface.evaluation.calibrate import calibrate_gallery, store_calibration
 
+    group = read_entries(within or [], option="--within")
+    if (groups is not None) != bool(group and path is not None):
+        raise ConfigError("for PATH, --within and --groups go together; of the gallery's people, their metadata tell")
     with open_gallery_of(settings) as gallery:
         if path is None:
-            calibration = calibrate_gallery(gallery, far=far, review_far=review_far)
+            calibration = calibrate_gallery(gallery, far=far, review_far=review_far, within=group)
         else:
-            pairs = (path, protocol, images, framing, pair_limit)
-            calibration = _calibrate_on(settings, gallery, *pairs, far=far, review_far=review_far, no_cache=no_cache)
+            pairs = read_pairs_of(path, protocol, images, framing, pair_limit)
+            calibration = _calibrate_on(
+                settings, gallery, pairs, groups, group, far=far, review_far=review_far, no_cache=no_cache
+            )
         if not dry_run:
             store_calibration(gallery, calibration)
             note(f"kept in {gallery.location}; verify and identify decide by it from now on")
@@ -70,22 +88,22 @@ def calibrate(
 def _calibrate_on(
     settings: Settings,
     gallery: Gallery,
-    path: Path,
-    protocol: str | None,
-    images: Path | None,
-    framing: str | None,
-    pair_limit: int | None,
+    pairs: PairList,
+    groups: Path | None,
+    group: dict[str, str],
     *,
     far: float,
     review_far: float | None,
     no_cache: bool,
 ) -> Calibration:
     from lightface.errors import ModelMismatchError
-    from lightface.evaluation.calibrate import calibrate_pairs
+    from lightface.evaluation.calibrate import calibrate_pairs, describe_group
     from lightface.evaluation.embed import embed_pictures
+    from lightface.evaluation.groups import read_groups
     from lightface.evaluation.scoring import score_pairs
 
-    pairs = read_pairs_of(path, protocol, images, framing, pair_limit)
+    if groups is not None:
+        pairs = read_groups(groups).pick(pairs, group)
     pipeline = load_face_pipeline(settings)
     if gallery.model_id not in (None, pipeline.model_id):
         raise ModelMismatchError(
@@ -103,7 +121,7 @@ def _calibrate_on(
         complain(f"{failure.name}: {failure.reason}")
     if len(embedded.failures) > _NAMED_FAILURES:
         complain(f"and {len(embedded.failures) - _NAMED_FAILURES:,} more; 'lightface evaluate' with --output names all")
-    source = f"{pairs.name}, {pairs.source.absolute()}"
+    source = f"{pairs.name}, {pairs.source.absolute()}{describe_group(group)}"
     return calibrate_pairs(scored, source=source, far=far, review_far=review_far)
 
 

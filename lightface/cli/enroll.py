@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightface.cli.console import GOES_ON, complain, counting_bar, if_interrupted, note
-from lightface.cli.inputs import find_photos_of
+from lightface.cli.inputs import find_photos_of, read_entries
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import (
     EMBEDDING,
@@ -46,6 +46,14 @@ def enroll(
         str | None,
         typer.Option("--consent", metavar="NOTE", help="What they have agreed to, for 'gallery show'."),
     ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metadata",
+            metavar="KEY=VALUE",
+            help="What else is to be known of them, such as age=child for 'calibrate --within'; may be given again.",
+        ),
+    ] = None,
     face_selection: FaceChoice = "require-one",
     already_aligned: AlreadyAligned = False,
     recursive: Recursive = True,
@@ -55,12 +63,15 @@ def enroll(
 
     Each photograph that is refused is named with its reason; the others are enrolled all the same.
     """
+    from lightface.gallery.records import CONSENT
+
+    known = read_entries(metadata or [], option="--metadata") | ({CONSENT: consent} if consent else {})
     planned = _plan(name, photos, people, recursive=recursive)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     results: list[EnrolledPhoto] = []
     try:
         with if_interrupted(GOES_ON):
-            _enroll(settings, pipeline, planned, results, face_selection=face_selection, consent=consent)
+            _enroll(settings, pipeline, planned, results, face_selection=face_selection, metadata=known)
     finally:
         if results:  # those before Ctrl-C, too
             _print(results, as_json=as_json)
@@ -74,15 +85,13 @@ def _enroll(
     results: list[EnrolledPhoto],
     *,
     face_selection: str,
-    consent: str | None,
+    metadata: dict[str, str],
 ) -> None:
     """Add to `results` what becomes of each photograph, as it is known."""
     from lightface.faces import FaceSelection
-    from lightface.gallery.records import CONSENT
     from lightface.pipeline import enroll_photos
     from lightface.stopping import StopRequest, stop_on_signals
 
-    metadata = {CONSENT: consent} if consent else None
     stop = StopRequest()
     with (
         open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightface.evaluation.cache import EmbeddingCache
     from lightface.evaluation.evaluate import Evaluation
     from lightface.evaluation.figures import NamedThreshold
+    from lightface.evaluation.groups import Grouping
     from lightface.evaluation.pair_list import PairList
     from lightface.pipeline import FacePipeline
 
@@ -35,14 +36,38 @@ Reports = Annotated[
 Groups = Annotated[
     Path | None, typer.Option("--groups", metavar="CSV", help="Columns path or person, then groups: figures for each.")
 ]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN",
+        help="With --groups: a column, or several crossed as in sex+age; may be given again (default: each column, and "
+        "all of them crossed).",
+    ),
+]
+DropRepeats = Annotated[
+    float | None,
+    typer.Option(
+        "--drop-repeats",
+        metavar="COSINE",
+        min=0.5,
+        max=1,
+        help="Leave out a picture that is so similar to one of somebody else: perhaps the same person, such as from "
+        "0.92 on (default: such pairs are told and counted as different people).",
+    ),
+]
 Worst = Annotated[int, typer.Option("--worst", min=0, help="How many of the worst pairs the report shows.")]
 Download = Annotated[
     bool, typer.Option("--download", help="Have scikit-learn fetch LFW into PATH (default: its data home).")
 ]
 # The words of ProtocolName and Framing, which need numpy.
 Protocol = Annotated[
-    Literal["pairs", "lfw", "calfw", "cplfw", "agedb30", "cfp-fp", "bin", "people", "crops"] | None,
-    typer.Option("--protocol", help="What PATH is (default: recognised by its layout)."),
+    Literal["pairs", "lfw", "calfw", "cplfw", "agedb30", "cfp-fp", "bin", "people", "strangers", "crops"] | None,
+    typer.Option(
+        "--protocol",
+        help="What PATH is (default: recognised by its layout); strangers: a folder or a zip of pictures, each of "
+        "another person.",
+    ),
 ]
 Framed = Annotated[
     Literal["detect", "lightcnn", "arcface"] | None,
@@ -69,6 +94,8 @@ def evaluate(
     path: PairsPath = None,
     output: Reports = None,
     groups: Groups = None,
+    by: By = None,
+    drop_repeats: DropRepeats = None,
     protocol: Protocol = None,
     images: Images = None,
     framing: Framed = None,
@@ -82,7 +109,8 @@ def evaluate(
     """Measure the weights: accuracy, EER, AUC, TAR at false-accept rates, rank-1, each with a 95 % interval.
 
     PATH may be a CSV of two paths and a label a line; LFW, CALFW, CPLFW, AgeDB-30 or CFP as published; an InsightFace
-    .bin file; a folder a person; or an index of training crops. Each picture is embedded once and cached.
+    .bin file; a folder a person; or an index of training crops. Each picture is embedded once and cached. Of people
+    with one picture each, such as --protocol strangers, false matches alone are measured.
     """
     from lightface.evaluation.card import check_card, write_into_card
     from lightface.evaluation.evaluate import evaluate_pairs
@@ -92,6 +120,9 @@ def evaluate(
     outputs = output or []
     check_report_outputs(outputs)
     table = None if groups is None else read_groups(groups)
+    if by and table is None:
+        raise ConfigError("--by needs a table that says who belongs where; name it with --groups")
+    crossings = [] if table is None else [table.find_crossing(text) for text in by or []]
     if download:
         path = _download(path)
     if path is None:
@@ -106,6 +137,8 @@ def evaluate(
             pairs,
             thresholds=_thresholds_in_use(settings, pipeline),
             groups=table,
+            by=crossings,
+            drop_repeats=drop_repeats,
             worst=worst,
             cache=cache,
             progress=advance,
@@ -170,7 +203,13 @@ def _thresholds_in_use(settings: Settings, pipeline: FacePipeline) -> list[Named
 
 
 def _report(evaluation: Evaluation, *, as_json: bool) -> None:
-    from lightface.evaluation.summary import describe_loss, percent, summarise, summarise_identification, to_json
+    from lightface.evaluation.summary import (
+        describe_loss,
+        describe_repeats,
+        summarise,
+        summarise_identification,
+        to_json,
+    )
 
     if as_json:
         print_json(to_json(evaluation))
@@ -182,20 +221,9 @@ def _report(evaluation: Evaluation, *, as_json: bool) -> None:
     )
     _report_rejects(evaluation)
     for grouping in evaluation.groupings:
-        typer.echo(f"\nspread by {grouping.column}:")
-        print_table(
-            ("figure", "lowest", "group", "highest", "group"),
-            [
-                (
-                    one.figure,
-                    f"{one.lowest:.4f}" if one.figure == "AUC" else percent(one.lowest),
-                    one.lowest_group,
-                    f"{one.highest:.4f}" if one.figure == "AUC" else percent(one.highest),
-                    one.highest_group,
-                )
-                for one in grouping.spreads
-            ],
-        )
+        _report_grouping(grouping)
+    if repeats := describe_repeats(evaluation.repeats):
+        typer.echo(f"\n{repeats}")
     typer.echo(f"\n{describe_loss(evaluation)}")
     for failure in evaluation.failures[:_FAILURES_SHOWN]:
         typer.echo(f"  {failure.name}: {failure.reason}")
@@ -211,3 +239,34 @@ def _report_rejects(evaluation: Evaluation) -> None:
     if evaluation.rejects is not None and gained:
         typer.echo(f"\n{describe_rejects(evaluation.rejects)}:")
         print_table(("figure", "all", "without", "lower by, in points (95 %)"), gained)
+
+
+def _report_grouping(grouping: Grouping) -> None:
+    """False matches of each group, and how far all figures lie apart."""
+    from lightface.evaluation.summary import (
+        columns_of,
+        describe_factor,
+        describe_grouping,
+        figure_text,
+        summarise_grouping,
+    )
+
+    typer.echo(f"\nby {grouping.column}: {describe_grouping(grouping)}")
+    if grouping.groups:
+        print_table(columns_of(grouping), summarise_grouping(grouping))
+    if grouping.spreads:
+        typer.echo(f"\nspread by {grouping.column}:")
+        print_table(
+            ("figure", "lowest", "group", "highest", "group", "factor"),
+            [
+                (
+                    one.figure,
+                    figure_text(one.figure, one.lowest),
+                    one.lowest_group,
+                    figure_text(one.figure, one.highest),
+                    one.highest_group,
+                    describe_factor(one) or None,
+                )
+                for one in grouping.spreads
+            ],
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import complain, counting_bar, note
+from lightface.cli.console import complain, counting_bar, debug, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import (
@@ -62,9 +62,11 @@ def identify(
     """Say who is on photographs; nobody is named twice in one.
 
     For one photograph, exit code 0: somebody was matched, 1: nobody, 2: trouble. For several, 2 if none had a face.
+    What a threshold promises holds for people such as those it was measured on (--verbose says on whom): children, for
+    one, are taken for each other far more often.
     """
     from lightface.faces import FaceSelection
-    from lightface.pipeline import identify_photos, resolve_bands
+    from lightface.pipeline import describe_basis, identify_photos, resolve_bands
     from lightface.reports import check_output, name_photo, write_faces
 
     paths = find_photos_of(photos, recursive=recursive)
@@ -74,6 +76,7 @@ def identify(
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     with open_gallery_of(settings, model_id=pipeline.model_id) as gallery:
         bands = resolve_bands(pipeline.record, gallery=gallery, **settings.given("threshold", "review_threshold"))
+        debug(describe_basis(pipeline.record, gallery=gallery, threshold=settings.threshold))
         with counting_bar("identifying", len(paths)) as count:
             results = identify_photos(
                 pipeline,

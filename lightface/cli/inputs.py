@@ -74,6 +74,19 @@ def find_photos_of(named: Sequence[Path], *, recursive: bool) -> list[Path]:
     return photos
 
 
+def read_entries(texts: Sequence[str], *, option: str) -> dict[str, str]:
+    """`["age=child"]` -> `{"age": "child"}`. ConfigError for a text that is none, and for a key given twice."""
+    entries: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals):
+            raise ConfigError(f"{option} is {text!r}; give a name and a value, as in age=child")
+        if key in entries:
+            raise ConfigError(f"{option} names {key} twice; give one of them")
+        entries[key] = value
+    return entries
+
+
 @contextmanager
 def stdin_as_file(suffix: str = "") -> Iterator[Path]:
     """The bytes of stdin as a file for the time of the block, readable by its owner only."""

@@ -64,13 +64,17 @@ def gallery_place(settings: Settings) -> Path | str:
 def resolve_bands_of(settings: Settings, pipeline: FacePipeline) -> DecisionBands:
     """The thresholds for work that needs no gallery, but keeps to the gallery's threshold where it has one."""
     from lightface.gallery import gallery_exists
-    from lightface.pipeline import resolve_bands
+    from lightface.pipeline import describe_basis, resolve_bands
 
     if settings.threshold is not None or not gallery_exists(gallery_place(settings)):
-        return resolve_bands(pipeline.record, threshold=settings.threshold)
+        bands = resolve_bands(pipeline.record, threshold=settings.threshold)
+        debug(describe_basis(pipeline.record, threshold=settings.threshold))
+        return bands
     with open_gallery_of(settings) as gallery:
         fitting = gallery if gallery.model_id == pipeline.model_id else None
-        return resolve_bands(pipeline.record, gallery=fitting)
+        bands = resolve_bands(pipeline.record, gallery=fitting)
+        debug(describe_basis(pipeline.record, gallery=fitting))
+        return bands
 
 
 def resolve_bands_within(settings: Settings, gallery: Gallery) -> DecisionBands:

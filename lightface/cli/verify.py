@@ -56,7 +56,9 @@ def verify(
 ) -> None:
     """Say whether two photographs show the same person. Exit code 0: same, 1: different, 2: trouble.
 
-    The similarity is a cosine, -1 to 1, not a probability. From the threshold upwards, the answer is same.
+    The similarity is a cosine, -1 to 1, not a probability. From the threshold upwards, the answer is same. What a
+    threshold promises holds for people such as those it was measured on (--verbose says on whom): children, for one,
+    are taken for each other far more often.
     """
     if pairs is not None:
         if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -47,13 +47,16 @@ class Calibration:
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def calibrate_gallery(gallery: Gallery, *, far: float, review_far: float | None = None) -> Calibration:
+def calibrate_gallery(
+    gallery: Gallery, *, far: float, review_far: float | None = None, within: Mapping[str, str] | None = None
+) -> Calibration:
     """Measure thresholds on all pairs of the gallery's own samples; nothing is embedded and nothing is stored.
 
     `review_far` is ten times `far` unless given. EvaluationError where the pairs are too few, and how many more are
-    needed.
+    needed. `within` takes those people alone whose metadata say so: a threshold that strangers who resemble each other
+    more than most do, such as children, do not pass more often than `far`.
     """
-    matrix = gallery.matrix()
+    matrix = _pick_group(gallery, within or {})
     a, b, same = pair_up(matrix.person_index)
     scored = ScoredPairs(
         scores=cosines_of_pairs(matrix.vectors, a, b),
@@ -65,7 +68,7 @@ def calibrate_gallery(gallery: Gallery, *, far: float, review_far: float | None 
         genuine_lost=0,
         impostors_lost=0,
     )
-    source = f"the gallery's own {count_of(len(matrix.vectors), 'sample')}"
+    source = f"the gallery's own {count_of(len(matrix.vectors), 'sample')}{describe_group(within or {})}"
     try:
         calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
     except _TooFewPairsError as error:
@@ -122,6 +125,18 @@ def store_calibration(gallery: Gallery, calibration: Calibration) -> None:
                 f"95 % interval {one.threshold.low:.3f} to {one.threshold.high:.3f}"
             )
             gallery.set_threshold(StoredThreshold(one.far, one.threshold.estimate, source, calibration.made_at))
+
+
+def describe_group(within: Mapping[str, str]) -> str:
+    """` within age=child`; "" for everybody."""
+    return f" within {', '.join(f'{key}={value}' for key, value in within.items())}" if within else ""
+
+
+def _pick_group(gallery: Gallery, within: Mapping[str, str]) -> GalleryMatrix:
+    matrix = gallery.matrix().within(within)
+    if within and not matrix.people:
+        raise EvaluationError(f"nobody is enrolled{describe_group(within)}; add that to the metadata of people first")
+    return matrix
 
 
 class _TooFewPairsError(EvaluationError):

@@ -6,7 +6,17 @@ import re
 
 from lightface.errors import OutputError, WeightsError
 from lightface.evaluation.evaluate import Evaluation
-from lightface.evaluation.summary import describe_loss, summarise, summarise_identification
+from lightface.evaluation.groups import Grouping
+from lightface.evaluation.summary import (
+    columns_of,
+    describe_grouping,
+    describe_loss,
+    describe_repeats,
+    describe_spread,
+    summarise,
+    summarise_grouping,
+    summarise_identification,
+)
 from lightface.files import write_private
 from lightface.models.registry import WeightsRecord
 from lightface.words import count_of
@@ -47,15 +57,25 @@ def format_section(evaluation: Evaluation) -> str:
             "",
             f"`lightface evaluate`, {evaluation.made_at:%d %B %Y}, {evaluation.precision}, {averaging} flip averaging: "
             f"{count_of(figures.genuine, 'pair')} of one person, {figures.impostors:,} of two. "
-            f"{describe_loss(evaluation)}",
+            f"{describe_loss(evaluation)} {describe_repeats(evaluation.repeats)}".rstrip(),
             "",
             "| figure | value | 95 % interval | cosine |",
             "|---|---|---|---|",
             *table,
             "",
+            *(line for grouping in evaluation.groupings for line in _format_grouping(grouping)),
             "",
         ]
     )
+
+
+def _format_grouping(grouping: Grouping) -> list[str]:
+    """Lines: a table of the groups, and how far their false matches lie apart."""
+    if grouping.too_many:
+        return [f"{grouping.column}: {describe_grouping(grouping)}", ""]
+    rows = [columns_of(grouping), ("---",) * 6, *summarise_grouping(grouping)]
+    spreads = [describe_spread(one) for one in grouping.spreads if one.figure.startswith("FAR")]
+    return [*(f"| {' | '.join(row)} |" for row in rows), "", *(line for text in spreads for line in (text, ""))]
 
 
 def place_section(card: str, section: str) -> str:

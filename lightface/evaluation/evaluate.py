@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
+from lightface.errors import DuplicateFaceError
 from lightface.evaluation.cache import EmbeddingCache
 from lightface.evaluation.embed import EmbeddedPictures, FailedPicture, embed_pictures
 from lightface.evaluation.figures import NamedThreshold, VerificationFigures, measure_pairs
-from lightface.evaluation.groups import Grouping, GroupTable, measure_groups
+from lightface.evaluation.groups import Crossing, Grouping, GroupTable, measure_groups
 from lightface.evaluation.identification import IdentificationFigures, measure_identification
 from lightface.evaluation.pair_list import PairList
 from lightface.evaluation.rejects import RejectCurve, measure_rejects
-from lightface.evaluation.scoring import ScoredPairs, score_pairs
-from lightface.metrics import BoolArray, RocCurve, roc_points
+from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs, find_repeats, score_pairs
+from lightface.metrics import BoolArray, IntArray, RocCurve, roc_points
 from lightface.pipeline import FacePipeline
+
+# Of the 30,000 listed pairs of different people none reaches it (`lightface evaluate ../shared/data/dev-pairs.csv`).
+SUSPECTED_REPEAT = 0.92
+_REPEATS_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +32,16 @@ class WorstPair:
     a: int  # positions in the list's pictures
     b: int
     similarity: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeats:
+    """Pairs of different people so similar that they may be one person, whom the list has twice."""
+
+    similarity: float  # from this cosine on
+    count: int  # of `MANY_REPEATS` there may be more
+    pairs: tuple[WorstPair, ...]  # the most similar of them, up to 100
+    left_out: bool  # the second picture of each, as if it had failed; else they count as different people
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +55,13 @@ class Evaluation:
     failures: tuple[FailedPicture, ...]
     scored: ScoredPairs
     figures: VerificationFigures
-    roc: RocCurve
+    roc: RocCurve | None  # None where there are no pairs of one person
     false_matches: tuple[WorstPair, ...]  # pairs of different people, most similar first
     false_non_matches: tuple[WorstPair, ...]  # pairs of one person, least similar first
     identification: IdentificationFigures | None
     rejects: RejectCurve | None  # None where the quality of too few faces is known
     groupings: tuple[Grouping, ...]
+    repeats: Repeats
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -55,6 +71,8 @@ def evaluate_pairs(
     *,
     thresholds: Sequence[NamedThreshold] = (),
     groups: GroupTable | None = None,
+    by: Sequence[Crossing] = (),
+    drop_repeats: float | None = None,
     worst: int = 12,
     cache: EmbeddingCache | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -62,12 +80,19 @@ def evaluate_pairs(
     """Embed, score and measure a list of pairs; people are enrolled and looked for where the list knows them.
 
     `thresholds` are measured beside the figures; `worst` pairs of either kind are picked; `progress` hears how many
-    pictures are done. Raises EvaluationError where failures or groups leave nothing to measure, OutputError where the
-    cache cannot be used.
+    pictures are done. `by` says which groupings of `groups` are measured, see `measure_groups`. From the cosine
+    `drop_repeats` on, two pictures of different people are taken for one person, and the second is left out.
+
+    Raises EvaluationError where failures or groups leave nothing to measure, OutputError where the cache cannot be
+    used.
     """
     embedded = embed_pictures(
         pipeline, pairs.pictures, framing=pairs.framing, selection=pairs.selection, cache=cache, progress=progress
     )
+    alike = find_repeats(pairs, embedded, SUSPECTED_REPEAT if drop_repeats is None else drop_repeats)
+    repeats = _tell_repeats(embedded, alike, drop_repeats)
+    if repeats.left_out:
+        embedded = _leave_out(pairs, embedded, alike)
     scored = score_pairs(pairs, embedded)
     return Evaluation(
         pairs=pairs,
@@ -77,19 +102,40 @@ def evaluate_pairs(
         failures=embedded.failures,
         scored=scored,
         figures=measure_pairs(scored, thresholds=thresholds),
-        roc=roc_points(scored.scores, scored.same),
+        roc=roc_points(scored.scores, scored.same) if scored.same.any() else None,
         false_matches=_pick_worst(scored, ~scored.same, worst, highest=True),
         false_non_matches=_pick_worst(scored, scored.same, worst, highest=False),
         identification=_identify(pairs, embedded),
         rejects=measure_rejects(scored, embedded.quality),
-        groupings=()
-        if groups is None
-        else measure_groups(pairs, embedded.usable, scored, groups, thresholds=thresholds),
+        groupings=() if groups is None else measure_groups(pairs, embedded, groups, by=by, thresholds=thresholds),
+        repeats=repeats,
     )
 
 
 def _identify(pairs: PairList, embedded: EmbeddedPictures) -> IdentificationFigures | None:
     return measure_identification(pairs, embedded) if pairs.knows_people else None
+
+
+def _tell_repeats(embedded: EmbeddedPictures, alike: tuple[IntArray, IntArray], drop_repeats: float | None) -> Repeats:
+    a, b = alike
+    similarity = SUSPECTED_REPEAT if drop_repeats is None else drop_repeats
+    scores = cosines_of_pairs(embedded.vectors, a, b)
+    most = np.argsort(-scores, kind="stable")[:_REPEATS_SHOWN].tolist()
+    shown = tuple(WorstPair(int(a[place]), int(b[place]), float(scores[place])) for place in most)
+    return Repeats(similarity, a.size, shown, left_out=drop_repeats is not None)
+
+
+def _leave_out(pairs: PairList, embedded: EmbeddedPictures, alike: tuple[IntArray, IntArray]) -> EmbeddedPictures:
+    """Without the second picture of each pair whose first is still there."""
+    failures: dict[int, FailedPicture] = {}
+    for a, b in zip(*(side.tolist() for side in alike), strict=True):
+        if a not in failures and b not in failures:
+            name, other = pairs.pictures[b].name, pairs.pictures[a].name
+            message = f"{name} is so similar to {other} that it may be the same person"
+            failures[b] = FailedPicture(name, DuplicateFaceError.reason, message)
+    usable = embedded.usable.copy()
+    usable[list(failures)] = False
+    return replace(embedded, usable=usable, failures=(*embedded.failures, *failures.values()))
 
 
 def _pick_worst(scored: ScoredPairs, kind: BoolArray, count: int, *, highest: bool) -> tuple[WorstPair, ...]:

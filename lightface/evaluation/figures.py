@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightface.errors import LightfaceError
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure
 from lightface.evaluation.pair_list import FOLD_COUNT
 from lightface.evaluation.scoring import ScoredPairs
@@ -37,7 +38,7 @@ class TarAtFar:
     far: float  # not exceeded
     impostors_missing: int  # 0, or how many more pairs of different people it takes; then there are no figures
     threshold: Figure | None = None
-    tar: Figure | None = None
+    tar: Figure | None = None  # None where there are no pairs of one person, though the threshold is known
     tar_with_failures: float | None = None  # pairs lost to failed pictures counted as not accepted
 
 
@@ -47,12 +48,12 @@ class AtThreshold:
 
     used: NamedThreshold
     far: Figure
-    tar: Figure
+    tar: Figure | None  # None where there are no pairs of one person
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationFigures:
-    """All that a set of scored pairs says."""
+    """All that a set of scored pairs says. Without pairs of one person, that is what thresholds do to strangers."""
 
     genuine: int  # pairs scored
     impostors: int
@@ -60,8 +61,8 @@ class VerificationFigures:
     impostors_lost: int
     accuracy: FoldAccuracy | None  # ten folds; None with fewer than ten pairs of a kind
     guessing: float  # the accuracy of always giving the more frequent answer
-    equal_error_rate: Figure
-    area: Figure
+    equal_error_rate: Figure | None  # this and the area: None without pairs of one person
+    area: Figure | None
     tar_at_far: tuple[TarAtFar, ...]
     at_thresholds: tuple[AtThreshold, ...]
 
@@ -75,12 +76,14 @@ def rate_text(rate: float) -> str:
 def measure_pairs(
     pairs: ScoredPairs, *, thresholds: Sequence[NamedThreshold] = (), fars: Sequence[float] = FARS
 ) -> VerificationFigures:
-    """Figures of scored pairs. LightfaceError where there are no pairs of one kind."""
+    """Figures of scored pairs. LightfaceError where there are no pairs of different people."""
     scores, same = pairs.scores, pairs.same
     impostors = int((~same).sum())
+    if not impostors:
+        raise LightfaceError("there are no impostor pairs, so nothing can be measured; add some")
     measurable = [far for far in fars if impostors >= impostors_needed(far)]
     # First the estimates, whose errors are plainer than the bootstrap's would be.
-    rate, area = equal_error_rate(scores, same), roc_points(scores, same).area
+    rate, area = (equal_error_rate(scores, same), roc_points(scores, same).area) if same.any() else (None, None)
     drawn = resample(scores, same, pairs.people, fars=measurable, thresholds=[one.threshold for one in thresholds])
     tar_at_far = []
     for far in fars:
@@ -93,7 +96,7 @@ def measure_pairs(
     for place, used in enumerate(thresholds):
         passed = scores >= np.float64(used.threshold)
         far_figure = share_figure(passed[~same], drawn.far_at[:, place], drawn.method)
-        tar_figure = share_figure(passed[same], drawn.tar_at[:, place], drawn.method)
+        tar_figure = share_figure(passed[same], drawn.tar_at[:, place], drawn.method) if same.any() else None
         at_thresholds.append(AtThreshold(used, far_figure, tar_figure))
     enough = min(impostors, scores.size - impostors) >= FOLD_COUNT
     return VerificationFigures(
@@ -103,8 +106,8 @@ def measure_pairs(
         impostors_lost=pairs.impostors_lost,
         accuracy=kfold_accuracy(scores, same, pairs.folds) if enough else None,
         guessing=max(impostors, scores.size - impostors) / scores.size,
-        equal_error_rate=percentiles(rate, drawn.equal_error_rate, drawn.method),
-        area=percentiles(area, drawn.area, drawn.method),
+        equal_error_rate=None if rate is None else percentiles(rate, drawn.equal_error_rate, drawn.method),
+        area=None if area is None else percentiles(area, drawn.area, drawn.method),
         tar_at_far=tuple(tar_at_far),
         at_thresholds=tuple(at_thresholds),
     )
@@ -112,11 +115,14 @@ def measure_pairs(
 
 def _tar_at_far(pairs: ScoredPairs, far: float, thresholds: np.ndarray, tars: np.ndarray, method: str) -> TarAtFar:
     threshold = threshold_at_far(pairs.scores[~pairs.same], far)
+    limit = percentiles(threshold, thresholds, method)
+    if not pairs.same.any():
+        return TarAtFar(far, impostors_missing=0, threshold=limit)
     accepted = pairs.scores[pairs.same] >= np.float64(threshold)
     return TarAtFar(
         far,
         impostors_missing=0,
-        threshold=percentiles(threshold, thresholds, method),
+        threshold=limit,
         tar=share_figure(accepted, tars, method),
         tar_with_failures=float(accepted.sum() / (accepted.size + pairs.genuine_lost)),
     )

@@ -1,4 +1,8 @@
-"""The same figures for groups of people, and how far apart they lie."""
+"""The same figures for groups of people, and how far apart they lie.
+
+A grouping is a column of a table of the user's, or several crossed: `sex` has the groups female and male, `sex+age`
+cells such as `female, 30-49`. Nothing here guesses what anybody is.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from lightface.errors import EvaluationError
+from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.figures import FARS, NamedThreshold, VerificationFigures, measure_pairs, rate_text
 from lightface.evaluation.intervals import Figure
-from lightface.evaluation.pair_list import PairList, read_lines, refuse_line
-from lightface.evaluation.scoring import ScoredPairs
-from lightface.metrics import BoolArray
+from lightface.evaluation.pair_list import PairList, check_impostors, read_lines, refuse_line
+from lightface.evaluation.scoring import compare_pairs
+from lightface.metrics import BoolArray, impostors_needed
 from lightface.words import count_of
 
 _KEYS = ("path", "person")
+_MAX_GROUPS = 50  # of a grouping that nobody asked for: an age in years makes a hundred groups of few pictures each
+_SPREAD_PAIRS = impostors_needed(FARS[0])  # of different people: a group with fewer is no extreme, but chance
+
+Crossing = tuple[str, ...]  # the columns of a grouping
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,45 @@ class GroupTable:
     key: str  # "path" or "person"
     groups: Mapping[str, Mapping[str, str]]  # column -> key -> group; "" is no group
 
+    def find_crossing(self, text: str) -> Crossing:
+        """The grouping that a text names: a column, or several joined by +. EvaluationError for no column."""
+        columns = (text,) if text in self.groups else tuple(text.split("+"))
+        for column in columns:
+            if column not in self.groups:
+                known = ", ".join(self.groups)
+                raise EvaluationError(f"{self.source} has no column {column!r} to group by; choose from {known}")
+        return columns
+
+    def pick(self, pairs: PairList, group: Mapping[str, str]) -> PairList:
+        """The pairs within the group that has these values in these columns.
+
+        EvaluationError for no column, and for a group without pairs of different people.
+        """
+        inside = np.ones(len(pairs.pictures), np.bool_)
+        for column, value in group.items():
+            labels = self.labels(pairs, self.find_crossing(column))
+            if value not in labels:
+                known = ", ".join(_groups_of(labels)) or "none"
+                raise EvaluationError(f"{self.source} has no group {value!r} of {column}; choose from {known}")
+            inside &= labels == value
+        picked = pairs.within(inside)
+        check_impostors(pairs.source, picked.same)
+        return picked.trimmed()
+
+    def labels(self, pairs: PairList, crossing: Crossing) -> np.ndarray:
+        """The group of each picture (pictures,); "" where a column says nothing of it.
+
+        EvaluationError where the table fits no picture.
+        """
+        keys = [picture.name for picture in pairs.pictures] if self.key == "path" else _names(pairs)
+        columns = [self.groups[column] for column in crossing]
+        if not any(key in column for column in columns for key in keys):
+            raise EvaluationError(
+                f"{self.source} names no {self.key} of {pairs.source}, which begins with {keys[0]!r}; write them alike"
+            )
+        cells = [[column.get(key, "") for column in columns] for key in keys]
+        return np.array([", ".join(cell) if all(cell) else "" for cell in cells])
+
 
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
@@ -35,20 +83,22 @@ class GroupFigures:
 
     group: str
     pictures: int
-    figures: VerificationFigures | None  # None where pairs of one kind are missing
+    figures: VerificationFigures | None  # None where there are no pairs of different people
     genuine: int
     impostors: int
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far a figure lies apart between the groups that have it."""
+    """How far a figure lies apart between the groups that have it, of those with enough pairs."""
 
     figure: str
     lowest: float
     lowest_group: str
     highest: float
     highest_group: str
+    factor: float | None  # highest by lowest, of an error rate; None for other figures, and where the lowest is 0
+    factor_at_least: float | None  # the lower end of the highest's interval by the upper end of the lowest's
 
     @property
     def difference(self) -> float:
@@ -58,10 +108,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """All groups of one column."""
+    """All groups of one column, or of several crossed, which are joined by +."""
 
     column: str
     groups: tuple[GroupFigures, ...]
+    too_many: int  # 0, or how many groups there would be; they were not asked for, and not measured
     without_group: int  # pictures of which the table says nothing
     spreads: tuple[Spread, ...]
 
@@ -91,25 +142,32 @@ def read_groups(path: Path) -> GroupTable:
 
 def measure_groups(
     pairs: PairList,
-    usable: BoolArray,
-    scored: ScoredPairs,
+    embedded: EmbeddedPictures,
     table: GroupTable,
     *,
+    by: Sequence[Crossing] = (),
     thresholds: Sequence[NamedThreshold],
     fars: Sequence[float] = FARS,
 ) -> tuple[Grouping, ...]:
     """Figures by group: at each group's own thresholds, and at the `thresholds` that hold for all.
 
-    `usable` (pictures,) tells the pictures that were embedded. EvaluationError where the table fits no picture.
+    `by` says which groupings; without it, these are each column and the cells of all columns, as far as they have not
+    too many groups. EvaluationError where the table fits no picture.
     """
-    keys = [picture.name for picture in pairs.pictures] if table.key == "path" else _names(pairs)
-    if not any(key in column for column in table.groups.values() for key in keys):
-        raise EvaluationError(
-            f"{table.source} names no {table.key} of {pairs.source}, which begins with {keys[0]!r}; write them alike"
+    found = {crossing: table.labels(pairs, crossing) for crossing in by or [(column,) for column in table.groups]}
+    if by:
+        return tuple(
+            _measure_grouping(pairs, embedded, crossing, labels, thresholds, fars) for crossing, labels in found.items()
         )
+    several = {crossing: labels for crossing, labels in found.items() if 1 < len(_groups_of(labels)) <= _MAX_GROUPS}
+    if len(several) > 1:
+        cells = tuple(column for (column,) in several)
+        found[cells] = table.labels(pairs, cells)
     return tuple(
-        _measure_column(pairs, usable, scored, name, np.array([column.get(key, "") for key in keys]), thresholds, fars)
-        for name, column in table.groups.items()
+        Grouping("+".join(crossing), (), too_many, int((labels == "").sum()), ())
+        if (too_many := len(_groups_of(labels))) > _MAX_GROUPS
+        else _measure_grouping(pairs, embedded, crossing, labels, thresholds, fars)
+        for crossing, labels in found.items()
     )
 
 
@@ -117,50 +175,72 @@ def _names(pairs: PairList) -> list[str]:
     return [pairs.person_names[person] for person in pairs.people.tolist()]
 
 
-def _measure_column(
+def _groups_of(labels: np.ndarray) -> list[str]:
+    """The groups, numbers in their own order."""
+    groups: list[str] = sorted(set(labels.tolist()) - {""})
+    return sorted(groups, key=int) if all(group.isdecimal() for group in groups) else groups
+
+
+def _measure_grouping(
     pairs: PairList,
-    usable: BoolArray,
-    scored: ScoredPairs,
-    column: str,
-    group_of_picture: np.ndarray,
+    embedded: EmbeddedPictures,
+    crossing: Crossing,
+    labels: np.ndarray,
     thresholds: Sequence[NamedThreshold],
     fars: Sequence[float],
 ) -> Grouping:
-    lost = ~(usable[pairs.a] & usable[pairs.b])
     groups = []
-    for group in sorted(set(group_of_picture.tolist()) - {""}):
-        inside = group_of_picture == group
-        lost_here = lost & inside[pairs.a] & inside[pairs.b]
-        chosen = scored.pick(
-            inside[scored.a] & inside[scored.b],
-            genuine_lost=int((lost_here & pairs.same).sum()),
-            impostors_lost=int((lost_here & ~pairs.same).sum()),
-        )
-        genuine = int(chosen.same.sum())
-        impostors = chosen.same.size - genuine
-        figures = measure_pairs(chosen, thresholds=thresholds, fars=fars) if genuine and impostors else None
+    for group in _groups_of(labels):
+        inside: BoolArray = labels == group
+        scored = compare_pairs(pairs.within(inside), embedded)
+        genuine = int(scored.same.sum())
+        impostors = scored.same.size - genuine
+        figures = measure_pairs(scored, thresholds=thresholds, fars=fars) if impostors else None
         groups.append(GroupFigures(group, int(inside.sum()), figures, genuine, impostors))
-    without = int((group_of_picture == "").sum())
-    return Grouping(column, tuple(groups), without, _measure_spreads(groups))
+    return Grouping("+".join(crossing), tuple(groups), 0, int((labels == "").sum()), _measure_spreads(groups))
 
 
 def _measure_spreads(groups: Sequence[GroupFigures]) -> tuple[Spread, ...]:
-    """The spread of each figure that two groups or more have."""
-    values: dict[str, list[tuple[float, str]]] = {}
+    """The spread of each figure that two groups or more have, and enough pairs for it."""
+    values: dict[str, list[tuple[float, str, Figure]]] = {}
     for group in groups:
-        for name, figure in list_figures(group.figures).items() if group.figures else ():
-            values.setdefault(name, []).append((figure.estimate, group.group))
-    return tuple(Spread(name, *min(found), *max(found)) for name, found in values.items() if len(found) > 1)
+        if group.figures is not None and group.impostors >= _SPREAD_PAIRS:
+            for name, figure in list_figures(group.figures).items():
+                values.setdefault(name, []).append((figure.estimate, group.group, figure))
+    return tuple(_measure_spread(name, found) for name, found in values.items() if len(found) > 1)
+
+
+def _measure_spread(name: str, found: Sequence[tuple[float, str, Figure]]) -> Spread:
+    lowest, lowest_group, low = min(found, key=lambda one: one[:2])
+    highest, highest_group, high = max(found, key=lambda one: one[:2])
+    is_error = name.startswith(("EER", "FAR", "FRR"))
+    return Spread(
+        figure=name,
+        lowest=lowest,
+        lowest_group=lowest_group,
+        highest=highest,
+        highest_group=highest_group,
+        factor=highest / lowest if is_error and lowest else None,
+        factor_at_least=high.low / low.high if is_error and low.high else None,
+    )
 
 
 def list_figures(figures: VerificationFigures) -> dict[str, Figure]:
     """Each figure that there is, by its name."""
-    named = {"EER": figures.equal_error_rate, "AUC": figures.area}
+    named: dict[str, Figure] = {}
+    if figures.equal_error_rate is not None and figures.area is not None:
+        named |= {"EER": figures.equal_error_rate, "AUC": figures.area}
     if figures.accuracy is not None:
         mean, reach = figures.accuracy.mean, figures.accuracy.standard_deviation
         named["10-fold accuracy"] = Figure(mean, mean - reach, mean + reach, "standard deviation between folds")
-    named |= {f"TAR at FAR {rate_text(one.far)}": one.tar for one in figures.tar_at_far if one.tar is not None}
+    for one in figures.tar_at_far:
+        if one.tar is not None:
+            named[f"TAR at FAR {rate_text(one.far)}"] = one.tar
+        elif one.threshold is not None:  # nothing but the threshold is known of strangers
+            named[f"cosine at FAR {rate_text(one.far)}"] = one.threshold
     for at in figures.at_thresholds:
-        refused = Figure(1 - at.tar.estimate, 1 - at.tar.high, 1 - at.tar.low, at.tar.method)
-        named |= {f"FAR at {at.used.threshold:.3f}": at.far, f"FRR at {at.used.threshold:.3f}": refused}
+        named[f"FAR at {at.used.threshold:.3f}"] = at.far
+        if at.tar is not None:
+            refused = Figure(1 - at.tar.estimate, 1 - at.tar.high, 1 - at.tar.low, at.tar.method)
+            named[f"FRR at {at.used.threshold:.3f}"] = refused
     return named

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
 from lightface.errors import EvaluationError
+from lightface.evaluation.all_pairs import pair_up
 from lightface.evaluation.pictures import Picture
 from lightface.faces import FaceSelection
 from lightface.metrics import BoolArray, IntArray
@@ -51,11 +52,34 @@ class PairList:
     framing: Framing = Framing.DETECT
     selection: FaceSelection = FaceSelection.LARGEST
     knows_people: bool = False  # who is on each picture is known, so that people can be enrolled and looked for
+    paired_up: bool = False  # the pairs are not listed: they are those of all pictures, or a sample of them
 
     @property
     def is_consistent(self) -> bool:
         """Whether no pair of different people is of one person by other pairs, which the bootstrap rests upon."""
         return bool(np.array_equal(self.people[self.a] == self.people[self.b], self.same))
+
+    def within(self, inside: BoolArray) -> PairList:
+        """The pairs of which both pictures are inside (pictures,). Pictures keep their positions.
+
+        Where pairs are not listed they are drawn anew: a sample of all pairs has few of a small group.
+        """
+        if self.paired_up:
+            rows = np.flatnonzero(inside)
+            a, b, same = pair_up(self.people[rows])
+            a, b = rows[a], rows[b]
+        else:
+            chosen = inside[self.a] & inside[self.b]
+            a, b, same = self.a[chosen], self.b[chosen], self.same[chosen]
+        return replace(self, a=a, b=b, same=same, folds=stratified_folds(same))
+
+    def trimmed(self) -> PairList:
+        """Without the pictures that no pair names."""
+        rows, places = np.unique(np.concatenate([self.a, self.b]), return_inverse=True)
+        pictures = tuple(self.pictures[row] for row in rows.tolist())
+        return replace(
+            self, pictures=pictures, people=self.people[rows], a=places[: self.a.size], b=places[self.a.size :]
+        )
 
 
 def build_pair_list(
@@ -69,7 +93,7 @@ def build_pair_list(
 ) -> PairList:
     """Number the pictures of listed pairs. `people` names who is on each; without it, pairs of one person tell.
 
-    EvaluationError for a list without pairs, or with pairs of one kind only.
+    EvaluationError for a list without pairs of different people.
     """
     positions: dict[Picture, int] = {}
     a, b, same, folds = [], [], [], []
@@ -79,7 +103,7 @@ def build_pair_list(
         same.append(pair.same)
         folds.append(-1 if pair.fold is None else pair.fold)
     labels = np.array(same, np.bool_)
-    check_classes(source, labels)
+    check_impostors(source, labels)
     rows_a, rows_b, published = (np.array(column, np.int64) for column in (a, b, folds))
     if people is None:
         numbers = _join_people(len(positions), rows_a[labels], rows_b[labels])
@@ -101,12 +125,10 @@ def build_pair_list(
     )
 
 
-def check_classes(source: Path, same: BoolArray) -> None:
-    """EvaluationError unless there are pairs of both kinds: no figure exists without them."""
-    if same.all() or not same.any():
-        missing = (
-            "no pairs" if not same.size else "no pairs of different people" if same.all() else "no pairs of one person"
-        )
+def check_impostors(source: Path, same: BoolArray) -> None:
+    """EvaluationError unless there are pairs of different people: no figure exists without them."""
+    if same.all():
+        missing = "no pairs of different people" if same.size else "no pairs"
         raise EvaluationError(f"{source} has {missing}, so nothing can be measured; add some")
 
 

@@ -95,6 +95,10 @@ class ZipArchive:
         except (OSError, zipfile.BadZipFile) as error:
             raise EvaluationError(f"cannot open {path} ({error}); copy it again from its source") from error
 
+    def list_members(self) -> list[str]:
+        """The names of all members, sorted; folders end in a slash."""
+        return sorted(self._zip.namelist())
+
     def read(self, member: str) -> bytes:
         """The bytes of a member. ImageError where it is missing or damaged."""
         try:

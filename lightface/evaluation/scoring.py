@@ -13,7 +13,9 @@ from lightface.faces import FloatArray
 from lightface.metrics import BoolArray, IntArray
 from lightface.words import count_of
 
+MANY_REPEATS = 1_000_000
 _PAIRS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +47,22 @@ class ScoredPairs:
 
 
 def score_pairs(pairs: PairList, embedded: EmbeddedPictures) -> ScoredPairs:
-    """Compare the pairs of a list. EvaluationError where failures leave no pair of one kind, naming the first."""
+    """Compare the pairs of a list. EvaluationError where failures leave no pair of a kind that it has."""
+    scored = compare_pairs(pairs, embedded)
+    for kind, words in ((False, "different people"), (True, "one person")):
+        if (pairs.same == kind).any() and not (scored.same == kind).any():
+            first = embedded.failures[0]
+            raise EvaluationError(
+                f"{len(embedded.failures):,} of {count_of(len(pairs.pictures), 'picture')} failed, "
+                f"the first {first.name!r} ({first.message}), and no pairs of {words} are left to be measured"
+            )
+    return scored
+
+
+def compare_pairs(pairs: PairList, embedded: EmbeddedPictures) -> ScoredPairs:
+    """Compare the pairs of a list, of which none may be left."""
     scored = embedded.usable[pairs.a] & embedded.usable[pairs.b]
     a, b, same = pairs.a[scored], pairs.b[scored], pairs.same[scored]
-    if same.all() or not same.any():
-        first = embedded.failures[0]
-        raise EvaluationError(
-            f"{len(embedded.failures):,} of {count_of(len(pairs.pictures), 'picture')} failed, "
-            f"the first {first.name!r} ({first.message}), and no pairs of both kinds are left to be measured"
-        )
     return ScoredPairs(
         scores=cosines_of_pairs(embedded.vectors, a, b),
         same=same,
@@ -64,6 +73,30 @@ def score_pairs(pairs: PairList, embedded: EmbeddedPictures) -> ScoredPairs:
         genuine_lost=int((pairs.same & ~scored).sum()),
         impostors_lost=int((~pairs.same & ~scored).sum()),
     )
+
+
+def find_repeats(pairs: PairList, embedded: EmbeddedPictures, similarity: float) -> tuple[IntArray, IntArray]:
+    """Pairs (R,), (R,) of pictures of different people that are at least so similar: the same person twice, perhaps.
+
+    Where pairs are not listed, all pictures are compared, not only those of the sample. The search ends with
+    `MANY_REPEATS`, as many as only a network finds that takes everybody for one.
+    """
+    if not pairs.paired_up:
+        scored = compare_pairs(pairs, embedded)
+        alike = ~scored.same & (scored.scores >= np.float64(similarity))
+        return scored.a[alike], scored.b[alike]
+    rows, found = np.flatnonzero(embedded.usable), []
+    for start in range(0, rows.size, _ROWS_AT_ONCE):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        cosines = embedded.vectors[some] @ embedded.vectors[rows[start:]].T
+        a, b = np.nonzero(np.triu(cosines >= np.float64(similarity), k=1))
+        a, b = some[a], rows[start:][b]
+        differ = pairs.people[a] != pairs.people[b]
+        found.append(np.stack([a[differ], b[differ]]))
+        if sum(part.shape[1] for part in found) >= MANY_REPEATS:
+            break
+    a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
+    return a, b
 
 
 def cosines_of_pairs(vectors: FloatArray, a: IntArray, b: IntArray) -> FloatArray:

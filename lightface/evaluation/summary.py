@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lightface import __version__
-from lightface.evaluation.evaluate import Evaluation, WorstPair
+from lightface.evaluation.evaluate import Evaluation, Repeats, WorstPair
 from lightface.evaluation.figures import TarAtFar, VerificationFigures, rate_text
-from lightface.evaluation.groups import Grouping
+from lightface.evaluation.groups import Grouping, Spread
 from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
 from lightface.evaluation.rejects import RejectCurve
@@ -20,6 +20,7 @@ from lightface.metrics import RocCurve
 from lightface.words import count_of
 
 _ROC_POINTS = 400
+_GROUPS_FAR = 1e-2  # a cell of fifty pictures has pairs enough for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +36,22 @@ class SummaryRow:
 def summarise(figures: VerificationFigures) -> list[SummaryRow]:
     """The figures of a verification, a row each."""
     rows = []
-    if figures.accuracy is None:
+    if figures.accuracy is None and figures.genuine:
         rows.append(SummaryRow("10-fold accuracy", "too few pairs"))
-    else:
+    elif figures.accuracy is not None:
         accuracy = figures.accuracy
         between = f"± {percent(accuracy.standard_deviation)} between folds"
         rows.append(SummaryRow("10-fold accuracy", percent(accuracy.mean), between))
-    rows.append(SummaryRow("EER", percent(figures.equal_error_rate.estimate), interval_of(figures.equal_error_rate)))
-    area = figures.area
-    rows.append(SummaryRow("AUC", f"{area.estimate:.4f}", f"{area.low:.4f} to {area.high:.4f}"))
+    for name, figure in (("EER", figures.equal_error_rate), ("AUC", figures.area)):
+        if figure is not None:
+            rows.append(SummaryRow(name, figure_text(name, figure.estimate), figure_interval(name, figure)))
     rows += [_describe_tar(one) for one in figures.tar_at_far]
     for at in figures.at_thresholds:
         name = f"at {at.used.threshold:.3f}, {at.used.source}"
         limit = f"{at.used.threshold:.3f}"
         rows.append(SummaryRow(f"FAR {name}", percent(at.far.estimate), interval_of(at.far), limit))
-        rows.append(SummaryRow(f"TAR {name}", percent(at.tar.estimate), interval_of(at.tar), limit))
+        if at.tar is not None:
+            rows.append(SummaryRow(f"TAR {name}", percent(at.tar.estimate), interval_of(at.tar), limit))
     return rows
 
 
@@ -94,6 +96,77 @@ def describe_rejects(curve: RejectCurve) -> str:
     return f"without the {worst} under a quality of {point.lowest_quality:.2f}"
 
 
+def summarise_grouping(grouping: Grouping) -> list[tuple[str, str, str, str, str, str]]:
+    """A row a group: group, pictures, pairs of different people, false matches at the threshold in use, their
+    interval, and the cosine that keeps FAR 1e-2 within the group.
+    """
+    rows = []
+    for group in grouping.groups:
+        far, interval, cosine = "too few pairs", "", "too few pairs"
+        if group.figures is not None:
+            for at in group.figures.at_thresholds[:1]:
+                far, interval = percent(at.far.estimate), interval_of(at.far)
+            for one in group.figures.tar_at_far:
+                if one.far == _GROUPS_FAR and one.threshold is not None:
+                    cosine = f"{one.threshold.estimate:.3f}"
+        rows.append((group.group, f"{group.pictures:,}", f"{group.impostors:,}", far, interval, cosine))
+    return rows
+
+
+def columns_of(grouping: Grouping) -> tuple[str, str, str, str, str, str]:
+    """The header of `summarise_grouping`."""
+    used = [at.used for group in grouping.groups if group.figures for at in group.figures.at_thresholds[:1]]
+    far = f"FAR at {used[0].threshold:.3f}" if used else "FAR"
+    return grouping.column, "pictures", "pairs", far, "95 % interval", f"cosine at FAR {rate_text(_GROUPS_FAR)}"
+
+
+def describe_grouping(grouping: Grouping) -> str:
+    """Who is in no group, or why there are none."""
+    without = f"{count_of(grouping.without_group, 'picture is', 'pictures are')} in no group."
+    if grouping.too_many:
+        return f"{grouping.too_many:,} groups are so many that they are measured only where they are asked for."
+    return without if grouping.without_group else "Every picture is in a group."
+
+
+def describe_factor(spread: Spread) -> str:
+    """How many times as high as the lowest the highest error is; "" for other figures."""
+    if spread.factor_at_least is None:
+        return ""
+    least = f"at least {spread.factor_at_least:,.1f}" if spread.factor_at_least > 1 else "may be chance"
+    return least if spread.factor is None else f"{spread.factor:,.1f} ({least})"
+
+
+def describe_spread(spread: Spread) -> str:
+    """Lowest, highest and factor in a sentence."""
+    low, high = (figure_text(spread.figure, value) for value in (spread.lowest, spread.highest))
+    factor = describe_factor(spread)
+    times = f": factor {factor}" if factor else ""
+    return f"{spread.figure}: from {low} ({spread.lowest_group}) to {high} ({spread.highest_group}){times}."
+
+
+def describe_repeats(repeats: Repeats) -> str:
+    """Pairs of different people that may be of one, and what was done about them; "" where there are none."""
+    if not repeats.count:
+        return ""
+    alike = (
+        f"{count_of(repeats.count, 'pair')} of different people {'reaches' if repeats.count == 1 else 'reach'} "
+        f"a cosine of {repeats.similarity:.2f}: perhaps one person twice."
+    )
+    if repeats.left_out:
+        return f"{alike} The second picture of each was left out, so false matches may be more than is said here."
+    return f"{alike} They count as different people, so false matches may be fewer than is said here."
+
+
+def figure_text(name: str, value: float) -> str:
+    """A value of the figure of that name: an area, a cosine, or else a share in percent."""
+    return f"{value:.4f}" if name == "AUC" else f"{value:.3f}" if name.startswith("cosine") else percent(value)
+
+
+def figure_interval(name: str, figure: Figure) -> str:
+    """`0.0241 to 0.0262`, as `figure_text` would have each."""
+    return f"{figure_text(name, figure.low)} to {figure_text(name, figure.high)}"
+
+
 def percent(share: float) -> str:
     """`0.1234` -> `12.34 %`, with more digits for the smallest."""
     return f"{100 * share:.3f} %" if 0 < share < 0.001 else f"{100 * share:.2f} %"
@@ -134,7 +207,7 @@ def thin_roc(roc: RocCurve, points: int = _ROC_POINTS) -> RocCurve:
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything but the pictures, ready for `json.dump`. An infinite threshold, which accepts nothing, is null."""
-    pairs, roc = evaluation.pairs, thin_roc(evaluation.roc)
+    pairs, roc = evaluation.pairs, None if evaluation.roc is None else thin_roc(evaluation.roc)
     content = {
         "lightface": __version__,
         "made_at": evaluation.made_at.isoformat(timespec="seconds"),
@@ -153,10 +226,18 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             "pictures": [asdict(failure) for failure in evaluation.failures],
         },
         "figures": asdict(evaluation.figures),
-        "roc": {"threshold": roc.thresholds.tolist(), "far": roc.far.tolist(), "tar": roc.tar.tolist()},
+        "roc": None
+        if roc is None
+        else {"threshold": roc.thresholds.tolist(), "far": roc.far.tolist(), "tar": roc.tar.tolist()},
         "identification": None if evaluation.identification is None else asdict(evaluation.identification),
         "quality": None if evaluation.rejects is None else asdict(evaluation.rejects),
         "groups": [_group_to_json(grouping) for grouping in evaluation.groupings],
+        "suspected_repeats": {
+            "similarity": evaluation.repeats.similarity,
+            "left_out": evaluation.repeats.left_out,
+            "count": evaluation.repeats.count,
+            "pairs": [_pair_to_json(evaluation, pair) for pair in evaluation.repeats.pairs],
+        },
         "worst_false_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_matches],
         "worst_false_non_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_non_matches],
     }
@@ -169,8 +250,11 @@ def _points(difference: float) -> str:
 
 def _describe_tar(one: TarAtFar) -> SummaryRow:
     name = f"TAR at FAR {rate_text(one.far)}"
-    if one.tar is None or one.threshold is None:
+    if one.threshold is None:
         return SummaryRow(name, f"too few impostor pairs ({one.impostors_missing:,} more needed)")
+    if one.tar is None:
+        name = f"cosine at FAR {rate_text(one.far)}"
+        return SummaryRow(name, figure_text(name, one.threshold.estimate), figure_interval(name, one.threshold))
     return SummaryRow(name, percent(one.tar.estimate), interval_of(one.tar), f"{one.threshold.estimate:.3f}")
 
 

@@ -74,6 +74,14 @@ class GalleryMatrix:
     people: tuple[Person, ...]  # those who have samples, by id
     model_id: str | None  # None while nobody was ever enrolled
 
+    def within(self, metadata: Mapping[str, str]) -> GalleryMatrix:
+        """The samples of those people alone whose metadata say all of this."""
+        chosen = np.array([metadata.items() <= person.metadata.items() for person in self.people], np.bool_)
+        people = tuple(person for person, keep in zip(self.people, chosen, strict=True) if keep)
+        rows = np.flatnonzero(chosen[self.person_index])
+        places: IntArray = (np.cumsum(chosen) - 1)[self.person_index[rows]]
+        return GalleryMatrix(self.vectors[rows], places, people, self.model_id)
+
 
 @dataclass(frozen=True, slots=True)
 class GalleryStats:

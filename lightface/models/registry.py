@@ -41,6 +41,7 @@ class WeightsRecord:
     embedding_size: int = 256
     licence: str = ""
     training_data: str = ""
+    measured_on: str = ""  # whose pairs the thresholds are of: what they promise holds for such people
     card: str = ""  # file name of the model card beside the weights; "" for none
     accuracy: Mapping[str, float] = field(default_factory=dict)  # what was measured -> figure
     thresholds: Mapping[str, float] = field(default_factory=dict)  # FAR, as "1e-3" -> cosine

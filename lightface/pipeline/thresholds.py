@@ -41,6 +41,22 @@ def resolve_bands(
     return DecisionBands(threshold, review_threshold)
 
 
+def describe_basis(
+    record: WeightsRecord | None, *, gallery: Gallery | None = None, threshold: float | None = None
+) -> str:
+    """For whom the threshold that decides was measured, so that nobody takes its promise for everybody's."""
+    if threshold is not None:
+        return f"threshold {threshold:.3f}, as given: how often it takes two people for one is not known here"
+    stored = [] if gallery is None else _latest_thresholds(gallery)
+    far, source = DEFAULT_FAR, "not known" if record is None else record.measured_on or "not known"
+    if stored:
+        far, source = f"{stored[-1].far:g}", stored[-1].source
+    return (
+        f"the threshold keeps a false-accept rate of {far} among those whom it was measured on ({source}); of people "
+        "who resemble each other more, such as children, more are taken for each other"
+    )
+
+
 def find_record(model_id: str) -> WeightsRecord | None:
     """The registered weights that make embeddings of that id, flip averaging included; None where there are none."""
     known = [record.with_flip(flip) for record in list_weights() for flip in (False, True)]

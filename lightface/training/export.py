@@ -39,6 +39,7 @@ from lightface.training.provenance import derive_licence, describe_data, find_or
 from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
+from lightface.words import count_of
 
 FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
 _ROUNDS = 300  # of the bootstrap
@@ -92,6 +93,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         flip=True,
         licence=config.card.licence or derive_licence(origin),
         training_data=config.card.training_data or describe_data(config.data, data.preflight, origin),
+        measured_on=_describe_measured(int((~pairs.same).sum()), data.split.dev_people) if thresholds else "",
         card=f"{name}.md",
         accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
         thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
@@ -177,6 +179,11 @@ def measure_intervals(scores: Scores, pairs: Pairs, people: IntArray) -> dict[st
 def _too_few(people: IntArray) -> bool:
     """Whether these are too few people for any figure or interval."""
     return len(np.unique(people)) < MIN_PEOPLE
+
+
+def _describe_measured(impostors: int, people: IntArray) -> str:
+    """Whose pairs the thresholds are of."""
+    return f"{count_of(impostors, 'pair')} of different people among the {len(np.unique(people)):,} kept for validation"
 
 
 def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:

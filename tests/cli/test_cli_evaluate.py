@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from command_line import Cli, assert_one_line
 from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, paint_person
 from PIL import Image
 
-from lightface.gallery import open_gallery
+from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people
 
 
@@ -117,10 +118,49 @@ def test_pairs_of_ones_own_and_groups(cli: Cli, tmp_path: Path, pipeline: FacePi
     result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv")
     assert result.exit_code == 0
     assert "10-fold accuracy" in result.stdout and "too few pairs" in result.stdout
-    assert "spread by letter:" in result.stdout
+    assert "by letter: Every picture is in a group." in result.stdout
+    assert "spread by letter:" not in result.stdout  # six pairs a group are chance
     result = cli("evaluate", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv", "--json")
     (grouping,) = json.loads(result.stdout)["groups"]
     assert [group["genuine"] for group in grouping["groups"]] == [3, 3]
+
+
+def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:
+    lines = []
+    with zipfile.ZipFile(tmp_path / "crops.zip", "w") as file:
+        for person in range(1, 21):
+            for picture, place in ((1, "a"), (2, "b")):
+                # Of place a, all are of one colour: strangers who look alike.
+                path = paint_person(tmp_path / "one.png", person if place == "b" else 25, (person + 1) // 2)
+                file.write(path, f"{person}-{picture}.png")
+                lines.append(f"{person}-{picture}.png,{place},{'x' if person % 2 else 'y'},{person}")
+    table = tmp_path / "groups.csv"
+    table.write_text("path,place,team,number\n" + "\n".join(lines) + "\n")
+    arguments = ("evaluate", tmp_path / "crops.zip", "--protocol", "strangers", "--threshold", "0.3")
+    result = cli(*arguments, "--groups", table, "--by", "place", "--by", "place+team", "--drop-repeats", "0.95")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "TAR at 0.300" not in result.stdout and "FAR at 0.300, as given" in result.stdout
+    by_place, by_cell = (
+        result.stdout.split(f"by {name}: Every picture is in a group.")[1] for name in ("place", "place+team")
+    )
+    assert [line.split("  ")[0] for line in by_place.splitlines()[2:4]] == ["a", "b"]
+    assert [line.split("  ")[0] for line in by_cell.splitlines()[2:6]] == ["a, x", "a, y", "b, x", "b, y"]
+    assert "10 pairs of different people reach a cosine of 0.95" in result.stdout
+    assert "10 of 40 pictures failed (10 duplicate)" in result.stdout
+    assert_one_line(cli(*arguments, "--by", "place"), "--by needs a table", "--groups")
+    assert_one_line(cli(*arguments, "--groups", table, "--by", "sex"), "no column 'sex'", "place, team, number")
+
+
+def test_people_with_one_picture_each_are_strangers_too(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:
+    folder = paint_people(tmp_path / "people", 12, 1)
+    result = cli("evaluate", folder, "--threshold", "0.3", "-o", tmp_path / "report.html", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert (data["figures"]["genuine"], data["figures"]["impostors"], data["roc"]) == (0, 66, None)
+    assert data["figures"]["at_thresholds"][0]["tar"] is None
+    (tmp_path / "pairs.csv").write_text("p001/1.png,p002/1.png,different\np003/1.png,p004/1.png,different\n")
+    result = cli("evaluate", tmp_path / "pairs.csv", "--images", folder, "--threshold", "0.3")
+    assert result.exit_code == 0 and "FAR at 0.300, as given  0.00 %" in result.stdout
 
 
 def test_the_gallerys_threshold_is_measured_beside_the_figures(
@@ -200,6 +240,73 @@ def test_calibrate_on_pairs_of_ones_own(cli: Cli, gallery: Path, people: Path, p
     assert isinstance(pipeline.embedder, ColourEmbedder)
     pipeline.embedder.name = "other weights"
     assert_one_line(cli("calibrate", people, "--gallery", gallery, "--far", "1e-2"), "is of colours", "--model")
+
+
+@pytest.fixture
+def family(tmp_path: Path, pipeline: FacePipeline) -> Path:
+    """A gallery of 12 adults and 12 children with 4 samples each; the children resemble each other."""
+    generator = np.random.default_rng(2)
+    path = tmp_path / "family.sqlite"
+    with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
+        common = generator.normal(size=256)
+        for number in range(24):
+            child = number % 2 == 1
+            own = generator.normal(size=256) + 1.2 * child * common
+            rows = own + 0.8 * generator.normal(size=(4, 256))
+            rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+            samples = [
+                FaceSample(row, pipeline.model_id, f"/{number}-{n}", f"{10 * number + n:064x}")
+                for n, row in enumerate(rows)
+            ]
+            gallery.enroll(f"p{number}", samples, metadata={"age": "child" if child else "adult", "home": "here"})
+    return path
+
+
+def test_calibrate_within_a_group_of_the_gallerys_people(cli: Cli, family: Path) -> None:
+    thresholds = {}
+    for group in ((), ("--within", "age=adult"), ("--within", "age=child", "--within", "home=here")):
+        result = cli("calibrate", "--gallery", family, "--far", "1e-2", *group)
+        assert result.exit_code == 0, result.stderr
+        with open_gallery(family) as opened:
+            stored = min(opened.thresholds(), key=lambda one: one.far)
+        thresholds[" ".join(group)] = stored.threshold
+    everybody, adults, children = thresholds.values()
+    assert adults < everybody < children
+    # Of 12 people with 4 samples each, and no pair across the groups.
+    assert "48 samples within age=child, home=here" in stored.source and "1,056 pairs" in stored.source
+    assert "within age=child, home=here" in result.stdout
+
+
+def test_calibrate_within_a_group_of_pairs(cli: Cli, gallery: Path, people: Path, pipeline: FacePipeline) -> None:
+    table = people.parent / "groups.csv"
+    table.write_text("person,team\n" + "".join(f"p{n:03d},{'red' if n < 11 else 'blue'}\n" for n in range(1, 13)))
+    within = ("--groups", table, "--within", "team=red")
+    result = cli("calibrate", people, "--gallery", gallery, "--far", "0.05", "--no-cache", *within)
+    assert result.exit_code == 0 and "team=red: 60 pairs of one person and 720 pairs" in result.stdout
+    assert embedded(pipeline) == 48 + 40  # the gallery's, and of the others those of the group alone
+    assert_one_line(
+        cli("calibrate", people, "--gallery", gallery, "--groups", table, "--within", "team=green"),
+        "has no group 'green' of team; choose from blue, red",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--within", "age"), ["--within is 'age'", "age=child"]),
+        (("--within", "age=a", "--within", "age=b"), ["--within names age twice"]),
+        (("--within", "age=child"), ["nobody is enrolled within age=child", "metadata"]),
+        (("--groups", "groups.csv", "--within", "age=child"), ["--within and --groups go together"]),
+        (("{people}", "--within", "age=child"), ["--within and --groups go together"]),
+    ],
+)
+def test_a_group_that_cannot_be_meant_is_refused(
+    cli: Cli, gallery: Path, people: Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    given = (argument.format(people=people) for argument in arguments)
+    assert_one_line(cli("calibrate", "--gallery", gallery, *given), *words)
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds() == []
 
 
 def test_calibrate_refuses_what_cannot_be_measured(cli: Cli, gallery: Path, tmp_path: Path) -> None:

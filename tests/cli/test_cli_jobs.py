@@ -43,10 +43,32 @@ def test_enroll_lists_what_became_of_each_photograph(
     assert f"lightface: {both_path}: 2 faces found where one is required" in result.stderr
     assert result.stderr.endswith("enrolled 2 of 4 photographs; 0 were enrolled already, 2 refused\n")
     assert people_of(gallery) == {"Grace Hopper": 2}
-    again = cli(*arguments[:3], "--gallery", gallery, "--consent", "form 7")
+    again = cli(*arguments[:3], "--gallery", gallery, "--consent", "form 7", "--metadata", "age=adult")
     assert again.exit_code == 0
     assert again.stderr == "enrolled 0 of 1 photograph; 1 was enrolled already, 0 refused\n"
-    assert "consent: form 7\n" in cli("gallery", "show", "Grace Hopper", "--gallery", gallery).stdout
+    shown = cli("gallery", "show", "Grace Hopper", "--gallery", gallery).stdout
+    assert "consent: form 7\n" in shown and "age: adult\n" in shown
+
+
+def test_verbose_says_for_whom_the_threshold_was_measured(
+    cli: Cli, tmp_path: Path, grace_hopper_path: Path, collins_path: Path
+) -> None:
+    gallery = tmp_path / "g.sqlite"
+    verify = ("verify", grace_hopper_path, collins_path, "--gallery", gallery)
+    whom = "a false-accept rate of 1e-3 among those whom it was measured on (725,600 pairs of different people among 60"
+    plain, verbose = cli(*verify), cli(*verify, "--verbose")
+    assert whom in verbose.stderr and "such as children" in verbose.stderr
+    assert "false-accept rate" not in plain.stderr and plain.stdout == verbose.stdout
+    assert "as given: how often" in cli(*verify, "--verbose", "--threshold", "0.6").stderr
+    cli("enroll", "Grace Hopper", grace_hopper_path, "--gallery", gallery)
+    identify = ("identify", collins_path, "--gallery", gallery, "--verbose")
+    assert whom in cli(*identify).stderr
+    with open_gallery(gallery) as opened:
+        opened.set_threshold(StoredThreshold(1e-2, 0.5, "12 children"))
+    for result in (cli(*identify), cli(*verify, "--verbose")):
+        assert "a false-accept rate of 0.01 among those whom it was measured on (12 children)" in result.stderr
+    for command in ("verify", "identify", "models"):
+        assert "measured on" in cli(command, *(["info"] if command == "models" else ["--help"])).stdout
 
 
 def test_enroll_a_folder_of_people(cli: Cli, tmp_path: Path, grace_hopper_path: Path, collins_path: Path) -> None:

@@ -59,11 +59,15 @@ def test_a_malformed_list_names_its_line(tmp_path: Path, text: str, line: int, p
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("", "no pairs"), ("a,b,1\n", "no pairs of different people"), ("a,b,0\n", "no pairs of one person")],
+    [("", "no pairs"), ("a,b,1\n", "no pairs of different people")],
 )
 def test_an_empty_class_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(EvaluationError, match=f"has {problem}, so nothing can be measured"):
         read_protocol(write(tmp_path / "pairs.csv", text))
+
+
+def test_pairs_of_different_people_alone_are_enough_for_false_matches(tmp_path: Path) -> None:
+    assert read_protocol(write(tmp_path / "pairs.csv", "a,b,0\nc,d,0\n")).same.tolist() == [False, False]
 
 
 def test_a_list_that_contradicts_itself_is_known_for_it(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_recognition_embeds_as_training_did(
 ) -> None:
     imported = import_checkpoint(exported.record.file, name="drawn-copy")
     assert (imported.pooling, imported.thresholds) == ("stochastic", exported.record.thresholds)
+    assert imported.measured_on == exported.record.measured_on
     model = load_model("drawn-copy")
     trained = build_network(tiny_config.network)
     trained.load_state_dict(load_checkpoint(run / BEST, device=cpu)["network"])
@@ -76,6 +77,7 @@ def test_recognition_embeds_as_training_did(
 def test_the_record_and_the_card(exported: Exported, run: Path) -> None:
     record = exported.record
     assert record.accuracy == record.thresholds == {}  # two people say nothing
+    assert record.measured_on == ""
     assert 'sha256 = "' + record.sha256 in (run / "registry.toml").read_text()
     card = exported.card.read_text()
     assert "Drawn faces." in card and "**Licence:** public domain" in card and "It knows nothing." in card

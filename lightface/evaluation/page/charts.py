@@ -47,7 +47,7 @@ def draw_det(roc: RocCurve, figures: VerificationFigures) -> str:
     chart.shade_left_of(MIN_FALSE_ACCEPTS / figures.impostors, "too few impostor pairs", low=True)
     far, tar = _as_steps(roc)
     chart.add_curve("det", far, 1 - tar, kind="main")
-    rate = figures.equal_error_rate.estimate
+    rate = 0.0 if figures.equal_error_rate is None else figures.equal_error_rate.estimate
     if lowest <= rate <= 0.8:
         chart.add_dot("eer", rate, rate, f"EER {percent(rate)}", kind="main", above=True)
     return chart.to_svg()
@@ -58,7 +58,7 @@ def draw_histogram(pairs: ScoredPairs, thresholds: Sequence[NamedThreshold]) -> 
     low = math.floor(float(pairs.scores.min()) * 10) / 10
     high = max(low + 0.1, math.ceil(float(pairs.scores.max()) * 10) / 10)
     edges = np.linspace(low, high, _BINS + 1)
-    kinds = {"different people": ~pairs.same, "same person": pairs.same}
+    kinds = {"different people": ~pairs.same} | ({"same person": pairs.same} if pairs.same.any() else {})
     shares = {
         name: np.histogram(pairs.scores[kind], edges)[0] / max(1, int(kind.sum())) for name, kind in kinds.items()
     }
@@ -72,7 +72,7 @@ def draw_histogram(pairs: ScoredPairs, thresholds: Sequence[NamedThreshold]) -> 
         linear("share of pairs", 0, highest * 1.12, step=step, as_percent=True),
     )
     outline = np.repeat(edges, 2)[1:-1]
-    for (name, share), style in zip(shares.items(), ("impostors", "genuine"), strict=True):
+    for (name, share), style in zip(shares.items(), ("impostors", "genuine"), strict=False):
         chart.add_area(name, outline, np.repeat(share, 2), kind=style)
     for level, one in enumerate(thresholds):
         if low <= one.threshold <= high:

@@ -7,7 +7,7 @@ from html import escape
 
 from lightface import __version__
 from lightface.evaluation.evaluate import Evaluation, WorstPair
-from lightface.evaluation.figures import NamedThreshold, rate_text
+from lightface.evaluation.figures import FARS, NamedThreshold, rate_text
 from lightface.evaluation.groups import Grouping, list_figures
 from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.intervals import Figure
@@ -18,16 +18,22 @@ from lightface.evaluation.page.markup import card, chart_figure, data_block, fac
 from lightface.evaluation.page.rejects import draw_rejects, render_rejects
 from lightface.evaluation.summary import (
     SummaryRow,
+    describe_factor,
+    describe_grouping,
     describe_loss,
+    describe_repeats,
+    figure_interval,
+    figure_text,
     percent,
     summarise,
     summarise_identification,
     to_json,
 )
 from lightface.faces import ByteArray
-from lightface.metrics import MIN_FALSE_ACCEPTS
+from lightface.metrics import MIN_FALSE_ACCEPTS, impostors_needed
 from lightface.words import count_of
 
+_CARDS = ("10-fold accuracy", "EER", "AUC", "TAR at FAR 1e-2", "TAR at FAR 1e-3")
 _KEY = '<span class="key"><i class="impostors"></i>different people &ensp; <i class="genuine"></i>same person</span>'
 
 
@@ -79,16 +85,33 @@ def _describe_framing(evaluation: Evaluation) -> str:
 
 def _figures(evaluation: Evaluation) -> str:
     rows = summarise(evaluation.figures)
-    shown = [
-        row for row in rows if row.name in ("10-fold accuracy", "EER", "AUC", "TAR at FAR 1e-2", "TAR at FAR 1e-3")
-    ]
+    shown = [row for row in rows if row.name in _CARDS or (not evaluation.figures.genuine and row.name[:3] == "FAR")]
     cards = "".join(card(row.name, row.value, row.interval) for row in shown)
     always = percent(evaluation.figures.guessing)
-    guessing = f"For comparison: always giving the more frequent answer has an accuracy of {always}."
+    guessing = (
+        f"For comparison: always giving the more frequent answer has an accuracy of {always}."
+        if evaluation.figures.genuine
+        else "No person is there twice, so false matches alone are measured, and no misses."
+    )
     return (
         f'<div class="cards">{cards}</div><h2>Figures</h2>'
         + table(("figure", "value", "95 % interval", "cosine"), [_row(row) for row in rows], name="figures")
         + f'<p class="note">{escape(guessing)}</p>'
+        + _repeats(evaluation)
+    )
+
+
+def _repeats(evaluation: Evaluation) -> str:
+    """The pairs that may be one person twice."""
+    pictures, pairs = evaluation.pairs.pictures, evaluation.repeats.pairs
+    if not pairs:
+        return ""
+    rows = [(pictures[pair.a].name, pictures[pair.b].name, f"{pair.similarity:.3f}") for pair in pairs]
+    return (
+        f'<p class="note">{escape(describe_repeats(evaluation.repeats))}</p>'
+        f"<details><summary>the most similar</summary>"
+        + table(("picture", "another", "cosine"), rows, name="repeats")
+        + "</details>"
     )
 
 
@@ -102,18 +125,19 @@ def _curves(evaluation: Evaluation) -> str:
         chart_figure(
             draw_histogram(evaluation.scored, thresholds_of(evaluation)),
             "Scores.",
-            "Where the two hills overlap, every threshold errs.",
-            key=_KEY,
-        ),
-        chart_figure(
-            draw_roc(evaluation.roc, figures),
-            "ROC.",
-            "At a false-accept rate, how many of the same person are accepted.",
-        ),
-        chart_figure(
-            draw_det(evaluation.roc, figures), "DET.", "The two errors against each other; lower left is better."
-        ),
+            "Where the two hills overlap, every threshold errs."
+            if evaluation.roc is not None
+            else "Different people alone; what lies to the right of a threshold is taken for one person.",
+            key=_KEY if evaluation.roc is not None else "",
+        )
     ]
+    if evaluation.roc is not None:
+        roc = draw_roc(evaluation.roc, figures)
+        det = draw_det(evaluation.roc, figures)
+        charts += [
+            chart_figure(roc, "ROC.", "At a false-accept rate, how many of the same person are accepted."),
+            chart_figure(det, "DET.", "The two errors against each other; lower left is better."),
+        ]
     if evaluation.identification is not None:
         charts.append(
             chart_figure(
@@ -151,6 +175,8 @@ def _identification(figures: IdentificationFigures | None) -> str:
 
 
 def _grouping(grouping: Grouping) -> str:
+    if grouping.too_many:
+        return f"<h2>By {escape(grouping.column)}</h2><p>{escape(describe_grouping(grouping))}</p>"
     measured = [{} if group.figures is None else list_figures(group.figures) for group in grouping.groups]
     names = list(dict.fromkeys(name for figures in measured for name in figures))
     rows = [
@@ -166,33 +192,31 @@ def _grouping(grouping: Grouping) -> str:
     spreads = [
         (
             one.figure,
-            f"{_value(one.figure, one.lowest)} ({one.lowest_group})",
-            f"{_value(one.figure, one.highest)} ({one.highest_group})",
-            _value(one.figure, one.difference).replace("%", "points"),
+            f"{figure_text(one.figure, one.lowest)} ({one.lowest_group})",
+            f"{figure_text(one.figure, one.highest)} ({one.highest_group})",
+            figure_text(one.figure, one.difference).replace("%", "points"),
+            describe_factor(one),
         )
         for one in grouping.spreads
     ]
     text = (
         "Both pictures of a pair are of the group. TAR at a FAR is at the group's own threshold; FAR and FRR at a "
         "threshold show what one threshold for all does to each. Under each figure its 95 % interval: where those of "
-        f"two groups overlap, the spread may be chance. "
-        f"{count_of(grouping.without_group, 'picture is', 'pictures are')} in no group."
+        f"two groups overlap, the spread may be chance. It is between groups of {impostors_needed(FARS[0])} pairs of "
+        "different people and more. The factor is the highest error by the lowest; at least: from the nearest ends of "
+        f"their intervals. {describe_grouping(grouping)}"
     )
     return (
         f"<h2>By {escape(grouping.column)}</h2>"
         + table(("group", "pictures", "same", "different", *names), rows, name=f"groups {grouping.column}")
         + "<h3>Spread</h3>"
-        + table(("figure", "lowest", "highest", "difference"), spreads, name=f"spread {grouping.column}")
+        + table(("figure", "lowest", "highest", "difference", "factor"), spreads, name=f"spread {grouping.column}")
         + f'<p class="note">{escape(text)}</p>'
     )
 
 
 def _describe(name: str, figure: Figure) -> str:
-    return f"{_value(name, figure.estimate)}\n{_value(name, figure.low)} to {_value(name, figure.high)}"
-
-
-def _value(name: str, value: float) -> str:
-    return f"{value:.4f}" if name == "AUC" else percent(value)
+    return f"{figure_text(name, figure.estimate)}\n{figure_interval(name, figure)}"
 
 
 def _worst(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
@@ -203,6 +227,8 @@ def _worst(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
         ("false-matches", "Worst false matches", evaluation.false_matches, True),
         ("false-non-matches", "Worst false non-matches", evaluation.false_non_matches, False),
     ):
+        if not pairs:
+            continue
         kind = "Different people, most similar first." if upwards else "One person, least similar first."
         cells = "".join(
             _pair(evaluation, pair, crops, wrong=limit is not None and (pair.similarity >= limit.threshold) == upwards)
@@ -251,7 +277,9 @@ def _with_failures(evaluation: Evaluation) -> str:
 
 
 def _notes(evaluation: Evaluation) -> str:
-    intervals = f"Intervals: {evaluation.figures.equal_error_rate.method}; Wilson where all or none of the pairs pass."
+    measured = list_figures(evaluation.figures)
+    method = next((figure.method for figure in measured.values() if "bootstrap" in figure.method), "by Wilson's method")
+    intervals = f"Intervals: {method}; Wilson where all or none of the pairs pass."
     return (
         "<footer><p>FAR: share of pairs of different people that are accepted. TAR: share of pairs of one person that "
         "are accepted; FRR is the rest. EER: where FAR and FRR are equal. A cosine is a similarity, not a probability. "

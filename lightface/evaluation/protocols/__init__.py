@@ -16,6 +16,7 @@ from lightface.evaluation.protocols.insightface_bin import read_insightface_bin
 from lightface.evaluation.protocols.lfw import download_lfw, find_lfw_list, read_lfw
 from lightface.evaluation.protocols.pairs_csv import read_pairs_csv
 from lightface.evaluation.protocols.people import read_people
+from lightface.evaluation.protocols.strangers import read_strangers
 
 __all__ = ["ProtocolName", "download_lfw", "read_protocol", "recognise_protocol"]
 
@@ -31,6 +32,7 @@ class ProtocolName(StrEnum):
     CFP_FP = "cfp-fp"
     INSIGHTFACE_BIN = "bin"
     PEOPLE = "people"
+    STRANGERS = "strangers"
     CROPS = "crops"
 
 
@@ -82,6 +84,8 @@ def read_protocol(
             return read_insightface_bin(path, **how)
         case ProtocolName.PEOPLE:
             return read_people(path, pair_limit=pair_limit, **how)
+        case ProtocolName.STRANGERS:
+            return read_strangers(path, pair_limit=pair_limit, **how)
         case ProtocolName.CROPS:
             return read_crop_index(path, pair_limit=pair_limit, **how)
 

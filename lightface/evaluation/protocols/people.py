@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT, pair_up
-from lightface.evaluation.pair_list import Framing, PairList, check_classes, number_people, stratified_folds
+from lightface.evaluation.pair_list import Framing, PairList, check_impostors, number_people, stratified_folds
 from lightface.evaluation.pictures import FilePicture, Picture
 from lightface.pipeline import find_people
 
@@ -13,8 +13,7 @@ from lightface.pipeline import find_people
 def read_people(folder: Path, *, framing: Framing = Framing.DETECT, pair_limit: int = DEFAULT_PAIR_LIMIT) -> PairList:
     """Pair every picture of a people folder with every other, up to `pair_limit` pairs of each kind.
 
-    Raises as `pipeline.find_people`, and EvaluationError where there is one person alone or no second picture of
-    anybody.
+    Raises as `pipeline.find_people`, and EvaluationError where there is one person alone.
     """
     pictures: dict[Picture, str] = {
         FilePicture(path.relative_to(folder).as_posix(), path): name
@@ -30,7 +29,7 @@ def pair_people(
     """All pairs of pictures with their people's names."""
     people, names = number_people(list(pictures.values()))
     a, b, same = pair_up(people, limit=pair_limit)
-    check_classes(source, same)
+    check_impostors(source, same)
     return PairList(
         name=name,
         source=source,
@@ -43,4 +42,5 @@ def pair_people(
         person_names=names,
         framing=framing,
         knows_people=True,
+        paired_up=True,
     )

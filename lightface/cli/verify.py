@@ -11,7 +11,7 @@ import typer
 
 from lightface.cli.console import counting_bar, note
 from lightface.cli.inputs import STANDARD_STREAM, read_pairs, stdin_as_file
-from lightface.cli.loading import load_face_pipeline, resolve_bands_of
+from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import (
     EMBEDDING,
     GALLERY,
@@ -111,7 +111,7 @@ def _verify(
                     received if photo_b == STANDARD_STREAM else photo_b,
                 )
             ],
-            threshold=resolve_bands_of(settings, pipeline).threshold,
+            threshold=resolve_threshold_of(settings, pipeline),
             selection=FaceSelection(face_selection),
             progress=tell_choice,
         )
@@ -135,7 +135,7 @@ def _verify_list(
     check_output(table.path)
     listed = read_pairs(pairs)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
-    threshold = resolve_bands_of(settings, pipeline).threshold
+    threshold = resolve_threshold_of(settings, pipeline)
     with counting_bar("comparing", len({path for pair in listed for path in pair})) as count:
         results = verify_pairs(
             pipeline,

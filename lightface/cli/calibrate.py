@@ -203,9 +203,10 @@ def _report_change(proposal: Proposal) -> None:
     if after.strangers_named is None or after.strangers_reviewed is None:
         return
     named = _change(None if before is None else before.strangers_named, after.strangers_named)
+    shown = "" if review is None else f" and {_count(after.strangers_reviewed)} shown for review"
     typer.echo(
-        f"Of 100 strangers, about {named} would be named and {_count(after.strangers_reviewed)} shown for review (the "
-        "gallery's own photographs, each looked for among everybody else)."
+        f"Of 100 strangers, about {named} would be named{shown} (the gallery's own photographs, each looked for among "
+        "everybody else)."
     )
     if after.named_rightly is not None:
         rightly = _change(None if before is None else before.named_rightly, after.named_rightly)

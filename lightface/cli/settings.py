@@ -71,7 +71,8 @@ class Settings:
     threshold: float | None = field(
         default=None,
         metadata=_about(
-            "Cosine from which two faces are one person (default: the gallery's, else that of the weights).",
+            "Cosine from which two faces are one person (default: the gallery's, else that of the weights; verify asks a "
+            "gallery only where one is named).",
             low=-1,
             high=1,
         ),

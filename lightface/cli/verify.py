@@ -57,6 +57,7 @@ def verify(
     """Say whether two photographs show the same person. Exit code 0: same, 1: different, 2: trouble.
 
     The similarity is a cosine, -1 to 1, not a probability. From the threshold upwards, the answer is same.
+    The threshold is that of a gallery only where you name one: by option, variable or configuration file.
     """
     if pairs is not None:
         if as_json:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from lightface.errors import EvaluationError, ThresholdError
-from lightface.evaluation.all_pairs import pair_up
+from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT, pair_up
 from lightface.evaluation.figures import rate_text
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
 from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs
@@ -40,7 +40,6 @@ from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison
 STRANGERS_SHOWN = 0.1  # of strangers' photographs, the share that a band for review may show, those named included
-_PROBES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,20 +321,23 @@ def _measure(
 
 
 def _compare_with_people(matrix: GalleryMatrix) -> tuple[FloatArray, BoolArray, tuple[IntArray, IntArray]]:
-    """Scores (N,) of each sample and each person, whether it is that person's, and who is on either side.
+    """Scores (N,) of samples and people, whether a sample is that person's, and who is on either side.
 
     As `identify` compares: with a person's template, which for the sample's own person is made without it. A sample
-    that is its person's only one is compared with the others alone.
+    that is its person's only one is compared with the others alone. Some million comparisons at most, of samples that
+    are drawn evenly.
     """
-    own = leave_out(matrix.vectors, matrix.person_index).own
-    scores = np.empty((len(matrix.vectors), len(matrix.people)), np.float32)
-    for start in range(0, len(scores), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        scores[part] = person_scores(matrix.vectors[part], matrix.vectors, matrix.person_index, len(matrix.people))
-    scores[np.arange(len(scores)), matrix.person_index] = own
+    count, people = len(matrix.vectors), len(matrix.people)
+    probes = np.arange(count)
+    if count * people > DEFAULT_PAIR_LIMIT:
+        chosen = max(1, min(count, DEFAULT_PAIR_LIMIT // people))
+        probes = np.sort(np.random.default_rng(0).choice(count, chosen, replace=False))
+    scores = person_scores(matrix.vectors[probes], matrix.vectors, matrix.person_index, people)
+    own = leave_out(matrix.vectors, matrix.person_index).own[probes]
+    scores[np.arange(len(probes)), matrix.person_index[probes]] = own
     compared = ~np.isnan(scores)
-    probe, person = np.nonzero(compared)
-    probe_person = matrix.person_index[probe]
+    row, person = np.nonzero(compared)
+    probe_person = matrix.person_index[probes][row]
     return scores[compared], probe_person == person, (probe_person, person.astype(np.int64))
 
 

@@ -104,6 +104,16 @@ def test_what_identify_does_is_measured_by_itself(gallery: Gallery) -> None:
     assert calibration.templates.match.threshold.estimate > calibration.pairs.match.threshold.estimate
 
 
+def test_of_a_large_gallery_some_photographs_are_enough(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    enroll(gallery, 20, 4, directions=32)
+    whole = calibrate_gallery(gallery, far=1e-2).templates
+    monkeypatch.setattr("lightface.evaluation.calibrate.DEFAULT_PAIR_LIMIT", 800)  # 40 of 80 photographs
+    part = calibrate_gallery(gallery, far=1e-2).templates
+    assert whole is not None and part is not None
+    assert part.match.threshold.estimate == pytest.approx(whole.match.threshold.estimate, abs=0.05)
+    assert part.match.threshold.estimate != whole.match.threshold.estimate
+
+
 def test_identify_keeps_the_rate_that_was_asked_for(gallery: Gallery) -> None:
     rows = enroll(gallery, 20, 4, directions=32)
     proposal = calibrate(gallery)

@@ -54,9 +54,9 @@ def strict_threshold(thresholds: Mapping[float, float], face_count: int) -> floa
 
     `thresholds` are those measured for the weights, false-accept rate (0..1) -> cosine. Cosines of different people are
     close to normally distributed in their tail: a line through cosine and normal quantile misses those of the shipped
-    weights by 0.002. From 200 faces down the threshold is that of 200. Where one rate alone is known, the mean cosine of
-    different people is taken for 0. It is above that, so the line is too steep, on the strict side for 1 / rate faces
-    and more.
+    weights by 0.002. From 200 faces down the threshold is that of 200. Where one rate alone is known, the mean cosine
+    of different people is taken for 0. It is above that, so the line is too steep, on the strict side for 1 / rate
+    faces and more.
 
     ThresholdError where no threshold is known.
     """

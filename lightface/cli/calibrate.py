@@ -205,12 +205,15 @@ def _report_change(proposal: Proposal) -> None:
     named = _change(None if before is None else before.strangers_named, after.strangers_named)
     shown = "" if review is None else f" and {_count(after.strangers_reviewed)} shown for review"
     typer.echo(
-        f"Of 100 strangers, about {named} would be named{shown} (the gallery's own photographs, each looked for among "
-        "everybody else)."
+        f"Of 100 strangers, about {named} would be named{shown} (95 % interval {_interval(after.strangers_named)}; the "
+        "gallery's own photographs, each looked for among everybody else)."
     )
     if after.named_rightly is not None:
         rightly = _change(None if before is None else before.named_rightly, after.named_rightly)
-        typer.echo(f"Of 100 photographs of people who are enrolled, about {rightly} would be named rightly.")
+        typer.echo(
+            f"Of 100 photographs of people who are enrolled, about {rightly} would be named rightly "
+            f"({_interval(after.named_rightly)})."
+        )
 
 
 def _change(before: Figure | float | None, after: Figure | float) -> str:
@@ -219,6 +222,11 @@ def _change(before: Figure | float | None, after: Figure | float) -> str:
     return now if then in (None, now) else f"{then} -> {now}"
 
 
+def _interval(figure: Figure) -> str:
+    """`4 to 14` of a hundred."""
+    return f"{100 * figure.low:.0f} to {100 * figure.high:.0f}"
+
+
 def _count(figure: Figure | float) -> str:
-    """A cosine, or a share of a hundred with its interval."""
+    """A cosine, or a share of a hundred."""
     return f"{figure:.3f}" if isinstance(figure, float) else f"{100 * figure.estimate:.0f}"

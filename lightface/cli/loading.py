@@ -67,11 +67,14 @@ def resolve_threshold_of(settings: Settings, pipeline: FacePipeline) -> float:
     By an option, a variable or the configuration file; the gallery at the default place says nothing about photographs
     that have nothing to do with it.
     """
-    from lightface.gallery import gallery_exists
+    from lightface.gallery import describe_place, gallery_exists
     from lightface.pipeline import resolve_threshold
 
-    if settings.threshold is not None or settings.gallery is None or not gallery_exists(settings.gallery):
+    if settings.threshold is not None or settings.gallery is None:
         return resolve_threshold(pipeline.record, threshold=settings.threshold)
+    if not gallery_exists(settings.gallery):
+        note(f"there is no gallery at {describe_place(settings.gallery)}; the threshold of the weights decides")
+        return resolve_threshold(pipeline.record)
     with open_gallery_of(settings) as gallery:
         if gallery.model_id not in (None, pipeline.model_id):
             note(f"{gallery.location} is of {gallery.model_id}; its threshold is not used for {pipeline.model_id}")

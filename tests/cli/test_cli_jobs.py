@@ -220,6 +220,10 @@ def test_verify_says_so_where_the_named_gallery_has_no_say(
     result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--gallery", made_up_gallery)
     assert result.exit_code == 0 and f"threshold {THRESHOLD_OF_WEIGHTS:.3f}" in result.stdout
     assert "is of lightcnn9-000000000000; its threshold is not used for lightcnn9-" in result.stderr
+    missing = made_up_gallery.with_name("missing.sqlite")
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--gallery", missing)
+    assert result.exit_code == 0 and f"threshold {THRESHOLD_OF_WEIGHTS:.3f}" in result.stdout
+    assert f"there is no gallery at {missing}; the threshold of the weights decides" in result.stderr
 
 
 def test_identify_decides_by_means_and_verify_by_photographs(

@@ -3,16 +3,21 @@
 Agglomerative clustering with average linkage: two groups become one while the mean of all cosines between them reaches
 a threshold. Of average, complete and single linkage and HDBSCAN, tried at their best settings on 25 and 60 people with
 LightCNN-9 and SFace, average linkage was never behind; single linkage and HDBSCAN fell apart away from their best
-setting. At the weights' threshold of FAR 1e-2, which is known without any labels of one's own, 199 faces of 25 people
-give a pairwise F of 0.87 and a B-cubed F of 0.91 (`pytest -s tests/pipeline/test_cluster_people.py`, run 12 of
-weights/RUNS.md).
+setting.
+
+The more faces there are, the more strangers each of them meets, and the stricter the threshold must be. At a
+false-accept rate of 1 / N each of N faces resembles one stranger on average, most of whom average linkage still keeps
+apart: `strict_threshold`. With the weights of run 12 in weights/RUNS.md, 199 photographs of 25 people are grouped at
+0.418 with a pairwise precision of 0.982 and a B-cubed F of 0.927; 11,898 crops of 4,883 people, most of whom have one,
+at 0.568 with 0.994 and 0.861, where 0.385 gives 0.857 and 0.734 (`scripts/measure_thresholds`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +29,7 @@ IntArray = npt.NDArray[np.int64]
 
 # All distances within one crowd are held twice, in float64: some 2 GB.
 MAX_CROWD = 16_000
+LOOSEST_FAR = 5e-3  # of any number of faces: that of 200, the fewest that were measured
 _NEVER = 1e12  # a distance that no mean with others, at most 2, brings below a threshold
 _ROWS_AT_ONCE = 1024
 _COLUMNS_AT_ONCE = 8192
@@ -41,6 +47,27 @@ class GroupingScore:
         """Their harmonic mean."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / total if total else 0.0
+
+
+def strict_threshold(thresholds: Mapping[float, float], face_count: int) -> float:
+    """The cosine that suits so many faces: where each resembles one stranger, at a false-accept rate of 1 / N.
+
+    `thresholds` are those measured for the weights, false-accept rate (0..1) -> cosine. Cosines of different people are
+    close to normally distributed in their tail: a line through cosine and normal quantile misses those of the shipped
+    weights by 0.002. From 200 faces down the threshold is that of 200. Where one rate alone is known, the mean cosine
+    of different people is taken for 0. It is above that, so the line is too steep, on the strict side for 1 / rate
+    faces and more.
+
+    ThresholdError where no threshold is known.
+    """
+    known = {far: cosine for far, cosine in thresholds.items() if 0 < far < 0.5}
+    if not known:
+        raise ThresholdError("no threshold is known for these weights, so none can be derived; give one")
+    normal = NormalDist()
+    quantiles = [-normal.inv_cdf(far) for far in known]
+    cosines = list(known.values())
+    slope, start = np.polyfit(quantiles, cosines, 1) if len(cosines) > 1 else (cosines[0] / quantiles[0], 0.0)
+    return float(start - slope * normal.inv_cdf(min(1 / max(face_count, 1), LOOSEST_FAR)))
 
 
 def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: IntArray | None = None) -> IntArray:
@@ -146,6 +173,7 @@ def _link(vectors: FloatArray, photos: IntArray, threshold: float) -> IntArray:
         start, end = end, end + len(vectors) - 1 - place
         np.subtract(1, vectors[place + 1 :] @ vectors[place], out=distances[start:end])
         distances[start:end][photos[place + 1 :] == photos[place]] = _NEVER
+    np.maximum(distances, 0, out=distances)  # rounding carries equal vectors past a cosine of 1, and scipy refuses that
     numbers = fcluster(linkage(distances, "average"), 1 - threshold, "distance")
     return np.asarray(numbers, np.int64) - 1
 

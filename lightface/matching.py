@@ -12,6 +12,7 @@ A cosine is not a probability. Every decision is inclusive: a similarity equal t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,12 @@ PersonScoring = Literal["best", "mean"]
 # Of 20 people enrolled with four photographs each, rank-1 is 0.93 by the mean and 0.88 by the best sample
 # (`pytest -s tests/pipeline/test_people.py`, the weights of run 3 in weights/RUNS.md).
 DEFAULT_PERSON_SCORING: PersonScoring = "mean"
+
+# Chosen on 1,217 crops of 60 people (the split dev of the training data), for the weights of run 12 in weights/RUNS.md.
+# At the cosine of FAR 1e-3, people of 1, 2, 3, 5 and 8 samples let in 0.12, 0.23, 0.28, 0.34 and 0.36 % of strangers;
+# raised, 0.12, 0.13, 0.12, 0.11 and 0.10 % (`scripts/measure_thresholds`).
+_TEMPLATE_COSINE = 0.56
+_TEMPLATE_POWER = 0.42
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,24 @@ def mean_templates(samples: FloatArray, first_samples: IntArray) -> FloatArray:
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     templates: FloatArray = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0).astype(np.float32)
     return templates
+
+
+def template_factor(template_sizes: Mapping[int, int]) -> float:
+    """How much higher a threshold of pairs must be to keep its false-accept rate where templates are compared.
+
+    `template_sizes` says how many people have a template of so many samples. The factor is the mean over people: 1
+    where each has one sample, or where there is nobody.
+
+    A mean has less noise than a single embedding. What is left, scaled to length 1, resembles some strangers more: at
+    the threshold of pairs, templates of five samples accept three times as many. The mean of n rows has the length
+    sqrt((1 + (n - 1) r) / n), with r the mean cosine of two samples of a person, and the thresholds of equal
+    false-accept rate rise as a power of 1 / length. See `_TEMPLATE_COSINE` for how both were measured.
+    """
+    if not template_sizes:
+        return 1.0
+    samples, people = (np.array(column, np.float64) for column in (list(template_sizes), [*template_sizes.values()]))
+    lengths = np.sqrt((1 + (samples - 1) * _TEMPLATE_COSINE) / samples)
+    return float(np.average(lengths**-_TEMPLATE_POWER, weights=people))
 
 
 def is_same(similarity: float, threshold: float) -> bool:

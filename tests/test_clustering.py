@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
 from lightface import clustering
-from lightface.clustering import bcubed_score, cluster_vectors, cosines_to_centers, pairwise_score
+from lightface.clustering import (
+    bcubed_score,
+    cluster_vectors,
+    cosines_to_centers,
+    pairwise_score,
+    strict_threshold,
+)
 from lightface.errors import ClusterError, ThresholdError
 
 
@@ -132,3 +140,37 @@ def test_pairwise_agrees_with_scikit_learn() -> None:
 def test_a_threshold_that_is_no_number() -> None:
     with pytest.raises(ThresholdError, match="finite"):
         cluster_vectors(on_circle(0, 10), threshold=float("nan"))
+
+
+SHIPPED = {1e-2: 0.3854, 1e-3: 0.4849, 1e-4: 0.5611}
+
+
+def test_the_more_faces_the_stricter() -> None:
+    limits = [strict_threshold(SHIPPED, count) for count in (2, 200, 1000, 2000, 13_000, 1_000_000)]
+    assert limits[0] == limits[1] == pytest.approx(0.418, abs=5e-4)
+    assert limits[1:] == sorted(set(limits[1:]))
+    for far, cosine in SHIPPED.items():  # as strict as the rate that was measured for one stranger a face
+        if far < 5e-3:
+            assert strict_threshold(SHIPPED, round(1 / far)) == pytest.approx(cosine, abs=2.5e-3)
+
+
+def test_a_normal_distribution_is_found_again() -> None:
+    normal = NormalDist(0.05, 0.1)
+    known = {far: normal.inv_cdf(1 - far) for far in (1e-1, 1e-2, 1e-3)}
+    assert strict_threshold(known, 100_000) == pytest.approx(normal.inv_cdf(1 - 1e-5))
+
+
+def test_one_known_rate_is_enough_to_be_strict() -> None:
+    only = {far: cosine for far, cosine in SHIPPED.items() if far == 1e-2}
+    for count in (1000, 10_000, 1_000_000):
+        assert strict_threshold(SHIPPED, count) < strict_threshold(only, count) < 1
+
+
+def test_without_any_threshold_none_is_made_up() -> None:
+    with pytest.raises(ThresholdError, match="no threshold is known"):
+        strict_threshold({}, 10)
+
+
+def test_equal_faces_whose_length_is_rounded_up_are_one_group() -> None:
+    vectors = on_circle(0, 0, 0, 90) * np.float32(1 + 1e-6)
+    assert cluster_vectors(vectors, threshold=0.5).tolist() == [0, 0, 0, 1]

@@ -21,6 +21,7 @@ from lightface.matching import (
     is_same,
     person_scores,
     rank_people,
+    template_factor,
 )
 
 
@@ -172,3 +173,16 @@ class TestAssignPeople:
         (person,) = assign_people(scores, threshold / 1024)
         best = max(thousandths)
         assert (None if person is None else thousandths[person]) == (best if best >= threshold else None)
+
+
+class TestTemplateFactor:
+    def test_a_single_sample_is_no_mean(self) -> None:
+        assert template_factor({}) == template_factor({1: 7}) == 1.0
+
+    def test_more_samples_ask_for_more(self) -> None:
+        factors = [template_factor({samples: 1}) for samples in (1, 2, 3, 5, 8, 1000)]
+        assert factors == sorted(factors) and factors[-1] < 1.15
+        assert factors[3] == pytest.approx(((1 + 4 * 0.56) / 5) ** -0.21)
+
+    def test_it_is_the_mean_over_people(self) -> None:
+        assert template_factor({1: 3, 8: 1}) == pytest.approx((3 + template_factor({8: 1})) / 4)

@@ -10,7 +10,7 @@ import typer
 from lightface.cli.console import complain, note, progress_bar
 from lightface.cli.evaluate import Framed, Groups, Images, NoCache, PairLimit, Protocol, open_cache, read_pairs_of
 from lightface.cli.inputs import read_entries
-from lightface.cli.loading import load_face_pipeline, open_gallery_of
+from lightface.cli.loading import load_face_pipeline, open_gallery_of, record_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
@@ -18,9 +18,11 @@ from lightface.errors import ConfigError
 from lightface.words import count_of
 
 if TYPE_CHECKING:
-    from lightface.evaluation.calibrate import Calibration
+    from lightface.evaluation.calibrate import Calibration, Proposal
+    from lightface.evaluation.intervals import Figure
     from lightface.evaluation.pair_list import PairList
     from lightface.gallery import Gallery
+    from lightface.models.registry import WeightsRecord
 
 _NAMED_FAILURES = 10
 
@@ -38,7 +40,11 @@ def calibrate(
     ] = 1e-3,
     review_far: Annotated[
         float | None,
-        typer.Option("--review-far", help="The rate from which a match is for review (default: ten times --far)."),
+        typer.Option(
+            "--review-far",
+            help="The rate from which a match is for review (default: ten times --far, but no more than shows a tenth "
+            "of all strangers).",
+        ),
     ] = None,
     within: Annotated[
         list[str] | None,
@@ -50,6 +56,12 @@ def calibrate(
         ),
     ] = None,
     groups: Groups = None,
+    allow_looser: Annotated[
+        bool, typer.Option("--allow-looser", help="Keep what was measured even where the weights are stricter.")
+    ] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Take calibrations back: the weights' own threshold decides again.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; leave the gallery as it is.")] = False,
     protocol: Protocol = None,
     images: Images = None,
@@ -60,29 +72,58 @@ def calibrate(
 ) -> None:
     """Measure the threshold that keeps a false-accept rate, and keep it in the gallery, which then decides by it.
 
-    From the threshold up a face is matched, from the review threshold up it is for review, below it is unknown.
-    Refused where the pairs of different people are too few for the rate.
+    From the threshold up a face is matched, from the review threshold up it is for review, below it is unknown. It
+    never lets in more than the weights' own threshold unless --allow-looser asks for it. Refused where the pairs of
+    different people are too few for the rate.
     """
-    from lightface.evaluation.calibrate import calibrate_gallery, store_calibration
+    from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds, store_calibration
 
+    if reset:
+        if path is not None or dry_run or allow_looser or within:
+            raise ConfigError("--reset measures nothing; give it alone, or with --gallery")
+        _take_back(settings)
+        return
     group = read_entries(within or [], option="--within")
     if (groups is not None) != bool(group and path is not None):
         raise ConfigError("for PATH, --within and --groups go together; of the gallery's people, their metadata tell")
     with open_gallery_of(settings) as gallery:
         if path is None:
             calibration = calibrate_gallery(gallery, far=far, review_far=review_far, within=group)
+            record = record_of(settings, gallery)
         else:
             pairs = read_pairs_of(path, protocol, images, framing, pair_limit)
-            calibration = _calibrate_on(
+            calibration, record = _calibrate_on(
                 settings, gallery, pairs, groups, group, far=far, review_far=review_far, no_cache=no_cache
             )
+        proposal = propose_thresholds(gallery, calibration, record, allow_looser=allow_looser)
         if not dry_run:
-            store_calibration(gallery, calibration)
-            note(f"kept in {gallery.location}; verify and identify decide by it from now on")
+            store_calibration(gallery, proposal)
+            note(f"kept in {gallery.location}; verify --gallery and identify decide by it from now on")
     if as_json:
-        print_json(calibration)
+        print_json(proposal)
     else:
-        _report(calibration)
+        _report(proposal)
+
+
+def _take_back(settings: Settings) -> None:
+    from lightface.errors import ThresholdError
+    from lightface.pipeline import resolve_bands, resolve_threshold
+
+    with open_gallery_of(settings) as gallery:
+        forgotten = gallery.forget_thresholds()
+        if not forgotten:
+            note(f"{gallery.location} was not calibrated; nothing was changed")
+            return
+        latest = max(one.created_at for one in forgotten)
+        record = record_of(settings, gallery)
+        try:
+            decides = (
+                f"verify decides at {resolve_threshold(record):.3f} again, "
+                f"identify at {resolve_bands(record, gallery=gallery).threshold:.3f}"
+            )
+        except ThresholdError:
+            decides = "no threshold is known for its weights now; give one with --threshold, or calibrate again"
+        note(f"{gallery.location}: the calibration of {latest:%Y-%m-%d %H:%M} UTC is taken back; {decides}")
 
 
 def _calibrate_on(
@@ -95,9 +136,9 @@ def _calibrate_on(
     far: float,
     review_far: float | None,
     no_cache: bool,
-) -> Calibration:
+) -> tuple[Calibration, WeightsRecord]:
     from lightface.errors import ModelMismatchError
-    from lightface.evaluation.calibrate import calibrate_pairs, describe_group
+    from lightface.evaluation.calibrate import calibrate_pairs, default_review_far, describe_group
     from lightface.evaluation.embed import embed_pictures
     from lightface.evaluation.groups import read_groups
     from lightface.evaluation.scoring import score_pairs
@@ -122,37 +163,85 @@ def _calibrate_on(
     if len(embedded.failures) > _NAMED_FAILURES:
         complain(f"and {len(embedded.failures) - _NAMED_FAILURES:,} more; 'lightface evaluate' with --output names all")
     source = f"{pairs.name}, {pairs.source.absolute()}{describe_group(group)}"
-    return calibrate_pairs(scored, source=source, far=far, review_far=review_far)
+    if review_far is None:
+        review_far = default_review_far(far, people=gallery.stats().person_count)
+    return calibrate_pairs(scored, source=source, far=far, review_far=review_far), pipeline.record
 
 
-def _report(calibration: Calibration) -> None:
+def _report(proposal: Proposal) -> None:
     from lightface.evaluation.figures import rate_text
     from lightface.evaluation.summary import interval_of, percent
 
-    rows = []
-    for name, one in (("match", calibration.match), ("review", calibration.review)):
-        if one is not None:
-            limit = one.threshold
-            rows.append(
-                (
-                    name,
-                    rate_text(one.far),
-                    f"{limit.estimate:.3f}",
-                    f"{limit.low:.3f} to {limit.high:.3f}",
-                    interval_of(one.measured_far),
-                    None if one.tar is None else percent(one.tar.estimate),
-                    None if one.tar is None else interval_of(one.tar),
-                )
-            )
-    print_table(("from", "FAR", "cosine", "95 % interval", "FAR may be", "TAR", "95 % interval"), rows)
+    calibration = proposal.calibration
+    pairs, templates = calibration.pairs, calibration.templates
+    measured = [
+        ("verify", pairs.match),
+        ("identify", None if templates is None else templates.match),
+        ("review", (templates or pairs).review),
+    ]
+    rows = [
+        (
+            name,
+            rate_text(one.far),
+            f"{one.threshold.estimate:.3f}",
+            f"{one.threshold.low:.3f} to {one.threshold.high:.3f}",
+            interval_of(one.measured_far),
+            None if one.tar is None else percent(one.tar.estimate),
+            None if one.tar is None else interval_of(one.tar),
+        )
+        for name, one in measured
+        if one is not None
+    ]
+    print_table(("for", "FAR", "cosine", "95 % interval", "FAR may be", "TAR", "95 % interval"), rows)
     people = "" if calibration.people is None else f" of {count_of(calibration.people, 'person')}"
     typer.echo(
         f"\nMeasured on {calibration.source}: {count_of(calibration.genuine, 'pair')} of one person and "
         f"{count_of(calibration.impostors, 'pair')} of different ones{people}."
     )
-    if calibration.strangers_named is not None:
-        named = calibration.strangers_named
+    _report_change(proposal)
+
+
+def _report_change(proposal: Proposal) -> None:
+    """What decides, and what comes of it, before and after."""
+    before, after = proposal.before, proposal.after
+    review = after.identify.review_threshold
+    typer.echo(
+        f"verify decides at {_change(None if before is None else before.verify, after.verify)}, identify at "
+        f"{_change(None if before is None else before.identify.threshold, after.identify.threshold)}, "
+        + ("with nothing for review." if review is None else f"with review from {review:.3f}.")
+    )
+    if proposal.weights_threshold is not None:
         typer.echo(
-            f"A stranger's photograph would match somebody of this gallery in {percent(named.estimate)} of cases "
-            f"({interval_of(named)}): the more people are enrolled, the more can be taken for them."
+            f"The {proposal.measured:.3f} that was measured lets in more than the {proposal.weights_threshold:.3f} of "
+            "the weights, which stays; --allow-looser takes what was measured."
         )
+    if after.strangers_named is None or after.strangers_reviewed is None:
+        return
+    named = _change(None if before is None else before.strangers_named, after.strangers_named)
+    shown = "" if review is None else f" and {_count(after.strangers_reviewed)} shown for review"
+    typer.echo(
+        f"Of 100 strangers, about {named} would be named{shown} (95 % interval {_interval(after.strangers_named)}; the "
+        "gallery's own photographs, each looked for among everybody else)."
+    )
+    if after.named_rightly is not None:
+        rightly = _change(None if before is None else before.named_rightly, after.named_rightly)
+        typer.echo(
+            f"Of 100 photographs of people who are enrolled, about {rightly} would be named rightly "
+            f"({_interval(after.named_rightly)})."
+        )
+
+
+def _change(before: Figure | float | None, after: Figure | float) -> str:
+    """`3 -> 16`: a cosine, or a share as so many of a hundred; once only where both look the same."""
+    now, then = _count(after), None if before is None else _count(before)
+    return now if then in (None, now) else f"{then} -> {now}"
+
+
+def _interval(figure: Figure) -> str:
+    """`4 to 14` of a hundred."""
+    return f"{100 * figure.low:.0f} to {100 * figure.high:.0f}"
+
+
+def _count(figure: Figure | float) -> str:
+    """A cosine, or a share of a hundred."""
+    return f"{figure:.3f}" if isinstance(figure, float) else f"{100 * figure.estimate:.0f}"

@@ -50,7 +50,8 @@ Threshold = Annotated[
         "--threshold",
         min=-1,
         max=1,
-        help="Mean cosine from which two groups are one (default: the weights' for a false-accept rate of 1e-2).",
+        help="Mean cosine from which two groups are one (default: derived from the weights' thresholds; the more faces "
+        "there are, the stricter).",
     ),
 ]
 MinSize = Annotated[int | None, typer.Option("--min-size", min=1, help="How many faces make a group (default: 2).")]

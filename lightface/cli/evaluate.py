@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lightface.cli.console import note, progress_bar
-from lightface.cli.loading import load_face_pipeline, resolve_bands_of
+from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
@@ -196,7 +196,7 @@ def _thresholds_in_use(settings: Settings, pipeline: FacePipeline) -> list[Named
     from lightface.evaluation.figures import NamedThreshold
 
     try:
-        threshold = resolve_bands_of(settings, pipeline).threshold
+        threshold = resolve_threshold_of(settings, pipeline)
     except ThresholdError:
         return []
     return [NamedThreshold(threshold, "in use" if settings.threshold is None else "as given")]

@@ -12,6 +12,7 @@ from lightface.cli.settings import Settings
 if TYPE_CHECKING:
     from lightface.gallery import Gallery
     from lightface.matching import DecisionBands
+    from lightface.models.registry import WeightsRecord
     from lightface.pipeline import FacePipeline
 
 
@@ -61,27 +62,43 @@ def gallery_place(settings: Settings) -> Path | str:
     return default_gallery_path() if settings.gallery is None else settings.gallery
 
 
-def resolve_bands_of(settings: Settings, pipeline: FacePipeline) -> DecisionBands:
-    """The thresholds for work that needs no gallery, but keeps to the gallery's threshold where it has one."""
-    from lightface.gallery import gallery_exists
-    from lightface.pipeline import describe_basis, resolve_bands
+def resolve_threshold_of(settings: Settings, pipeline: FacePipeline) -> float:
+    """The threshold for two photographs: that of a gallery only where the user named one.
 
-    if settings.threshold is not None or not gallery_exists(gallery_place(settings)):
-        bands = resolve_bands(pipeline.record, threshold=settings.threshold)
-        debug(describe_basis(pipeline.record, threshold=settings.threshold))
-        return bands
+    By an option, a variable or the configuration file; the gallery at the default place says nothing about photographs
+    that have nothing to do with it.
+    """
+    from lightface.gallery import describe_place, gallery_exists
+    from lightface.pipeline import describe_basis, resolve_threshold
+
+    record = pipeline.record
+    if settings.threshold is not None or settings.gallery is None:
+        debug(describe_basis(record, threshold=settings.threshold))
+        return resolve_threshold(record, threshold=settings.threshold)
+    if not gallery_exists(settings.gallery):
+        note(f"there is no gallery at {describe_place(settings.gallery)}; the threshold of the weights decides")
+        debug(describe_basis(record))
+        return resolve_threshold(record)
     with open_gallery_of(settings) as gallery:
-        fitting = gallery if gallery.model_id == pipeline.model_id else None
-        bands = resolve_bands(pipeline.record, gallery=fitting)
-        debug(describe_basis(pipeline.record, gallery=fitting))
-        return bands
+        if gallery.model_id not in (None, pipeline.model_id):
+            note(f"{gallery.location} is of {gallery.model_id}; its threshold is not used for {pipeline.model_id}")
+            debug(describe_basis(record))
+            return resolve_threshold(record)
+        debug(describe_basis(record, gallery=gallery))
+        return resolve_threshold(record, gallery=gallery)
 
 
 def resolve_bands_within(settings: Settings, gallery: Gallery) -> DecisionBands:
     """The thresholds for work on a gallery that embeds nothing: of the weights that the gallery was made with."""
+    from lightface.pipeline import resolve_bands
+
+    return resolve_bands(record_of(settings, gallery), gallery=gallery, threshold=settings.threshold)
+
+
+def record_of(settings: Settings, gallery: Gallery) -> WeightsRecord | None:
+    """The weights that a gallery was made with; for one without anybody, those that the settings name."""
     from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
-    from lightface.pipeline import find_record, resolve_bands
+    from lightface.pipeline import find_record
 
     model_id = gallery.model_id
-    record = find_weights(settings.model or DEFAULT_WEIGHTS) if model_id is None else find_record(model_id)
-    return resolve_bands(record, gallery=gallery, threshold=settings.threshold)
+    return find_weights(settings.model or DEFAULT_WEIGHTS) if model_id is None else find_record(model_id)

@@ -72,7 +72,8 @@ class Settings:
     threshold: float | None = field(
         default=None,
         metadata=_about(
-            "Cosine from which two faces are one person (default: the gallery's, else that of the weights).",
+            "Cosine from which two faces are one person (default: the gallery's, else that of the weights; verify asks "
+            "only a gallery that is named).",
             low=-1,
             high=1,
         ),

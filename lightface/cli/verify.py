@@ -11,7 +11,7 @@ import typer
 
 from lightface.cli.console import counting_bar, note
 from lightface.cli.inputs import STANDARD_STREAM, read_pairs, stdin_as_file
-from lightface.cli.loading import load_face_pipeline, resolve_bands_of
+from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import (
     EMBEDDING,
     GALLERY,
@@ -58,7 +58,8 @@ def verify(
 
     The similarity is a cosine, -1 to 1, not a probability. From the threshold upwards, the answer is same. What a
     threshold promises holds for people such as those it was measured on (--verbose says on whom): children, for one,
-    are taken for each other far more often.
+    are taken for each other far more often. The threshold is that of a gallery only where you name one: by option,
+    variable or configuration file.
     """
     if pairs is not None:
         if as_json:
@@ -113,7 +114,7 @@ def _verify(
                     received if photo_b == STANDARD_STREAM else photo_b,
                 )
             ],
-            threshold=resolve_bands_of(settings, pipeline).threshold,
+            threshold=resolve_threshold_of(settings, pipeline),
             selection=FaceSelection(face_selection),
             progress=tell_choice,
         )
@@ -137,7 +138,7 @@ def _verify_list(
     check_output(table.path)
     listed = read_pairs(pairs)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
-    threshold = resolve_bands_of(settings, pipeline).threshold
+    threshold = resolve_threshold_of(settings, pipeline)
     with counting_bar("comparing", len({path for pair in listed for path in pair})) as count:
         results = verify_pairs(
             pipeline,

@@ -1,4 +1,13 @@
-"""Thresholds for one's own gallery or pairs: measured, with intervals, or refused where the pairs are too few."""
+"""Thresholds for one's own gallery or pairs: measured, with intervals, or refused where the pairs are too few.
+
+    calibration = calibrate_gallery(gallery, far=1e-3)                 measured, nothing changed
+    proposal = propose_thresholds(gallery, calibration, record)        what keeping it would do, and to whom
+    store_calibration(gallery, proposal)                               from now on it decides
+
+Two decisions are measured: a photograph against a photograph, as `verify` compares, and a photograph against a person
+by the mean of their samples, as `identify` does. One threshold is kept, for two photographs; `pipeline.resolve_bands`
+raises it for templates. It is the stricter of the two, so that neither lets more strangers in than was asked for.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +18,46 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from lightface.errors import EvaluationError
-from lightface.evaluation.all_pairs import pair_up
+from lightface.errors import EvaluationError, ThresholdError
+from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT, pair_up
 from lightface.evaluation.figures import rate_text
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
 from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs
+from lightface.faces import FloatArray
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
-from lightface.matching import person_scores
-from lightface.metrics import MIN_PEOPLE, BoolArray, impostors_needed, threshold_at_far
+from lightface.gallery.likeness import leave_out
+from lightface.matching import DecisionBands, person_scores, template_factor
+from lightface.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
+from lightface.models.registry import WeightsRecord
+from lightface.pipeline.thresholds import (
+    DEFAULT_FAR,
+    lower_threshold,
+    raise_threshold,
+    resolve_bands,
+    resolve_threshold,
+)
 from lightface.words import count_of
 
-REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched
-_PROBES_AT_ONCE = 1024
+REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison
+STRANGERS_SHOWN = 0.1  # of strangers' photographs, the share that a band for review may show, those named included
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredThreshold:
-    """A threshold for a false-accept rate, and what it does to the pairs that it was measured on."""
+    """A threshold for a false-accept rate, and what it does to the comparisons that it was measured on."""
 
     far: float  # asked for
     threshold: Figure  # cosine
     measured_far: Figure  # at most `far`, with an interval that may reach beyond
-    tar: Figure | None  # None where there are no pairs of one person
+    tar: Figure | None  # None where there are no comparisons of one person
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBands:
+    """Thresholds for a match and for review, of one kind of comparison."""
+
+    match: MeasuredThreshold
+    review: MeasuredThreshold | None  # None where there is no rate for it above that for a match
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +68,37 @@ class Calibration:
     people: int | None  # None where the pairs contradict each other as to who is who
     genuine: int  # pairs of one person
     impostors: int  # pairs of two
-    match: MeasuredThreshold
-    review: MeasuredThreshold | None
-    strangers_named: Figure | None  # share of people's pictures that match somebody else of the gallery
+    pairs: MeasuredBands  # of two photographs
+    templates: MeasuredBands | None  # of a photograph and a person; None where only pairs were given
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What decides in a gallery, and what comes of it for the people there.
+
+    The shares are of the gallery's own photographs: each as a stranger's, compared with everybody else, and as its own
+    person's, compared with the mean of their other samples. None where that cannot be told.
+    """
+
+    verify: float  # cosine of two photographs
+    identify: DecisionBands
+    strangers_named: Figure | None
+    strangers_reviewed: Figure | None
+    named_rightly: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What keeping a calibration does to a gallery."""
+
+    calibration: Calibration
+    threshold: float  # cosine of two photographs, to be kept
+    review_threshold: float | None
+    measured: float  # what `threshold` would be without that of the weights
+    weights_threshold: float | None  # the weights' own, where it is stricter than `measured` and stays
+    before: Decisions | None  # None where nothing decides yet
+    after: Decisions
 
 
 def calibrate_gallery(
@@ -52,9 +106,9 @@ def calibrate_gallery(
 ) -> Calibration:
     """Measure thresholds on all pairs of the gallery's own samples; nothing is embedded and nothing is stored.
 
-    `review_far` is ten times `far` unless given. EvaluationError where the pairs are too few, and how many more are
-    needed. `within` takes those people alone whose metadata say so: a threshold that strangers who resemble each other
-    more than most do, such as children, do not pass more often than `far`.
+    `review_far` is `default_review_far` of the gallery's people unless given. `within` takes those people alone whose
+    metadata say so: a threshold that strangers who resemble each other more than most do, such as children, do not pass
+    more often than `far`. EvaluationError where the pairs are too few, and how many more are needed.
     """
     matrix = _pick_group(gallery, within or {})
     a, b, same = pair_up(matrix.person_index)
@@ -68,6 +122,8 @@ def calibrate_gallery(
         genuine_lost=0,
         impostors_lost=0,
     )
+    if review_far is None:
+        review_far = default_review_far(far, people=len(matrix.people))
     source = f"the gallery's own {count_of(len(matrix.vectors), 'sample')}{describe_group(within or {})}"
     try:
         calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
@@ -78,19 +134,17 @@ def calibrate_gallery(
             f"{error}: enroll about {count_of(more, 'more person', 'more people')} with {count_of(each, 'photograph')} "
             "each, or take a higher --far"
         ) from error
-    return _with_strangers(calibration, matrix)
+    scores, same, people = _compare_with_people(matrix)
+    return replace(calibration, templates=_measure(scores, same, people, far, review_far))
 
 
 def calibrate_pairs(pairs: ScoredPairs, *, source: str, far: float, review_far: float | None = None) -> Calibration:
-    """Measure thresholds on scored pairs, which may be all of different people.
+    """Measure thresholds on scored pairs, which may be all of different people; without `review_far` none for review.
 
     EvaluationError for rates that make no sense, for fewer than ten people, and where pairs of different people are
     too few for `far`, with the number missing.
     """
-    if review_far is None and far * REVIEW_FACTOR < 1:
-        review_far = far * REVIEW_FACTOR
-    fars = [far] if review_far is None else [far, review_far]
-    _check_rates(fars)
+    _check_rates([far] if review_far is None else [far, review_far])
     people = None if pairs.people is None else np.unique(np.concatenate(pairs.people)).size
     impostors = int((~pairs.same).sum())
     if people is not None and people < MIN_PEOPLE:
@@ -100,31 +154,66 @@ def calibrate_pairs(pairs: ScoredPairs, *, source: str, far: float, review_far: 
         )
     if impostors < impostors_needed(far):
         raise _TooFewPairsError(far, impostors, impostors_needed(far) - impostors)
-    match, *review = _measure(pairs, fars)
     return Calibration(
         source=source,
         people=people,
         genuine=pairs.scores.size - impostors,
         impostors=impostors,
-        match=match,
-        review=review[0] if review else None,
-        strangers_named=None,
+        pairs=_measure(pairs.scores, pairs.same, pairs.people, far, review_far),
+        templates=None,
     )
 
 
-def store_calibration(gallery: Gallery, calibration: Calibration) -> None:
+def default_review_far(far: float, *, people: int) -> float | None:
+    """The false-accept rate for review in a gallery of so many people; None where no band would be of use.
+
+    Ten times `far`, but no more than shows a tenth of all strangers: each of them is compared with everybody.
+    """
+    review_far = min(far * REVIEW_FACTOR, STRANGERS_SHOWN / max(1, people))
+    return review_far if far < review_far < 1 else None
+
+
+def propose_thresholds(
+    gallery: Gallery, calibration: Calibration, record: WeightsRecord | None, *, allow_looser: bool = False
+) -> Proposal:
+    """What would decide once `calibration` is kept, and what would come of it. Nothing is stored.
+
+    The weights' own threshold, at FAR 1e-3, stays where what was measured is looser, unless `allow_looser`. `record` is
+    that of the gallery's weights; None where they are not registered here, and then what was measured decides.
+    """
+    factor = template_factor(gallery.template_sizes())
+    measured, review = _join(calibration, factor)
+    own = None if record is None else record.thresholds.get(DEFAULT_FAR)
+    floor = None if own is None or measured >= own or allow_looser else own
+    threshold = measured if floor is None else floor
+    review = None if review is None or review >= threshold else review
+    bands = DecisionBands(
+        raise_threshold(threshold, factor), None if review is None else raise_threshold(review, factor)
+    )
+    look_back = _Outcomes(gallery.matrix())
+    return Proposal(
+        calibration=calibration,
+        threshold=threshold,
+        review_threshold=review,
+        measured=measured,
+        weights_threshold=floor,
+        before=_decisions_of(gallery, record, look_back),
+        after=look_back.tell(threshold, bands),
+    )
+
+
+def store_calibration(gallery: Gallery, proposal: Proposal) -> None:
     """Keep the thresholds in the gallery, where they decide from now on. EvaluationError where nobody is enrolled."""
     if gallery.model_id is None:
         raise EvaluationError(f"nobody is enrolled in {gallery.location}, so it has no model yet; enroll people first")
+    calibration = proposal.calibration
+    source = _describe_source(proposal)
     # The match threshold first: it alone is safe, should the second never be written.
-    for one in (calibration.match, calibration.review):
-        if one is not None:
-            people = "" if calibration.people is None else f"{count_of(calibration.people, 'person')}, "
-            source = (
-                f"{calibration.source}; {people}{count_of(calibration.impostors, 'pair')} of different people; "
-                f"95 % interval {one.threshold.low:.3f} to {one.threshold.high:.3f}"
-            )
-            gallery.set_threshold(StoredThreshold(one.far, one.threshold.estimate, source, calibration.made_at))
+    gallery.set_threshold(StoredThreshold(calibration.pairs.match.far, proposal.threshold, source, calibration.made_at))
+    if proposal.review_threshold is not None:
+        assert calibration.pairs.review is not None
+        far = calibration.pairs.review.far
+        gallery.set_threshold(StoredThreshold(far, proposal.review_threshold, source, calibration.made_at))
 
 
 def describe_group(within: Mapping[str, str]) -> str:
@@ -150,6 +239,66 @@ class _TooFewPairsError(EvaluationError):
         )
 
 
+class _Outcomes:
+    """What becomes of a gallery's own photographs at any threshold."""
+
+    def __init__(self, matrix: GalleryMatrix) -> None:
+        self._person_index = matrix.person_index
+        self._left_out = leave_out(matrix.vectors, matrix.person_index) if len(matrix.people) > 1 else None
+
+    def tell(self, verify: float, identify: DecisionBands) -> Decisions:
+        """Those of thresholds for two photographs and for a photograph and people."""
+        left_out = self._left_out
+        if left_out is None:
+            return Decisions(verify, identify, None, None, None)
+        named = left_out.other >= np.float64(identify.threshold)
+        shown = (left_out.other >= np.float64(identify.naming_threshold)) & ~named
+        others = np.isfinite(left_out.own)  # whose person has other samples
+        rightly = (left_out.own >= np.float64(identify.threshold)) & (left_out.own > left_out.other)
+        return Decisions(
+            verify,
+            identify,
+            strangers_named=share_over_people(named, self._person_index),
+            strangers_reviewed=share_over_people(shown, self._person_index),
+            named_rightly=share_over_people(rightly[others], self._person_index[others]) if others.any() else None,
+        )
+
+
+def _decisions_of(gallery: Gallery, record: WeightsRecord | None, outcomes: _Outcomes) -> Decisions | None:
+    """What decides in the gallery as it is; None where nothing does."""
+    try:
+        return outcomes.tell(resolve_threshold(record, gallery=gallery), resolve_bands(record, gallery=gallery))
+    except ThresholdError:
+        return None
+
+
+def _join(calibration: Calibration, factor: float) -> tuple[float, float | None]:
+    """One threshold for two photographs, as strict as each kind of comparison asks for; and one for review.
+
+    For review no more is asked than that of templates: `verify` has none.
+    """
+    pairs, templates = calibration.pairs, calibration.templates
+    if templates is None:
+        return pairs.match.threshold.estimate, None if pairs.review is None else pairs.review.threshold.estimate
+    match = max(pairs.match.threshold.estimate, lower_threshold(templates.match.threshold.estimate, factor))
+    review = templates.review
+    return match, None if review is None else lower_threshold(review.threshold.estimate, factor)
+
+
+def _describe_source(proposal: Proposal) -> str:
+    """What a stored threshold was measured on, in words."""
+    calibration = proposal.calibration
+    people = "" if calibration.people is None else f"{count_of(calibration.people, 'person')}, "
+    limit = calibration.pairs.match.threshold
+    measured = (
+        f"{calibration.source}; {people}{count_of(calibration.impostors, 'pair')} of different people; "
+        f"95 % interval {limit.low:.3f} to {limit.high:.3f}"
+    )
+    if proposal.weights_threshold is None:
+        return measured
+    return f"the weights' own, stricter than {proposal.measured:.3f} as measured on {measured}"
+
+
 def _check_rates(fars: Sequence[float]) -> None:
     for far in fars:
         if not 0 < far < 1:
@@ -160,36 +309,51 @@ def _check_rates(fars: Sequence[float]) -> None:
         )
 
 
-def _measure(pairs: ScoredPairs, fars: Sequence[float]) -> list[MeasuredThreshold]:
-    scores, same = pairs.scores, pairs.same
-    thresholds = [threshold_at_far(scores[~same], far) for far in fars]
-    drawn = resample(scores, same, pairs.people, fars=fars, thresholds=thresholds)
+def _measure(
+    scores: FloatArray,
+    same: BoolArray,
+    people: tuple[IntArray, IntArray] | None,
+    far: float,
+    review_far: float | None,
+) -> MeasuredBands:
+    """The thresholds of comparisons (N,), with intervals over people."""
+    fars = [far] if review_far is None else [far, review_far]
+    thresholds = [threshold_at_far(scores[~same], one) for one in fars]
+    drawn = resample(scores, same, people, fars=fars, thresholds=thresholds)
     measured = []
-    for place, (far, threshold) in enumerate(zip(fars, thresholds, strict=True)):
+    for place, (one, threshold) in enumerate(zip(fars, thresholds, strict=True)):
         passed = scores >= np.float64(threshold)
         tar = share_figure(passed[same], drawn.tar_at[:, place], drawn.method) if same.any() else None
         measured.append(
             MeasuredThreshold(
-                far,
+                one,
                 percentiles(threshold, drawn.threshold[:, place], drawn.method),
                 share_figure(passed[~same], drawn.far_at[:, place], drawn.method),
                 tar,
             )
         )
-    return measured
+    return MeasuredBands(measured[0], measured[1] if review_far is not None else None)
 
 
-def _with_strangers(calibration: Calibration, matrix: GalleryMatrix) -> Calibration:
-    """Add how often somebody who is not enrolled would be named: each sample against everybody else, as `identify`."""
-    best = np.empty(len(matrix.vectors), np.float32)
-    for start in range(0, len(best), _PROBES_AT_ONCE):
-        part = slice(start, start + _PROBES_AT_ONCE)
-        own = matrix.person_index[part]
-        scores = person_scores(matrix.vectors[part], matrix.vectors, matrix.person_index, len(matrix.people))
-        scores[np.arange(len(own)), own] = -np.inf
-        best[part] = scores.max(axis=1)
-    named: BoolArray = best >= np.float64(calibration.match.threshold.estimate)
-    return replace(calibration, strangers_named=share_over_people(named, matrix.person_index))
+def _compare_with_people(matrix: GalleryMatrix) -> tuple[FloatArray, BoolArray, tuple[IntArray, IntArray]]:
+    """Scores (N,) of samples and people, whether a sample is that person's, and who is on either side.
+
+    As `identify` compares: with a person's template, which for the sample's own person is made without it. A sample
+    that is its person's only one is compared with the others alone. Some million comparisons at most, of samples that
+    are drawn evenly.
+    """
+    count, people = len(matrix.vectors), len(matrix.people)
+    probes = np.arange(count)
+    if count * people > DEFAULT_PAIR_LIMIT:
+        chosen = max(1, min(count, DEFAULT_PAIR_LIMIT // people))
+        probes = np.sort(np.random.default_rng(0).choice(count, chosen, replace=False))
+    scores = person_scores(matrix.vectors[probes], matrix.vectors, matrix.person_index, people)
+    own = leave_out(matrix.vectors, matrix.person_index).own[probes]
+    scores[np.arange(len(probes)), matrix.person_index[probes]] = own
+    compared = ~np.isnan(scores)
+    row, person = np.nonzero(compared)
+    probe_person = matrix.person_index[probes][row]
+    return scores[compared], probe_person == person, (probe_person, person.astype(np.int64))
 
 
 def _people_needed(samples: int, each: int, missing: int) -> int:

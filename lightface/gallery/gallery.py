@@ -135,6 +135,10 @@ class Gallery(Upkeep):
                 return self._read_matrix(near)
         return self.matrix()
 
+    def template_sizes(self) -> dict[int, int]:
+        """How many people have so many samples, by that number; told without reading any sample."""
+        return self._store.template_sizes()
+
     def stats(self) -> GalleryStats:
         """Counts, size and dates."""
         with self._store.reading():
@@ -276,6 +280,13 @@ class Gallery(Upkeep):
         """Keep a threshold, in place of an earlier one for the same false-accept rate."""
         with self._store.writing():
             self._store.put_threshold(threshold)
+
+    def forget_thresholds(self) -> list[StoredThreshold]:
+        """Delete all thresholds measured for this gallery; what they were. Those of its weights decide again."""
+        with self._store.writing():
+            forgotten = self._store.thresholds()
+            self._store.delete_thresholds()
+        return forgotten
 
     def export_to(self, path: Path) -> None:
         """Write everything into one portable file, described in `lightface.gallery.exchange`.

@@ -153,6 +153,13 @@ class SqlStore(ABC):
         )
         return dict(self._read(query, (), tuple))
 
+    def template_sizes(self) -> dict[int, int]:
+        query = (
+            "SELECT samples, count(*) FROM (SELECT count(*) AS samples FROM sample GROUP BY person_id) AS sizes "
+            "GROUP BY samples ORDER BY samples"
+        )
+        return dict(self._read(query, (), tuple))
+
     def created_at(self) -> datetime:
         date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), to_date)
         if date is None:

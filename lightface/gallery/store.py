@@ -104,6 +104,9 @@ class GalleryStore(Protocol):
     def sample_counts(self) -> dict[int, int]:
         """Number of samples by person id, for everybody."""
 
+    def template_sizes(self) -> dict[int, int]:
+        """How many people have so many samples, by that number; those without any are left out."""
+
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
         """Embeddings (S, D) and their person ids (S,), of these people or all, in the order of `samples()`."""
 

@@ -11,7 +11,7 @@ from lightface.pipeline.enroll import EnrolledPhoto, enroll_people, enroll_photo
 from lightface.pipeline.face_pipeline import FaceGates, FacePipeline, PhotoFaces, RefusedFace, load_pipeline
 from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
 from lightface.pipeline.reembed import NamedSample, ReembedReport, Trouble, UnusableSample, reembed_gallery
-from lightface.pipeline.thresholds import describe_basis, find_record, resolve_bands
+from lightface.pipeline.thresholds import describe_basis, find_record, resolve_bands, resolve_threshold
 from lightface.pipeline.verify import VerifiedPair, verify_pairs, verify_photos
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "load_pipeline",
     "reembed_gallery",
     "resolve_bands",
+    "resolve_threshold",
     "verify_pairs",
     "verify_photos",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightface.clustering import cluster_vectors, cosines_to_centers
+from lightface.clustering import cluster_vectors, cosines_to_centers, strict_threshold
 from lightface.errors import (
     ClusterError,
     FaceNotFoundError,
@@ -24,8 +24,6 @@ from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import find_record, resolve_bands
 from lightface.reports import FaceRow
 
-# Of the weights' thresholds the one for this rate is the default: see `lightface.clustering` for what it gives.
-CLUSTER_FAR = "1e-2"
 DEFAULT_MIN_SIZE = 2
 
 
@@ -58,8 +56,9 @@ def cluster_faces(
 ) -> FaceGroups:
     """Group the faces of a table by likeness, nobody twice on one photograph; rows without a face are passed over.
 
-    `threshold` is the cosine that two groups must reach on average to be one; by default that of the weights at a
-    false-accept rate of 1e-2. Groups of fewer than `min_size` faces are none.
+    `threshold` is the cosine that two groups must reach on average to be one. By default it is derived from the
+    thresholds measured for the weights and the number of faces: the more there are, the stricter it is
+    (`lightface.clustering.strict_threshold`). Groups of fewer than `min_size` faces are none.
 
     Raises FaceNotFoundError where there is no face, ClusterError for faces of several models or too many alike, and
     ThresholdError where no threshold is known.
@@ -74,7 +73,7 @@ def cluster_faces(
             "embed the photographs again with one"
         )
     if threshold is None:
-        threshold = _default_threshold(models[0])
+        threshold = _default_threshold(models[0], len(faces))
     vectors = np.stack([row.embedding for row in faces if row.embedding is not None])
     _, photo_of_face = np.unique([str(row.image_path) for row in faces], return_inverse=True)
     labels = cluster_vectors(vectors, threshold=threshold, photo_of_face=photo_of_face.astype(np.int64, copy=False))
@@ -120,12 +119,11 @@ def enroll_groups(
     return results
 
 
-def _default_threshold(model_id: str) -> float:
+def _default_threshold(model_id: str, face_count: int) -> float:
     record = find_record(model_id)
-    threshold = None if record is None else record.thresholds.get(CLUSTER_FAR)
-    if threshold is None:
+    if record is None or not record.thresholds:
         raise ThresholdError(f"no threshold is known for {model_id}; give one with --threshold")
-    return threshold
+    return strict_threshold({float(far): cosine for far, cosine in record.thresholds.items()}, face_count)
 
 
 def _matching_threshold(gallery: Gallery, groups: FaceGroups) -> float:

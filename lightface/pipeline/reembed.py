@@ -16,7 +16,7 @@ from lightface.gallery import FaceSample, Gallery, is_same_face
 from lightface.models.registry import WeightsRecord
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.shift import EmbeddingShift, SourcedThreshold, compare_embeddings
-from lightface.pipeline.thresholds import DEFAULT_FAR, find_record, resolve_bands
+from lightface.pipeline.thresholds import DEFAULT_FAR, find_record, resolve_threshold
 from lightface.words import count_of
 
 
@@ -166,7 +166,7 @@ def _known_threshold(
 ) -> SourcedThreshold | None:
     """What decides with these weights; None where nothing does."""
     try:
-        decides = resolve_bands(record, gallery=gallery, threshold=threshold).threshold
+        decides = resolve_threshold(record, gallery=gallery, threshold=threshold)
     except ThresholdError:
         return None
     if threshold is not None:

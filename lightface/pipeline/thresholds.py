@@ -1,13 +1,41 @@
-"""Which threshold a decision uses."""
+"""Which threshold a decision uses.
+
+There are two decisions. A photograph is compared with a photograph (`resolve_threshold`), or with people, each by the
+mean of their samples (`resolve_bands`). Strangers reach a mean more often, so the second threshold is higher, by the
+factor `lightface.matching.template_factor`. What is stored, in a gallery or with weights, is always of the first kind.
+"""
 
 from __future__ import annotations
 
 from lightface.errors import ThresholdError
 from lightface.gallery import Gallery, StoredThreshold
-from lightface.matching import DecisionBands
+from lightface.matching import DecisionBands, template_factor
 from lightface.models.registry import WeightsRecord, list_weights
 
 DEFAULT_FAR = "1e-3"  # of the weights record's thresholds, the one that holds when nobody says more
+
+
+def resolve_threshold(
+    record: WeightsRecord | None, *, gallery: Gallery | None = None, threshold: float | None = None
+) -> float:
+    """The cosine from which two photographs show one person.
+
+    The explicit threshold, else the gallery's latest, else the weights record's at FAR 1e-3. Of the thresholds that one
+    calibration stored in the gallery, the strictest decides. `record` is None for weights that are not registered here.
+
+    Raises ThresholdError where none of the three is known.
+    """
+    if threshold is None and gallery is not None and (stored := _latest_thresholds(gallery)):
+        threshold = stored[-1].threshold
+    if threshold is None and record is not None:
+        threshold = record.thresholds.get(DEFAULT_FAR)
+    if threshold is None:
+        name = "that are not registered here" if record is None else repr(record.name)
+        raise ThresholdError(
+            f"no threshold is known for the weights {name}; "
+            "measure one with 'lightface calibrate', or give one with --threshold"
+        )
+    return threshold
 
 
 def resolve_bands(
@@ -17,27 +45,21 @@ def resolve_bands(
     threshold: float | None = None,
     review_threshold: float | None = None,
 ) -> DecisionBands:
-    """The explicit threshold, else the gallery's latest, else the weights record's at FAR 1e-3.
+    """The cosines from which a face is one of the gallery's people, or shown for review.
 
-    Of the thresholds that one calibration stored in the gallery, the strictest decides and the loosest is the review
-    threshold, unless another is given. `record` is None for weights that are not registered here.
+    An explicit threshold holds as it is. What is stored holds for two photographs (see `resolve_threshold`) and is
+    raised by the factor of the gallery's templates. Of the thresholds that one calibration stored, the loosest is the
+    review threshold, unless another is given. Without a gallery, people count as known by one sample each.
 
-    Raises ThresholdError where none of the three is known, or the two thresholds do not fit each other.
+    Raises ThresholdError as `resolve_threshold`, and where the two thresholds do not fit each other.
     """
-    if threshold is None and gallery is not None:
+    factor = 1.0 if gallery is None else template_factor(gallery.template_sizes())
+    if review_threshold is None and threshold is None and gallery is not None:
         stored = _latest_thresholds(gallery)
-        if stored:
-            threshold = stored[-1].threshold
-        if len(stored) > 1 and review_threshold is None:
-            review_threshold = stored[0].threshold
-    if threshold is None and record is not None:
-        threshold = record.thresholds.get(DEFAULT_FAR)
+        if len(stored) > 1:
+            review_threshold = raise_threshold(stored[0].threshold, factor)
     if threshold is None:
-        name = "that are not registered here" if record is None else repr(record.name)
-        raise ThresholdError(
-            f"no threshold is known for the weights {name}; "
-            "measure one with 'lightface calibrate', or give one with --threshold"
-        )
+        threshold = raise_threshold(resolve_threshold(record, gallery=gallery), factor)
     return DecisionBands(threshold, review_threshold)
 
 
@@ -55,6 +77,16 @@ def describe_basis(
         f"the threshold keeps a false-accept rate of {far} among those whom it was measured on ({source}); of people "
         "who resemble each other more, such as children, more are taken for each other"
     )
+
+
+def raise_threshold(threshold: float, factor: float) -> float:
+    """The threshold of templates that is as strict as that of pairs; never above 1, nor lower than it was."""
+    return max(threshold, min(1.0, threshold * factor))
+
+
+def lower_threshold(threshold: float, factor: float) -> float:
+    """The threshold of pairs that is as strict as that of templates: `raise_threshold` backwards."""
+    return threshold / factor if threshold > 0 else threshold
 
 
 def find_record(model_id: str) -> WeightsRecord | None:

@@ -14,7 +14,7 @@ from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, 
 from PIL import Image
 
 from lightface.gallery import FaceSample, open_gallery
-from lightface.pipeline import FacePipeline, enroll_people
+from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 
 
 @pytest.fixture
@@ -168,9 +168,10 @@ def test_the_gallerys_threshold_is_measured_beside_the_figures(
 ) -> None:
     of_the_weights = pipeline.record.thresholds["1e-3"]
     assert f"FAR at {of_the_weights:.3f}, in use" in cli("evaluate", people, "--gallery", gallery).stdout
-    assert cli("calibrate", "--gallery", gallery, "--far", "1e-2").exit_code == 0
+    assert cli("calibrate", "--gallery", gallery, "--far", "1e-2", "--allow-looser").exit_code == 0
     with open_gallery(gallery) as opened:
         match = opened.thresholds()[-1].threshold
+    assert match < of_the_weights
     assert f"FAR at {match:.3f}, in use" in cli("evaluate", people, "--gallery", gallery).stdout
 
 
@@ -216,27 +217,84 @@ def test_download_is_scikit_learns(
     assert json.loads(result.stdout)["protocol"] == "LFW, pairs.txt"
 
 
+def known(pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch, threshold: float) -> None:
+    """The weights are registered, with that threshold of their own."""
+    record = replace(pipeline.record, thresholds={"1e-3": threshold})
+    monkeypatch.setattr("lightface.pipeline.find_record", lambda model_id: record)
+
+
 def test_calibrate_keeps_both_bands_and_says_what_they_do(cli: Cli, gallery: Path, pipeline: FacePipeline) -> None:
-    result = cli("calibrate", "--gallery", gallery, "--far", "1e-2")
+    result = cli("calibrate", "--gallery", gallery, "--far", "1e-2", "--review-far", "1e-1")
     assert result.exit_code == 0
-    assert result.stderr == f"kept in {gallery}; verify and identify decide by it from now on\n"
-    _, match, review, _, measured, strangers = result.stdout.splitlines()
-    assert (match.split()[:2], review.split()[:2]) == (["match", "1e-2"], ["review", "1e-1"])
+    assert result.stderr == f"kept in {gallery}; verify --gallery and identify decide by it from now on\n"
+    _, verify, identify, review, _, measured, decides, strangers, rightly = result.stdout.splitlines()
+    assert [line.split()[:2] for line in (verify, identify, review)] == [
+        ["verify", "1e-2"],
+        ["identify", "1e-2"],
+        ["review", "1e-1"],
+    ]
     assert "72 pairs of one person and 1,056 pairs of different ones of 12 people" in measured
-    assert "A stranger's photograph would match somebody" in strangers
+    assert strangers.startswith("Of 100 strangers, about ") and " shown for review" in strangers
+    assert rightly.startswith("Of 100 photographs of people who are enrolled, about ")
     with open_gallery(gallery) as opened:
         stored = opened.thresholds()
-    assert [f"{one.threshold:.3f}" for one in stored] == [review.split()[2], match.split()[2]]
-    again = json.loads(cli("calibrate", "--gallery", gallery, "--far", "1e-2", "--dry-run", "--json").stdout)
-    assert again["match"]["threshold"]["estimate"] == stored[1].threshold
+        bands = resolve_bands(None, gallery=opened)
+    assert decides == (
+        f"verify decides at {stored[1].threshold:.3f}, identify at {bands.threshold:.3f}, with review from "
+        f"{bands.review_threshold:.3f}."
+    )
+    again = json.loads(
+        cli("calibrate", "--gallery", gallery, "--far", "1e-2", "--review-far", "1e-1", "--dry-run", "--json").stdout
+    )
+    assert again["threshold"] == again["before"]["verify"] == stored[1].threshold
     with open_gallery(gallery) as opened:
         assert opened.thresholds() == stored
 
 
+def test_calibrate_never_loosens_unless_it_is_asked_to(
+    cli: Cli, gallery: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(pipeline, monkeypatch, 0.4)
+    result = cli("calibrate", "--gallery", gallery, "--far", "1e-2")
+    assert result.exit_code == 0
+    assert "lets in more than the 0.400 of the weights, which stays; --allow-looser takes what" in result.stdout
+    assert "verify decides at 0.400, identify at 0.4" in result.stdout and " -> " not in result.stdout
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds()[-1].threshold == 0.4
+    asked = cli("calibrate", "--gallery", gallery, "--far", "1e-2", "--allow-looser")
+    assert "verify decides at 0.400 -> 0." in asked.stdout and "which stays" not in asked.stdout
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds()[-1].threshold < 0.4
+
+
+def test_calibrate_can_be_taken_back(
+    cli: Cli, gallery: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(pipeline, monkeypatch, 0.05)
+    for far in ("2e-2", "1e-2"):
+        assert cli("calibrate", "--gallery", gallery, "--far", far).exit_code == 0
+    result = cli("calibrate", "--reset", "--gallery", gallery)
+    assert result.exit_code == 0 and result.stdout == ""
+    assert "is taken back; verify decides at 0.050 again, identify at 0.05" in result.stderr
+    with open_gallery(gallery) as opened:
+        assert opened.thresholds() == []
+    assert "was not calibrated; nothing was changed" in cli("calibrate", "--reset", "--gallery", gallery).stderr
+    assert_one_line(cli("calibrate", "--reset", "--dry-run", "--gallery", gallery), "--reset measures nothing")
+
+
+def test_without_a_threshold_of_the_weights_taking_back_says_what_to_do(
+    cli: Cli, gallery: Path, pipeline: FacePipeline
+) -> None:
+    assert cli("calibrate", "--gallery", gallery, "--far", "1e-2").exit_code == 0
+    assert "no threshold is known for its weights now" in cli("calibrate", "--reset", "--gallery", gallery).stderr
+
+
 def test_calibrate_on_pairs_of_ones_own(cli: Cli, gallery: Path, people: Path, pipeline: FacePipeline) -> None:
-    assert cli("calibrate", people, "--gallery", gallery, "--far", "1e-2").exit_code == 0
+    assert cli("calibrate", people, "--gallery", gallery, "--far", "1e-2", "--allow-looser").exit_code == 0
     with open_gallery(gallery) as opened:
         assert opened.thresholds()[0].source.startswith(f"a folder a person, {people}; 12 people, 1,056 pairs")
+    kept = cli("calibrate", people, "--gallery", gallery, "--far", "1e-2")
+    assert "lets in more than the 0.485 of the weights" in kept.stdout
     assert isinstance(pipeline.embedder, ColourEmbedder)
     pipeline.embedder.name = "other weights"
     assert_one_line(cli("calibrate", people, "--gallery", gallery, "--far", "1e-2"), "is of colours", "--model")

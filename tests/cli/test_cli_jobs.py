@@ -13,8 +13,11 @@ import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
-from lightface.gallery import StoredThreshold, open_gallery
+from lightface.gallery import StoredThreshold, default_gallery_path, open_gallery
+from lightface.matching import template_factor
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+
+THRESHOLD_OF_WEIGHTS = find_weights(DEFAULT_WEIGHTS).thresholds["1e-3"]
 
 
 def people_of(path: Path) -> dict[str, int]:
@@ -210,6 +213,51 @@ def test_verify_keeps_to_the_gallerys_threshold(
     result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--json", "--gallery", portrait_gallery)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["threshold"] == 0.999
+    named = {"LIGHTFACE_GALLERY": str(portrait_gallery)}
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--json", env=named)
+    assert json.loads(result.stdout)["threshold"] == 0.999
+
+
+def test_verify_leaves_the_gallery_alone_that_nobody_named(
+    cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, hopper_mirrored_path: Path, tmp_path: Path
+) -> None:
+    default = default_gallery_path()
+    default.parent.mkdir(parents=True)
+    portrait_gallery.rename(default)
+    with open_gallery(default) as gallery:
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.999, source="a test"))
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["threshold"]) == (0, THRESHOLD_OF_WEIGHTS)
+    pairs, table = tmp_path / "pairs.csv", tmp_path / "out.csv"
+    pairs.write_text(f"{grace_hopper_path},{hopper_mirrored_path}\n")
+    assert cli("verify", "--pairs", pairs, "-o", table).exit_code == 0
+    assert f",{THRESHOLD_OF_WEIGHTS}," in table.read_text()
+
+
+def test_verify_says_so_where_the_named_gallery_has_no_say(
+    cli: Cli, made_up_gallery: Path, grace_hopper_path: Path, hopper_mirrored_path: Path
+) -> None:
+    with open_gallery(made_up_gallery) as gallery:
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.999, source="a test"))
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--gallery", made_up_gallery)
+    assert result.exit_code == 0 and f"threshold {THRESHOLD_OF_WEIGHTS:.3f}" in result.stdout
+    assert "is of lightcnn9-000000000000; its threshold is not used for lightcnn9-" in result.stderr
+    missing = made_up_gallery.with_name("missing.sqlite")
+    result = cli("verify", grace_hopper_path, hopper_mirrored_path, "--gallery", missing)
+    assert result.exit_code == 0 and f"threshold {THRESHOLD_OF_WEIGHTS:.3f}" in result.stdout
+    assert f"there is no gallery at {missing}; the threshold of the weights decides" in result.stderr
+
+
+def test_identify_decides_by_means_and_verify_by_photographs(
+    cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, hopper_mirrored_path: Path
+) -> None:
+    arguments = ("--gallery", portrait_gallery, "--json")
+    assert cli("enroll", "Grace Hopper", hopper_mirrored_path, "--gallery", portrait_gallery).exit_code == 0
+    (row,) = json.loads(cli("identify", grace_hopper_path, *arguments).stdout)
+    factor = (1 + template_factor({2: 1})) / 2  # of Eileen Collins there is one photograph
+    assert row["threshold"] == pytest.approx(THRESHOLD_OF_WEIGHTS * factor)
+    verified = json.loads(cli("verify", grace_hopper_path, hopper_mirrored_path, *arguments).stdout)
+    assert verified["threshold"] == THRESHOLD_OF_WEIGHTS
 
 
 def test_verify_a_list_of_pairs(

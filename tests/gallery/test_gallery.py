@@ -322,6 +322,15 @@ class TestCare:
         assert stats.created_at == empty.created_at
         assert stats.size_bytes >= empty.size_bytes > 4096
 
+    def test_template_sizes(self, gallery: Gallery) -> None:
+        assert gallery.template_sizes() == {}
+        for name, photos in {"Ada": range(3), "Bob": range(3, 6), "Cy": range(6, 7), "Di": range(7, 8)}.items():
+            gallery.enroll(name, [make_sample(photo) for photo in photos])
+        (sample,) = gallery.samples("Di")
+        assert sample.id is not None
+        gallery.remove_samples([sample.id])
+        assert gallery.template_sizes() == {1: 1, 3: 2}
+
     def test_thresholds(self, gallery: Gallery) -> None:
         assert gallery.thresholds() == []
         strict = StoredThreshold(1e-4, 0.5, "pairs.csv")
@@ -330,6 +339,8 @@ class TestCare:
         newer = StoredThreshold(1e-3, 0.4, "caf\udce9.csv")
         gallery.set_threshold(newer)
         assert gallery.thresholds() == [newer, strict]
+        assert gallery.forget_thresholds() == [newer, strict]
+        assert gallery.thresholds() == gallery.forget_thresholds() == []
 
 
 class TestReplaceEmbeddings:

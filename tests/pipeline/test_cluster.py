@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from stand_ins import paint
 
+from lightface.clustering import strict_threshold
 from lightface.errors import ClusterError, FaceNotFoundError, IdentityConflictError, ThresholdError
 from lightface.faces import Status
 from lightface.gallery import Gallery
@@ -68,10 +69,13 @@ def test_two_faces_of_one_photograph_are_two_people(rows: list[FaceRow]) -> None
     assert all(len({one.face.image_path for one in group}) == len(group) for group in groups.groups)
 
 
-def test_the_default_threshold_is_that_of_the_weights(rows: list[FaceRow], tmp_path: Path) -> None:
+def test_the_default_threshold_is_derived_from_those_of_the_weights(rows: list[FaceRow], tmp_path: Path) -> None:
     record = find_weights("lightcnn9")
     known = make_row(tmp_path / "9.png", 1, model_id=record.model_id)
-    assert cluster_faces([known]).threshold == record.thresholds["1e-2"]
+    rates = {float(far): cosine for far, cosine in record.thresholds.items()}
+    assert cluster_faces([known]).threshold == strict_threshold(rates, 1) > record.thresholds["1e-2"]
+    many = [replace(known, image_path=Path(f"{number}.png")) for number in range(3000)]
+    assert cluster_faces(many).threshold == strict_threshold(rates, 3000) > record.thresholds["1e-3"]
     with pytest.raises(ThresholdError, match="for tiny; give one with --threshold"):
         cluster_faces(rows)
 

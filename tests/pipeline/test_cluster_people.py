@@ -51,15 +51,15 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
     return figures
 
 
-# The bounds leave room below what the weights of run 3 give.
+# The bounds leave room below what the weights of run 12 give: 0.98, 0.98, 0.92 and 0.93.
 
 
 def test_groups_are_of_one_person(figures: dict[str, float]) -> None:
-    assert figures["pairwise precision"] >= 0.7
-    assert figures["B-cubed precision"] >= 0.8
+    assert figures["pairwise precision"] >= 0.95
+    assert figures["B-cubed precision"] >= 0.95
 
 
 def test_people_are_found_together(figures: dict[str, float]) -> None:
-    assert figures["pairwise F"] >= 0.6
-    assert figures["B-cubed F"] >= 0.7
+    assert figures["pairwise F"] >= 0.88
+    assert figures["B-cubed F"] >= 0.9
     assert figures["groups"] <= 100

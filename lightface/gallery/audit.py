@@ -189,9 +189,7 @@ class _View:
         self._names = names
         self._people = people
         # `samples()` is sorted by person, as the products want it.
-        owners, first, index = np.unique(
-            [_owner(sample) for sample in samples], return_index=True, return_inverse=True
-        )
+        owners, first, index = np.unique([_owner(sample) for sample in samples], return_index=True, return_inverse=True)
         self._first_rows = first
         self._owners: list[int] = owners.tolist()
         self._person_index: IntArray = index.astype(np.int64, copy=False)

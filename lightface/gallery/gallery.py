@@ -99,6 +99,10 @@ class Gallery(Upkeep):
         """The person of that name or id; the error names the closest."""
         return rules.find_person(self._store, person)
 
+    def get_person(self, name: str) -> Person | None:
+        """The person of that name, None where there is none."""
+        return self._store.person_by_key(name_key(name))
+
     def samples(self, person: str | int | None = None) -> list[FaceSample]:
         """The samples of one person, or everybody's by person id; oldest first."""
         with self._store.reading():
@@ -204,7 +208,9 @@ class Gallery(Upkeep):
             source = self.find_person(person)
             foreign = set(sample_ids) - {sample.id for sample in self._store.samples(source.id)}
             if foreign or self._store.person_by_key(name_key(new_name)) is not None:
-                reason = f"{source.name!r} has no sample {min(foreign)}" if foreign else f"there is a {new_name!r} already"
+                reason = (
+                    f"{source.name!r} has no sample {min(foreign)}" if foreign else f"there is a {new_name!r} already"
+                )
                 raise GalleryError(f"{reason}; look at the gallery again")
             target = rules.find_or_add_person(self._store, new_name, {}, datetime.now(UTC))
             for sample_id in sample_ids:

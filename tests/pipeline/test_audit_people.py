@@ -92,7 +92,7 @@ def named_by(audit: GalleryAudit) -> dict[str, set[str]]:
 def count_planted(
     samples: Mapping[str, Sequence[FaceSample]], kind: str, size: int, threshold: float, folder: Path
 ) -> tuple[int, int, int]:
-    """Of the planted people of `DRAWS` galleries those who are listed with all wrong photographs, all listed, planted."""
+    """In `DRAWS` galleries: planted people with all wrong photographs named; people listed; of these, planted."""
     generator = np.random.default_rng(size)
     right = listed = planted = 0
     names = [name for name, owned in samples.items() if len(owned) >= size]

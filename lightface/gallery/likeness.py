@@ -16,7 +16,7 @@ from lightface.faces import FloatArray
 from lightface.gallery.records import IntArray
 
 # Samples of one person fall into two parts where the mean cosine between these is below this share of the threshold.
-_UNLIKE_SHARE = 0.4
+_UNLIKE_SHARE = 0.5
 
 _ROWS_AT_ONCE = 1024
 _COLUMNS_AT_ONCE = 8192  # 32 MB of float32 cosines a block
@@ -65,7 +65,7 @@ def find_parts(vectors: FloatArray, *, threshold: float) -> IntArray:
     """Sort the unit rows (N, D) of one person into parts that do not resemble each other: (N,) 0 for the largest.
 
     Of equal parts, the one of the earliest row comes first. By average linkage: parts stay apart whose mean cosine lies
-    below 0.4 of `threshold`, the cosine from which two faces are one person. More than 4,000 rows are not compared.
+    below half of `threshold`, the cosine from which two faces are one person. More than 4,000 rows are not compared.
     """
     limit = max(threshold, 0) * _UNLIKE_SHARE
     if len(vectors) > _MOST_TOGETHER or (vectors @ vectors.T).min(initial=1) >= np.float64(limit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -95,6 +96,47 @@ def test_a_photograph_of_somebody_else_is_refused(cli: Cli, portrait_gallery: Pa
     assert "identity_conflict" in result.stdout
     assert "is enrolled for 'Eileen Collins'" in result.stderr and result.stderr.count("\n") == 1
     assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1}
+
+
+def test_somebody_else_is_refused_unless_it_is_meant(
+    cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, tmp_path: Path
+) -> None:
+    """Another photograph of Grace Hopper, for Eileen Collins and for a new person."""
+    for name in ("Eileen Collins", "G. H."):
+        arguments = ["enroll", name, hopper_mirrored_path, "--gallery", portrait_gallery]
+        result = cli(*arguments)
+        assert result.exit_code == 2
+        assert result.stdout.splitlines()[1].split()[-1] == "identity_conflict"
+        assert f"resembles 'Grace Hopper' more than {name!r} (similarity 0." in result.stderr
+        assert result.stderr.endswith("or give --even-if-alike\n") and result.stderr.count("\n") == 1
+        (row,) = json.loads(cli(*arguments, "--json").stdout)
+        assert (row["status"], row["error"]) == ("rejected", "identity_conflict")
+        assert row["alike"]["person_name"] == "Grace Hopper" and row["alike"]["similarity"] > 0.9
+    assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1}
+    assert cli(*arguments, "--threshold", "0.9999").exit_code == 0
+    assert cli("gallery", "remove", "G. H.", "--yes", "--gallery", portrait_gallery).exit_code == 0
+    assert cli(*arguments, "--even-if-alike").exit_code == 0
+    assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1, "G. H.": 1}
+
+
+def test_a_stranger_among_a_persons_photographs_is_told_and_mended(
+    cli: Cli, tmp_path: Path, grace_hopper_path: Path, hopper_mirrored_path: Path, collins_path: Path
+) -> None:
+    gallery = tmp_path / "g.sqlite"
+    photos = [grace_hopper_path, hopper_mirrored_path, collins_path]
+    result = cli("enroll", "Grace Hopper", *photos, "--gallery", gallery)
+    assert result.exit_code == 0
+    assert f"{collins_path} is unlike the other photographs of Grace Hopper: similarity 0." in result.stderr
+    assert result.stderr.endswith("enrolled 3 of 3 photographs; 0 were enrolled already, 0 refused\n")
+    again = json.loads(cli("enroll", "Hopper", *photos, "--gallery", tmp_path / "h.sqlite", "--json").stdout)
+    assert [row["unlike"] and Path(row["unlike"]["source_path"]) in photos[:2] for row in again] == [None, None, True]
+    audit = cli("gallery", "audit", "--gallery", gallery)
+    assert audit.exit_code == 1
+    (line,) = [line for line in audit.stdout.splitlines() if line.startswith("mend: lightface ")]
+    assert cli(*shlex.split(line)[2:]).exit_code == 0
+    with open_gallery(gallery) as opened:
+        assert {sample.source_path for sample in opened.samples()} == {str(path) for path in photos[:2]}
+    assert cli("gallery", "audit", "--gallery", gallery).exit_code == 0
 
 
 def test_another_models_gallery_names_the_way_out(cli: Cli, made_up_gallery: Path, grace_hopper_path: Path) -> None:

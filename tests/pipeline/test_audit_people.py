@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lightface.faces import FaceSelection
-from lightface.gallery import FaceSample, Gallery, GalleryAudit, audit_gallery, open_gallery
+from lightface.gallery import Conflict, FaceSample, Gallery, GalleryAudit, audit_gallery, find_conflicts, open_gallery
 from lightface.pipeline import enroll_photos, find_people, load_pipeline, resolve_bands
 
 FIGURES = Path(__file__).parents[2] / "scratch" / "audit.json"
@@ -114,6 +114,34 @@ def count_planted(
     return right, listed, planted
 
 
+def count_conflicts(samples: Mapping[str, Sequence[FaceSample]], threshold: float, folder: Path) -> Figures:
+    """Half of each person's photographs are enrolled; the others are offered under right, wrong and new names."""
+    rows = {name: np.stack([sample.vector for sample in owned]) for name, owned in samples.items()}
+    halves = {name: owned[1::2] for name, owned in rows.items()}
+    names = list(rows)
+    with open_gallery(folder / "halves.sqlite", create=True) as gallery:
+        at_once = find_conflicts(gallery, rows, threshold=threshold)
+        for name, owned in samples.items():
+            gallery.enroll(name, [replace(sample, id=None, person_id=None) for sample in owned[::2]])
+        right = find_conflicts(gallery, halves, threshold=threshold)
+        wrong = [
+            find_conflicts(gallery, {names[place - 1]: halves[name]}, threshold=threshold)
+            for place, name in enumerate(names)
+        ]
+        new = [find_conflicts(gallery, {f"new {name}": halves[name]}, threshold=threshold) for name in names]
+    return {
+        "of all faces at once, refused": refused_of(at_once),
+        "of faces under the right name, refused": refused_of(right),
+        "of faces under a wrong name, refused": refused_of(*wrong),
+        "of faces under a new name, refused": refused_of(*new),
+    }
+
+
+def refused_of(*found: Mapping[str, Sequence[Conflict | None]]) -> float:
+    conflicts = [one for each in found for faces in each.values() for one in faces]
+    return share(sum(one is not None for one in conflicts), len(conflicts))
+
+
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path]) -> Figures:
     pipeline = load_pipeline(device="cpu")
@@ -161,6 +189,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
             right, listed, planted = count_planted(owned_by, kind, size, threshold, place.parent)
             figures[f"{kind}, {size} samples: recall"] = share(right, DRAWS * PLANTED)
             figures[f"{kind}, {size} samples: precision"] = share(planted, listed)
+    figures |= count_conflicts(owned_by, threshold, place.parent)
     FIGURES.parent.mkdir(exist_ok=True)
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))
@@ -187,6 +216,13 @@ def test_who_is_enrolled_twice_is_found(figures: Figures) -> None:
 def test_most_of_what_is_planted_is_found(figures: Figures, kind: str, size: int) -> None:
     assert figures[f"{kind}, {size} samples: recall"] >= 0.7
     assert figures[f"{kind}, {size} samples: precision"] >= 0.6
+
+
+def test_a_wrong_name_is_refused_and_a_right_one_is_not(figures: Figures) -> None:
+    assert figures["of faces under a wrong name, refused"] >= 0.85
+    assert figures["of faces under a new name, refused"] >= 0.85
+    assert figures["of faces under the right name, refused"] <= 0.02
+    assert figures["of all faces at once, refused"] <= 0.03
 
 
 def test_the_two_repeated_pictures_are_found(figures: Figures) -> None:

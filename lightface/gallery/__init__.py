@@ -1,11 +1,9 @@
 """Galleries: the people to be recognised, with their face samples, kept in one file or on a server."""
 
 from lightface.gallery.audit import GalleryAudit, audit_gallery
-from lightface.gallery.conflicts import Conflict, find_conflicts
 from lightface.gallery.exchange import check_export
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyFile, Passphrase, make_key_file
-from lightface.gallery.likeness import find_parts
 from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.gallery.records import (
     CopySummary,
@@ -24,7 +22,6 @@ from lightface.gallery.records import (
 from lightface.gallery.store import GalleryStore
 
 __all__ = [
-    "Conflict",
     "CopySummary",
     "Event",
     "Expired",
@@ -45,8 +42,6 @@ __all__ = [
     "check_export",
     "default_gallery_path",
     "describe_place",
-    "find_conflicts",
-    "find_parts",
     "gallery_exists",
     "is_same_face",
     "make_key_file",

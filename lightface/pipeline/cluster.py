@@ -17,7 +17,8 @@ from lightface.errors import (
     ThresholdError,
 )
 from lightface.faces import Status
-from lightface.gallery import FaceSample, Gallery, find_conflicts, normalize_name
+from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery.conflicts import find_conflicts
 from lightface.images import hash_file
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import find_record, resolve_bands

@@ -19,7 +19,9 @@ from lightface.errors import (
     ThresholdError,
 )
 from lightface.faces import FaceEmbedding, FaceSelection, Status
-from lightface.gallery import Conflict, FaceSample, Gallery, find_conflicts, find_parts, normalize_name
+from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery.conflicts import Conflict, find_conflicts
+from lightface.gallery.likeness import find_parts
 from lightface.images import find_folders, find_photos, hash_file
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.pipeline.thresholds import resolve_bands
@@ -71,7 +73,7 @@ def enroll_photos(
 ) -> list[EnrolledPhoto]:
     """Add one face of each photograph to the person of that name, who is made if new and at least one is fine.
 
-    A face that resembles somebody else is rejected with IdentityConflictError, see `gallery.find_conflicts`, unless it
+    A face that resembles somebody else is rejected with IdentityConflictError, see `find_conflicts`, unless it
     is to be enrolled `even_if_alike`. The `threshold` (cosine) for that is by default the one that decides in this
     gallery, see `resolve_bands`; where none is known, nothing is compared. A face that is unlike the person's own
     samples is enrolled, and told as such.

@@ -9,7 +9,8 @@ import pytest
 from made_up import make_sample
 
 from lightface.faces import FloatArray
-from lightface.gallery import Conflict, Gallery, find_conflicts
+from lightface.gallery import Gallery
+from lightface.gallery.conflicts import Conflict, find_conflicts
 
 THRESHOLD = 0.45
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lightface.faces import FaceSelection
-from lightface.gallery import Conflict, FaceSample, Gallery, GalleryAudit, audit_gallery, find_conflicts, open_gallery
+from lightface.gallery import FaceSample, Gallery, GalleryAudit, audit_gallery, open_gallery
+from lightface.gallery.conflicts import Conflict, find_conflicts
 from lightface.pipeline import enroll_photos, find_people, load_pipeline, resolve_bands
 
 FIGURES = Path(__file__).parents[2] / "scratch" / "audit.json"
@@ -150,7 +151,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
     generator = np.random.default_rng(5)
     with open_gallery(place, model_id=pipeline.model_id, create=True) as gallery:
         for name, paths in people.items():
-            enroll_photos(pipeline, gallery, name, paths, selection=FaceSelection.LARGEST)
+            enroll_photos(pipeline, gallery, name, paths, selection=FaceSelection.LARGEST, even_if_alike=True)
         threshold = resolve_bands(pipeline.record, gallery=gallery).threshold
         clean = audit_gallery(gallery, threshold=threshold)
         owned_by = {name: gallery.samples(name) for name in people}

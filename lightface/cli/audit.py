@@ -95,7 +95,8 @@ class _Commands:
 
         self._gallery: list[str] = []
         if settings.gallery is not None:
-            self._gallery += ["--gallery", gallery.location]
+            place = gallery.location
+            self._gallery += ["--gallery", place if "://" in place else os.path.abspath(place)]
         if settings.key_file is not None:
             self._gallery += ["--key-file", str(settings.key_file)]
         record = find_record(gallery.model_id) if gallery.model_id else None
@@ -123,7 +124,8 @@ class _Commands:
         present = [sample.source_path for sample in samples if os.path.exists(sample.source_path)]
         if not present:
             return self.remove(samples)
-        enroll = ["enroll", *self._gallery, *self._model]
+        # Of a photograph with several faces it was most likely the largest; `enroll` refuses a face of somebody else.
+        enroll = ["enroll", *self._gallery, *self._model, "--face-selection", "largest"]
         return f"{self.remove(samples)} && {_command(enroll, name, *present)}"
 
     def remove(self, samples: Sequence[AuditedSample]) -> str:
@@ -183,7 +185,7 @@ def _report(found: GalleryAudit, commands: _Commands) -> None:
         mend=mend["mixed"],
     )
     for one in filter(lambda one: one.is_tie, found.mixed[:_SHOWN]):
-        note(f"nothing says which of the samples are {one.person.name}'s; look at them, and remove the others instead")
+        note(f"nothing says which of the samples are {one.person.name}'s: look at the photographs and choose")
     _print_kind(
         "perhaps one person enrolled twice",
         ("person", "samples", "person", "samples", "similarity"),

@@ -196,9 +196,9 @@ def test_people_with_several_under_their_name_are_a_doubt(cli: Cli, mixed: Path,
         ["Ada", "6", "0.000", "-"]
     ]
     assert f"mend: lightface gallery remove --gallery '{mixed}' --sample 6 --yes Ada" in lines
-    moved = f"lightface enroll --gallery '{mixed}' 'Ada 2' {tmp_path}/3.png {tmp_path}/4.png"
+    moved = f"lightface enroll --gallery '{mixed}' --face-selection largest 'Ada 2' {tmp_path}/3.png {tmp_path}/4.png"
     assert f"mend: lightface gallery remove --gallery '{mixed}' --sample 4 --sample 5 --yes Ada && {moved}" in lines
-    assert "nothing says which of the samples are -O'Neil's; look at them" in result.stderr
+    assert "nothing says which of the samples are -O'Neil's: look at the photographs" in result.stderr
     assert result.stderr.endswith("3 people with 11 samples at threshold 0.400: 2 doubts as to who is who\n")
 
 

@@ -9,13 +9,16 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
+from lightface.faces import ByteArray, Status
 from lightface.gallery import StoredThreshold, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+from lightface.reports import read_faces
 
 
 def people_of(path: Path) -> dict[str, int]:
@@ -339,6 +342,57 @@ def test_identify_of_a_stranger_exits_with_1(cli: Cli, portrait_gallery: Path, c
     review = cli("identify", collins_path, "--gallery", portrait_gallery, "--review-threshold", "-1")
     assert review.exit_code == 1
     assert "review" in review.stdout and "Grace Hopper" in review.stdout
+
+
+@pytest.fixture
+def half_dark_path(grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, tmp_path: Path) -> Path:
+    """Grace Hopper beside Eileen Collins, who is in the dark."""
+    path = tmp_path / "half dark.png"
+    Image.fromarray(np.hstack([grace_hopper_rgb[:512], astronaut_rgb // 5])).save(path)
+    return path
+
+
+def test_identify_lists_and_draws_who_was_refused(
+    cli: Cli, portrait_gallery: Path, half_dark_path: Path, tmp_path: Path
+) -> None:
+    gate = ["--gallery", portrait_gallery, "--min-quality", "0.5"]
+    table, drawn, plain = (tmp_path / name for name in ("faces.parquet", "drawn.png", "plain.png"))
+    result = cli("identify", half_dark_path, *gate, "-o", table, "--draw", drawn)
+    assert result.exit_code == 0
+    header, matched, refused = result.stdout.splitlines()
+    assert header.split() == ["photograph", "face", "status", "person", "similarity", "nearest", "reason"]
+    assert "matched   Grace Hopper" in matched
+    path, line = refused[: len(str(half_dark_path))], refused[len(str(half_dark_path)) :]
+    assert (path, line.split()) == (str(half_dark_path), ["-", "rejected", "-", "-", "-", "low_quality"])
+    (known, dark) = json.loads(cli("identify", half_dark_path, *gate, "--json").stdout)
+    assert (known["status"], dark["status"], dark["error"]) == ("matched", "rejected", "low_quality")
+    assert dark["bbox"][0] > 512 and dark["face_index"] is None and dark["candidates"] == []
+    rows = read_faces(table)
+    assert [(row.status, row.error, row.embedding is None) for row in rows] == [
+        (Status.MATCHED, None, False),
+        (Status.REJECTED, "low_quality", True),
+    ]
+    assert cli("identify", half_dark_path, "--gallery", portrait_gallery, "--draw", plain).exit_code == 0
+    before, after = (np.asarray(Image.open(picture)).astype(int) for picture in (plain, drawn))
+    accents = [int(((picture[:, 512:] == (255, 196, 0)).all(axis=2)).sum()) for picture in (before, after)]
+    assert accents[0] > 500 and accents[1] == 0  # where nothing is refused, her box has the others' colour
+
+
+def test_identify_where_everybody_is_refused(cli: Cli, portrait_gallery: Path, half_dark_path: Path) -> None:
+    gate = ["--gallery", portrait_gallery, "--min-quality", "1"]
+    result = cli("identify", half_dark_path, *gate)
+    assert result.exit_code == 2
+    assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == ["low_quality"] * 2
+    assert result.stderr.startswith(f"lightface: {half_dark_path}: the face is ") and result.stderr.count("\n") == 1
+
+
+def test_identify_counts_refused_faces_of_many(
+    cli: Cli, portrait_gallery: Path, half_dark_path: Path, grace_hopper_path: Path
+) -> None:
+    result = cli("identify", half_dark_path, grace_hopper_path, "--gallery", portrait_gallery, "--min-quality", "0.5")
+    assert result.stderr.endswith("3 faces in 2 photographs: 2 matched, 1 rejected; 0 photographs without a face\n")
+    largest = cli("identify", half_dark_path, "--gallery", portrait_gallery, "--face-selection", "largest")
+    assert largest.stderr == "1 face was left out by --face-selection\n"
 
 
 def test_identify_of_many_counts_its_failures(

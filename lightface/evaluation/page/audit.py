@@ -102,7 +102,7 @@ def _mixed(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
                 f"{one.person.name}, part {number} of {len(one.parts)} · "
                 f"{part.similarity:.3f} to the others{alike} · sample{'s' * (len(part.samples) > 1)} {samples}"
             )
-            cells.append(_cell(part.samples[:_OF_A_PART], shown, caption))
+            cells.append(_cell(part.samples[:_OF_A_PART], shown, caption, columns=3))
     text = (
         "Samples of one person that fall into parts which do not resemble each other: two people under one name, a "
         "stranger, or a photograph that shows too little of the face. The figures are mean cosines."
@@ -173,10 +173,12 @@ def _sheet(name: str, title: str, text: str, cells: Sequence[str], total: int, *
     )
 
 
-def _cell(samples: Iterable[AuditedSample], shown: dict[PlacedFace, str], caption: str) -> str:
+def _cell(
+    samples: Iterable[AuditedSample], shown: dict[PlacedFace, str], caption: str, *, columns: int | None = None
+) -> str:
     faces = [picture(_place(sample), shown, sample.person_name) for sample in samples]
     return (
-        f'<figure class="pair"><div class="faces of-{len(faces)}">{"".join(faces)}</div>'
+        f'<figure class="pair"><div class="faces of-{columns or len(faces)}">{"".join(faces)}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 

@@ -19,7 +19,7 @@ from lightface.faces import BoxPx, FloatArray
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
 from lightface.gallery.records import FaceSample, IntArray
-from lightface.matching import is_same, person_scores
+from lightface.matching import is_same, mean_templates
 
 # From this cosine up, two faces are taken for one picture. The two true repeats among the 199 faces have 0.98 and more,
 # the most similar different photographs of one person 0.91, of two people 0.61.
@@ -83,12 +83,14 @@ class MixedPerson:
     """
 
     person: AuditedPerson
-    parts: tuple[PersonPart, ...]  # two or more; the largest first, of equal ones that of the oldest sample
+    # Two or more, the likeliest to be the person first: of those that are like nobody else the largest, or the oldest.
+    parts: tuple[PersonPart, ...]
 
     @property
     def is_tie(self) -> bool:
-        """Whether the largest part is no larger than the next, so that nothing says which is the person."""
-        return len(self.parts[0].samples) == len(self.parts[1].samples)
+        """Whether nothing says which of the first two parts is the person."""
+        first, second = self.parts[:2]
+        return len(first.samples) == len(second.samples) and (first.resembles is None) == (second.resembles is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class _View:
         self._owners: list[int] = owners.tolist()
         self._person_index: IntArray = index.astype(np.int64, copy=False)
         self._vectors: FloatArray = np.stack([sample.vector for sample in samples]) if samples else _NOBODY
+        self._templates = mean_templates(self._vectors, first.astype(np.int64)) if samples else _NOBODY
 
     def describe(self, sample: FaceSample) -> AuditedSample:
         assert sample.id is not None  # it came from a gallery
@@ -233,15 +236,16 @@ class _View:
             rows = rows[looked_at[rows]]
             labels = find_parts(self._vectors[rows], threshold=threshold)
             if labels.any():
-                parts = tuple(
+                parts = [
                     self._describe_part(rows[labels == label], rows[labels != label], threshold)
                     for label in range(labels.max() + 1)
-                )
-                found.append(MixedPerson(self._people[self._owners[index]], parts))
+                ]
+                parts.sort(key=lambda part: part.resembles is not None)
+                found.append(MixedPerson(self._people[self._owners[index]], tuple(parts)))
         return tuple(sorted(found, key=lambda one: min(part.similarity for part in one.parts)))
 
     def _describe_part(self, rows: IntArray, others: IntArray, threshold: float) -> PersonPart:
-        scores = person_scores(self._vectors[rows], self._vectors, self._person_index, len(self._owners)).mean(axis=0)
+        scores = self._vectors[rows].mean(axis=0) @ self._templates.T  # the mean of their cosines
         scores[self._person_index[rows[0]]] = -np.inf
         nearest = int(scores.argmax())
         alike = is_same(scores[nearest], threshold)

@@ -101,23 +101,26 @@ class _Commands:
             self._gallery += ["--key-file", str(settings.key_file)]
         record = find_record(gallery.model_id) if gallery.model_id else None
         self._model = ["--model", record.name] if record is not None and record.name != DEFAULT_WEIGHTS else []
-        self.taken = {person.name.casefold() for person in gallery.people()}
+        self._taken = {person.name.casefold() for person in gallery.people()}
 
     def for_all(self, found: GalleryAudit) -> dict[str, list[str]]:
         """The lines for each kind of doubt, by its name in the audit."""
+        taken = set(self._taken)
         return {
             "mislabelled": [self.move([one.sample], one.nearest_other.person_name) for one in found.mislabelled],
-            "mixed": [self.separate(one.person, part) for one in found.mixed for part in one.parts[1:]],
+            "mixed": [self.separate(one.person, part, taken) for one in found.mixed for part in one.parts[1:]],
             "close_people": [self.merge(one) for one in found.close_people],
         }
 
-    def separate(self, person: AuditedPerson, part: PersonPart) -> str:
+    def separate(self, person: AuditedPerson, part: PersonPart, taken: set[str]) -> str:
         """Give a part to whom it resembles, or to a new person; a single sample of nobody known is removed."""
         if part.resembles is not None:
             return self.move(part.samples, part.resembles.name)
         if len(part.samples) == 1:
             return self.remove(part.samples)
-        return self.move(part.samples, _free_name(person.name, self.taken))
+        name = _free_name(person.name, taken)
+        taken.add(name.casefold())
+        return self.move(part.samples, name)
 
     def move(self, samples: Sequence[AuditedSample], name: str) -> str:
         """Enroll the photographs again, for somebody else; just remove the samples whose photographs are gone."""
@@ -125,7 +128,8 @@ class _Commands:
         if not present:
             return self.remove(samples)
         # Of a photograph with several faces it was most likely the largest; `enroll` refuses a face of somebody else.
-        enroll = ["enroll", *self._gallery, *self._model, "--face-selection", "largest"]
+        how = ["--already-aligned"] if samples[0].box_px is None else ["--face-selection", "largest"]
+        enroll = ["enroll", *self._gallery, *self._model, *how]
         return f"{self.remove(samples)} && {_command(enroll, name, *present)}"
 
     def remove(self, samples: Sequence[AuditedSample]) -> str:

@@ -15,10 +15,10 @@ from lightface.clustering import cluster_vectors
 from lightface.faces import FloatArray
 from lightface.gallery.records import IntArray
 
-# Samples of one person fall into two parts where the mean cosine between these is below this share of the threshold. It
-# was chosen on the training crops with identities. In galleries of 18 people with 2, 3, 5 and 8 photographs, six of whom
-# have a stranger among them, an audit names 86, 89, 90 and 87 % of the strangers, and 86, 84, 75 and 70 % of the people
-# whom it lists are among the six (`pytest -s tests/pipeline/test_audit_people.py`, which has swapped and mixed people too).
+# Samples of one person fall into two parts where the mean cosine between these is below this share of the threshold,
+# which was chosen on the training crops with identities. In galleries of 18 people of 2, 3, 5 or 8 photographs, six of
+# them with a stranger among these, an audit names 86, 89, 90 and 87 % of the strangers; and 86, 84, 75 and 70 % of the
+# people whom it lists are of the six (`pytest -s tests/pipeline/test_audit_people.py`, which plants other cases, too).
 _UNLIKE_SHARE = 0.5
 
 _ROWS_AT_ONCE = 1024

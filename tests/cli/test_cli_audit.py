@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +236,16 @@ def test_fix_splits_and_removes(cli: Cli, mixed: Path) -> None:
         **dict.fromkeys((7, 8, 9), "Bo"),
         **dict.fromkeys((10, 11), "-O'Neil"),
     }
+
+
+def test_each_part_of_somebody_gets_a_name_of_its_own_and_crops_stay_crops(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g.sqlite"
+    with open_gallery(path, create=True) as gallery:
+        for number, axis in enumerate([1, 1, 1, 2, 2, 3, 3]):
+            gallery.enroll("Ada", [replace(sample(tmp_path, number, axis), box_px=None)])
+        gallery.enroll("Ada 2", [sample(tmp_path, 20, 4)])
+    result = cli("gallery", "audit", "--gallery", path, "--threshold", "0.4")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("mend: ")]
+    assert ["--already-aligned 'Ada 3'" in lines[0], "--already-aligned 'Ada 4'" in lines[1]] == [True, True]

@@ -378,6 +378,15 @@ def test_identify_lists_and_draws_who_was_refused(
     assert accents[0] > 500 and accents[1] == 0  # where nothing is refused, her box has the others' colour
 
 
+@pytest.mark.parametrize("smallest", ["150", "30%"])
+def test_identify_lists_who_is_too_small(cli: Cli, portrait_gallery: Path, both_path: Path, smallest: str) -> None:
+    """Eileen Collins's face has some 90 px, Grace Hopper's 180."""
+    result = cli("identify", both_path, "--gallery", portrait_gallery, "--min-face-size", smallest)
+    known, small = result.stdout.splitlines()[1:]
+    assert "matched" in known and "Grace Hopper" in known
+    assert small.split()[1:] == ["-", "rejected", "-", "-", "-", "face_too_small"]
+
+
 def test_identify_where_everybody_is_refused(cli: Cli, portrait_gallery: Path, half_dark_path: Path) -> None:
     gate = ["--gallery", portrait_gallery, "--min-quality", "1"]
     result = cli("identify", half_dark_path, *gate)

@@ -34,17 +34,26 @@ _RIGHT_TO_LEFT = re.compile(
 )
 
 
-def draw_faces(image_rgb: ByteArray, faces: Sequence[DetectedFace], labels: Sequence[str]) -> ByteArray:
+def draw_faces(
+    image_rgb: ByteArray,
+    faces: Sequence[DetectedFace],
+    labels: Sequence[str],
+    *,
+    refused: Sequence[tuple[DetectedFace, str]] = (),
+) -> ByteArray:
     """A copy of the (H, W, 3) uint8 RGB photograph with a box, five landmarks and a label for each face.
 
-    There are as many labels as faces; an empty one is left out.
+    There are as many labels as faces; an empty one is left out. Faces that were `refused` are drawn in grey, with their
+    labels, which say why.
     """
     canvas = image_rgb.copy()
+    labelled = [(face, label, _FAINT_INK) for face, label in refused]
+    labelled += [(face, label, _ACCENT) for face, label in zip(faces, labels, strict=True)]
     # Boxes first, so that no box crosses out a neighbour's name.
-    for face in faces:
-        _draw_box(canvas, face)
-    for face, label in zip(faces, labels, strict=True):
-        _draw_label(canvas, face, label)
+    for face, _, colour in labelled:
+        _draw_box(canvas, face, colour)
+    for face, label, colour in labelled:
+        _draw_label(canvas, face, label, colour)
     return canvas
 
 
@@ -88,17 +97,17 @@ def side_by_side(
     return np.vstack([banner, body])
 
 
-def _draw_box(canvas: ByteArray, face: DetectedFace) -> None:
+def _draw_box(canvas: ByteArray, face: DetectedFace, box_colour: _Colour) -> None:
     width_px = _line_width_px(canvas)
     x_min, y_min, x_max, y_max = (round(edge) for edge in face.box_px)
-    for colour, extra_px in ((_PAPER, 2), (_ACCENT, 0)):  # a dark rim shows on bright ground
+    for colour, extra_px in ((_PAPER, 2), (box_colour, 0)):  # a dark rim shows on bright ground
         cv2.rectangle(canvas, (x_min, y_min), (x_max, y_max), colour, width_px + extra_px, cv2.LINE_AA)
     radius_px = max(1, round(face.size_px / 50))
     for point, colour in zip(face.landmarks_px, _LANDMARKS, strict=True):
         _draw_dot(canvas, point, radius_px, colour)
 
 
-def _draw_label(canvas: ByteArray, face: DetectedFace, label: str) -> None:
+def _draw_label(canvas: ByteArray, face: DetectedFace, label: str, colour: _Colour) -> None:
     if not label:
         return
     height, width = canvas.shape[:2]
@@ -110,7 +119,7 @@ def _draw_label(canvas: ByteArray, face: DetectedFace, label: str) -> None:
     left = max(0, min(x_min - rim_px, width - tag_width))
     # On top of the box; where the photograph ends there, within it.
     top = y_min - tag_height if y_min >= tag_height else max(0, y_min)
-    cv2.rectangle(canvas, (left, top), (left + tag_width, top + tag_height), _ACCENT, cv2.FILLED)
+    cv2.rectangle(canvas, (left, top), (left + tag_width, top + tag_height), colour, cv2.FILLED)
     _write(canvas, text, (left + text_px // 4, top + round(text_px * 1.05)), text_px, _PAPER)
 
 

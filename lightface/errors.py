@@ -99,7 +99,7 @@ class DuplicateFaceError(PhotoError):
 
 
 class IdentityConflictError(PhotoError):
-    """A photograph that is already enrolled for another person."""
+    """A face that is enrolled for another person already, or resembles one."""
 
     reason = "identity_conflict"
 

@@ -54,6 +54,16 @@ def test_eyes_nose_and_mouth_differ_in_colour(grey_rgb: ByteArray) -> None:
     assert len(set(colours)) == 3
 
 
+def test_refused_faces_are_drawn_in_another_colour_with_their_reason(grey_rgb: ByteArray) -> None:
+    used, refused = draw_faces(grey_rgb, [FACE], ["Ada"]), draw_faces(grey_rgb, [], [], refused=[(FACE, "Ada")])
+    assert (changed(grey_rgb, used) == changed(grey_rgb, refused)).all()
+    for drawn, colour, other in (
+        (used, drawing._ACCENT, drawing._FAINT_INK),
+        (refused, drawing._FAINT_INK, drawing._ACCENT),
+    ):
+        assert (drawn == colour).all(axis=-1).sum() > 200 and not (drawn == other).all(axis=-1).any()
+
+
 @pytest.mark.parametrize("name", ["Zoë Łukasz", "Ελένη", "Жанна", "张伟", "山田さくら", "김민수", "Đỗ Thị"])
 def test_names_of_every_script_are_written_not_replaced(grey_rgb: ByteArray, name: str) -> None:
     written = draw_faces(grey_rgb, [FACE], [name])

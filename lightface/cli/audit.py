@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -20,7 +23,15 @@ from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, GalleryAudit
-    from lightface.gallery.audit import AuditedPerson, AuditedSample, ClosePeople, MislabelledSample, RepeatedPicture
+    from lightface.gallery.audit import (
+        AuditedPerson,
+        AuditedSample,
+        ClosePeople,
+        MislabelledSample,
+        MixedPerson,
+        PersonPart,
+        RepeatedPicture,
+    )
 
 _SHOWN = 20  # of each kind at the terminal
 
@@ -37,10 +48,11 @@ def audit(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look for photographs under the wrong name, people enrolled twice, repeated, poor and missing pictures.
+    """Look for photographs under the wrong name, people enrolled twice or two as one, poor and missing pictures.
 
-    Exit code 0 where it is clear who is who, 1 where it is in doubt: a sample nearer to another person, two people who
-    are close, or one picture under two names. What else is found is told all the same.
+    Exit code 0 where it is clear who is who, 1 where it is in doubt: a sample nearer to another person, samples of one
+    person that are not alike, two people who are close, or one picture under two names. What else is found is told all
+    the same. The commands that mend a doubt are printed below it.
     """
     from lightface.gallery import audit_gallery
 
@@ -55,27 +67,100 @@ def audit(
     with open_gallery_of(settings) as gallery:
         threshold = resolve_bands_within(settings, gallery).threshold
         found = audit_gallery(gallery, threshold=threshold)
+        commands = _Commands(settings, gallery)
         if html is not None:
-            _write_page(found, html)
+            _write_page(found, html, commands)
         if as_json:
-            print_json({"doubts": found.doubts, **{known.name: getattr(found, known.name) for known in fields(found)}})
+            print_json(
+                {
+                    "doubts": found.doubts,
+                    **{known.name: getattr(found, known.name) for known in fields(found)},
+                    "mend": [line for lines in commands.for_all(found).values() for line in lines],
+                }
+            )
         else:
-            _report(found)
+            _report(found, commands)
         if fix and _fix(gallery, found):
             found = audit_gallery(gallery, threshold=threshold)
             note(f"{count_of(found.doubts, 'doubt is', 'doubts are')} left")
     raise typer.Exit(1 if found.doubts else 0)
 
 
-def _write_page(found: GalleryAudit, path: Path) -> None:
+class _Commands:
+    """Writes the command lines that mend what was found, to be pasted into a shell."""
+
+    def __init__(self, settings: Settings, gallery: Gallery) -> None:
+        from lightface.models.registry import DEFAULT_WEIGHTS
+        from lightface.pipeline import find_record
+
+        self._gallery: list[str] = []
+        if settings.gallery is not None:
+            place = gallery.location
+            self._gallery += ["--gallery", place if "://" in place else os.path.abspath(place)]
+        if settings.key_file is not None:
+            self._gallery += ["--key-file", str(settings.key_file)]
+        record = find_record(gallery.model_id) if gallery.model_id else None
+        self._model = ["--model", record.name] if record is not None and record.name != DEFAULT_WEIGHTS else []
+        self._taken = {person.name.casefold() for person in gallery.people()}
+
+    def for_all(self, found: GalleryAudit) -> dict[str, list[str]]:
+        """The lines for each kind of doubt, by its name in the audit."""
+        taken = set(self._taken)
+        return {
+            "mislabelled": [self.move([one.sample], one.nearest_other.person_name) for one in found.mislabelled],
+            "mixed": [self.separate(one.person, part, taken) for one in found.mixed for part in one.parts[1:]],
+            "close_people": [self.merge(one) for one in found.close_people],
+        }
+
+    def separate(self, person: AuditedPerson, part: PersonPart, taken: set[str]) -> str:
+        """Give a part to whom it resembles, or to a new person; a single sample of nobody known is removed."""
+        if part.resembles is not None:
+            return self.move(part.samples, part.resembles.name)
+        if len(part.samples) == 1:
+            return self.remove(part.samples)
+        name = _free_name(person.name, taken)
+        taken.add(name.casefold())
+        return self.move(part.samples, name)
+
+    def move(self, samples: Sequence[AuditedSample], name: str) -> str:
+        """Enroll the photographs again, for somebody else; just remove the samples whose photographs are gone."""
+        present = [sample.source_path for sample in samples if os.path.exists(sample.source_path)]
+        if not present:
+            return self.remove(samples)
+        # Of a photograph with several faces it was most likely the largest; `enroll` refuses a face of somebody else.
+        how = ["--already-aligned"] if samples[0].box_px is None else ["--face-selection", "largest"]
+        enroll = ["enroll", *self._gallery, *self._model, *how]
+        return f"{self.remove(samples)} && {_command(enroll, name, *present)}"
+
+    def remove(self, samples: Sequence[AuditedSample]) -> str:
+        ids = [word for sample in samples for word in ("--sample", str(sample.id))]
+        return _command(["gallery", "remove", *self._gallery, *ids, "--yes"], samples[0].person_name)
+
+    def merge(self, one: ClosePeople) -> str:
+        kept, given_up = _by_samples(one)
+        return _command(["gallery", "merge", *self._gallery, "--yes"], given_up.name, kept.name)
+
+
+def _command(words: Sequence[str], *names: str) -> str:
+    """A line for the shell; names that begin with a dash are told from options."""
+    return shlex.join(["lightface", *words, *(["--"] if any(name.startswith("-") for name in names) else []), *names])
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """ "Alice 2", or with the next number under which nobody is enrolled."""
+    return next(new for number in itertools.count(2) if (new := f"{name} {number}").casefold() not in taken)
+
+
+def _write_page(found: GalleryAudit, path: Path, commands: _Commands) -> None:
     from lightface.evaluation.output import write_page
     from lightface.evaluation.page import render_audit
 
-    write_page(path, render_audit(found))
+    write_page(path, render_audit(found, mend=commands.for_all(found)))
     note(f"wrote {path}")
 
 
-def _report(found: GalleryAudit) -> None:
+def _report(found: GalleryAudit, commands: _Commands) -> None:
+    mend = commands.for_all(found)
     _print_kind(
         "likely mislabelled",
         ("sample", "person", "similarity", "nearer to", "similarity", "photograph"),
@@ -86,7 +171,25 @@ def _report(found: GalleryAudit) -> None:
             )
             for one in found.mislabelled
         ],
+        mend=mend["mislabelled"],
     )
+    _print_kind(
+        "perhaps several people under one name",
+        ("person", "samples", "similarity to the others", "resembles", "photographs"),
+        [
+            (
+                *(one.person.name, " ".join(str(sample.id) for sample in part.samples), f"{part.similarity:.3f}"),
+                f"{part.resembles.name} {part.resembles_similarity:.3f}" if part.resembles is not None else None,
+                " ".join(sample.source_path for sample in part.samples),
+            )
+            for one in found.mixed
+            for part in one.parts
+        ],
+        total=len(found.mixed),
+        mend=mend["mixed"],
+    )
+    for one in filter(lambda one: one.is_tie, found.mixed[:_SHOWN]):
+        note(f"nothing says which of the samples are {one.person.name}'s: look at the photographs and choose")
     _print_kind(
         "perhaps one person enrolled twice",
         ("person", "samples", "person", "samples", "similarity"),
@@ -95,6 +198,7 @@ def _report(found: GalleryAudit) -> None:
             for one in found.close_people
         ],
         total=found.close_people_total,
+        mend=mend["close_people"],
     )
     _print_kind(
         "one picture again",
@@ -126,18 +230,26 @@ def _print_people(title: str, people: Iterable[AuditedPerson]) -> None:
 
 
 def _print_kind(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, total: int | None = None
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    total: int | None = None,
+    mend: Sequence[str] = (),
 ) -> None:
     if rows:
-        count = len(rows) if total is None else total
-        typer.echo(f"{title} ({count:,})")
+        typer.echo(f"{title} ({len(rows) if total is None else total:,})")
         print_table(columns, rows[:_SHOWN])
-        typer.echo(f"and {count - _SHOWN:,} more, see --json\n" if count > _SHOWN else "")
+        for command in mend[:_SHOWN]:
+            typer.echo(f"mend: {command}")
+        more = max(len(rows), total or 0) - _SHOWN
+        typer.echo(f"and {more:,} more, see --json\n" if more > 0 else "")
 
 
 def _fix(gallery: Gallery, found: GalleryAudit) -> bool:
     """Ask of each doubt and each repeated picture; each answer is carried out at once. Whether anything was changed."""
     changes = [_fix_mislabelled(gallery, one) for one in found.mislabelled]
+    changes += [_fix_mixed(gallery, one, part) for one in found.mixed for part in one.parts[1:]]
     changes += [_fix_close(gallery, close) for close in found.close_people]
     changes += [_fix_repeated(gallery, repeated) for repeated in found.repeated]
     return any(changes)
@@ -160,8 +272,37 @@ def _fix_mislabelled(gallery: Gallery, one: MislabelledSample) -> bool:
     return answer != "keep"
 
 
+def _fix_mixed(gallery: Gallery, one: MixedPerson, part: PersonPart) -> bool:
+    if not all(_is_as_found(gallery, sample) for sample in part.samples):
+        return False
+    person, target = one.person, part.resembles
+    target = target if target is not None and _has_person(gallery, target.id) else None
+    new_name = _free_name(person.name, {known.name.casefold() for known in gallery.people()})
+    listed = ", ".join(f"{sample.id} ({sample.source_path})" for sample in part.samples)
+    question = (
+        f"{count_of(len(part.samples), 'sample')} of {person.name}, {listed}, "
+        f"{'is' if len(part.samples) == 1 else 'are'} unlike the other {person.sample_count - len(part.samples)} "
+        f"({part.similarity:.3f}); splitting makes of them {new_name!r}"
+        + (f", moving {target.name!r}, whom they resemble" if target is not None else "")
+    )
+    answer = _ask(question, *(["move"] if target is not None else []), "split", "remove")
+    ids = [sample.id for sample in part.samples]
+    if answer == "remove":
+        gallery.remove_samples(ids)
+        note(f"removed {count_of(len(ids), 'sample')} of {person.name}")
+    elif answer != "keep":
+        if answer == "split":
+            gallery.split_person(person.id, ids, new_name)
+        elif target is not None:
+            for sample_id in ids:
+                gallery.move_sample(sample_id, target.id)
+        name = new_name if answer == "split" or target is None else target.name
+        note(f"moved {count_of(len(ids), 'sample')} of {person.name} to {name}")
+    return answer != "keep"
+
+
 def _fix_close(gallery: Gallery, one: ClosePeople) -> bool:
-    kept, given_up = sorted((one.a, one.b), key=lambda person: -person.sample_count)
+    kept, given_up = _by_samples(one)
     if not _has_person(gallery, kept.id) or not _has_person(gallery, given_up.id):
         return False
     question = (
@@ -186,6 +327,11 @@ def _fix_repeated(gallery: Gallery, one: RepeatedPicture) -> bool:
     if answer != "keep":
         _remove(gallery, one.a if answer == "first" else one.b)
     return answer != "keep"
+
+
+def _by_samples(one: ClosePeople) -> tuple[AuditedPerson, AuditedPerson]:
+    """The two people, who has more samples first."""
+    return (one.b, one.a) if one.b.sample_count > one.a.sample_count else (one.a, one.b)
 
 
 def _remove(gallery: Gallery, sample: AuditedSample) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lightface.pipeline import EnrolledPhoto, FacePipeline
 
 
-@with_settings(*GALLERY, *EMBEDDING)
+@with_settings("threshold", *GALLERY, *EMBEDDING)
 def enroll(
     settings: Settings,
     *,
@@ -54,6 +54,9 @@ def enroll(
             help="What else is to be known of them, such as age=child for 'calibrate --within'; may be given again.",
         ),
     ] = None,
+    even_if_alike: Annotated[
+        bool, typer.Option("--even-if-alike", help="Enroll faces that resemble somebody else, too.")
+    ] = False,
     face_selection: FaceChoice = "require-one",
     already_aligned: AlreadyAligned = False,
     recursive: Recursive = True,
@@ -61,7 +64,8 @@ def enroll(
 ) -> None:
     """Enroll a person from photographs, or many from a folder of folders.
 
-    Each photograph that is refused is named with its reason; the others are enrolled all the same.
+    Each photograph that is refused is named with its reason; the others are enrolled all the same. One that resembles
+    somebody else more is refused (identity_conflict), one that is unlike the person's own is told.
     """
     from lightface.gallery.records import CONSENT
 
@@ -71,7 +75,15 @@ def enroll(
     results: list[EnrolledPhoto] = []
     try:
         with if_interrupted(GOES_ON):
-            _enroll(settings, pipeline, planned, results, face_selection=face_selection, metadata=known)
+            _enroll(
+                settings,
+                pipeline,
+                planned,
+                results,
+                face_selection=face_selection,
+                even_if_alike=even_if_alike,
+                metadata=known,
+            )
     finally:
         if results:  # those before Ctrl-C, too
             _print(results, as_json=as_json)
@@ -81,58 +93,72 @@ def enroll(
 def _enroll(
     settings: Settings,
     pipeline: FacePipeline,
-    planned: Sequence[tuple[str, Sequence[Path]]],
+    planned: Mapping[str, Sequence[Path]],
     results: list[EnrolledPhoto],
     *,
     face_selection: str,
+    even_if_alike: bool,
     metadata: dict[str, str],
 ) -> None:
     """Add to `results` what becomes of each photograph, as it is known."""
     from lightface.faces import FaceSelection
-    from lightface.pipeline import enroll_photos
+    from lightface.pipeline import enroll_people
     from lightface.stopping import StopRequest, stop_on_signals
 
     stop = StopRequest()
     with (
         open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,
-        counting_bar("enrolling", sum(len(paths) for _, paths in planned)) as count,
+        counting_bar("enrolling", sum(map(len, planned.values()))) as count,
         stop_on_signals(stop, numbers=[signal.SIGINT]),
     ):
+
+        def look_at(path: Path) -> None:
+            count()
+            if stop.requested:
+                raise KeyboardInterrupt
 
         def follow(result: EnrolledPhoto) -> None:
             results.append(result)
             if result.error is not None and not isinstance(result.error, DuplicateFaceError):
-                complain(explain(result.path, result.error))
-            count()
+                remedy = ", or give --even-if-alike" if result.alike is not None else ""
+                complain(explain(result.path, result.error) + remedy)
+            if result.unlike is not None:
+                note(
+                    f"{result.path} is unlike the other photographs of {result.person_name}: similarity "
+                    f"{result.unlike.similarity:.2f} to the nearest, {result.unlike.source_path}; look who is on it"
+                )
             if stop.requested:  # not earlier, when the gallery may have taken what is not in `results` yet
                 raise KeyboardInterrupt
 
-        for person, paths in planned:
-            enrolled = enroll_photos(
-                pipeline,
-                gallery,
-                person,
-                paths,
-                selection=FaceSelection(face_selection),
-                metadata=metadata,
-                progress=follow,
-            )
-            if metadata and any(isinstance(one.error, DuplicateFaceError) for one in enrolled):
-                gallery.set_metadata(person, metadata)  # all may have been enrolled before
+        enroll_people(
+            pipeline,
+            gallery,
+            planned,
+            selection=FaceSelection(face_selection),
+            metadata=metadata,
+            even_if_alike=even_if_alike,
+            looked_at=look_at,
+            progress=follow,
+            **settings.given("threshold"),
+        )
+        if metadata:  # those of whom all was enrolled before
+            known = {one.person_name for one in results if isinstance(one.error, DuplicateFaceError)}
+            for person in sorted(known):
+                gallery.set_metadata(person, metadata)
 
 
 def _plan(
     name: str | None, photos: list[Path] | None, people: Path | None, *, recursive: bool
-) -> list[tuple[str, list[Path]]]:
+) -> dict[str, list[Path]]:
     if people is not None:
         if name is not None:
             raise ConfigError("give either a name with photographs, or --people with a folder a person")
         from lightface.pipeline import find_people
 
-        return list(find_people(people).items())
+        return find_people(people)
     if name is None or not photos:
         raise ConfigError("nobody to enroll; give a name and photographs, or --people with a folder a person")
-    return [(name, find_photos_of(photos, recursive=recursive))]
+    return {name: find_photos_of(photos, recursive=recursive)}
 
 
 def _print(results: Sequence[EnrolledPhoto], *, as_json: bool) -> None:
@@ -167,6 +193,8 @@ def _to_row(result: EnrolledPhoto) -> dict[str, object]:
         "det_score": None if detection is None else detection.score,
         "quality": None if result.face is None else result.face.quality,
         "error": _reason(result),
+        "alike": result.alike,
+        "unlike": result.unlike,
     }
 
 

@@ -88,7 +88,7 @@ def identify(
                 progress=lambda _: count(),
             )
     for result in results:
-        if result.path in pictures and result.faces:
+        if result.path in pictures and (result.faces or result.refused):
             _draw(result, pictures[result.path], max_pixels=pipeline.gates.max_pixels)
     if output is not None:
         named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`
@@ -99,29 +99,43 @@ def identify(
 
 def _report(results: Sequence[IdentifiedPhoto], threshold: float, *, as_json: bool) -> None:
     failed = [result for result in results if result.error is not None]
-    if len(failed) == len(results) == 1:
+    if len(failed) == len(results) == 1 and not failed[0].refused:
         assert failed[0].error is not None
         raise LightfaceError(explain(failed[0].path, failed[0].error))
     if as_json:
         print_json([_to_json(row, face) for result in results for row, face in _to_rows(result, threshold)])
     else:
-        columns = ("photograph", "face", "status", "person", "similarity", "nearest")
-        print_table(
-            columns, [_to_line(result, index, face) for result in results for index, face in enumerate(result.faces)]
-        )
+        _print(results)
     for result in failed:
         assert result.error is not None
         complain(explain(result.path, result.error))
+    if len(failed) == len(results) == 1:
+        raise typer.Exit(2)
     if len(failed) == len(results):
         raise FaceNotFoundError(f"nobody to identify in any of {count_of(len(results), 'photograph')}")
+    left_out = sum(result.not_selected for result in results)
+    if left_out:
+        note(f"{count_of(left_out, 'face was', 'faces were')} left out by --face-selection")
     counts = Counter(str(_status(face)) for result in results for face in result.faces)
     if len(results) == 1:
         raise typer.Exit(0 if counts["matched"] else 1)
-    words = ", ".join(f"{counts[status]:,} {status}" for status in sorted(counts))
+    counts.update({"rejected": sum(len(result.refused) for result in results)})
+    words = ", ".join(f"{counts[status]:,} {status}" for status in sorted(+counts))
     note(
         f"{count_of(counts.total(), 'face')} in {count_of(len(results), 'photograph')}: {words}; "
         f"{count_of(len(failed), 'photograph')} without a face"
     )
+
+
+def _print(results: Sequence[IdentifiedPhoto]) -> None:
+    """A line for each face; the reason of those that were refused has a column where there are some."""
+    lines: list[tuple[object, ...]] = []
+    for result in results:
+        lines += [(*_to_line(result, index, face), "") for index, face in enumerate(result.faces)]
+        lines += [(result.path, None, "rejected", None, None, None, refused.error.reason) for refused in result.refused]
+    columns = ("photograph", "face", "status", "person", "similarity", "nearest", "reason")
+    count = len(columns) if any(result.refused for result in results) else len(columns) - 1
+    print_table(columns[:count], [line[:count] for line in lines])
 
 
 def _status(face: IdentifiedFace) -> Status:
@@ -142,13 +156,25 @@ def _to_rows(result: IdentifiedPhoto, threshold: float) -> Iterator[tuple[FaceRo
     from lightface.faces import Status
     from lightface.reports import FaceRow, describe_face
 
-    if result.error is not None:
+    if result.error is not None and not result.refused:
         yield FaceRow(image_path=result.path, status=Status.ERROR, error=result.error.reason), None
     for index, found in enumerate(result.faces):
         row = describe_face(
             result.path, index, found.face, status=_status(found), match=found.match, threshold=threshold
         )
         yield row, found
+    for refused in result.refused:
+        yield (
+            FaceRow(
+                image_path=result.path,
+                bbox=refused.detection.box_px,
+                landmarks=refused.detection.landmarks_px,
+                det_score=refused.detection.score,
+                status=Status.REJECTED,
+                error=refused.error.reason,
+            ),
+            None,
+        )
 
 
 def _to_json(row: FaceRow, found: IdentifiedFace | None) -> dict[str, object]:
@@ -167,6 +193,8 @@ def _draw(result: IdentifiedPhoto, picture: Path, *, max_pixels: int) -> None:
         for found in drawn
     ]
     boxes = [found.face.detection for found in drawn if found.face.detection is not None]
+    refused = [(one.detection, f"refused: {one.error.reason.replace('_', ' ')}") for one in result.refused]
+    image_rgb = load_photo(result.path, max_pixels=max_pixels).image_rgb
     make_folder(picture.parent)
-    save_image(draw_faces(load_photo(result.path, max_pixels=max_pixels).image_rgb, boxes, labels), picture)
+    save_image(draw_faces(image_rgb, boxes, labels, refused=refused), picture)
     note(f"drew {picture}")

@@ -9,7 +9,7 @@ import typer
 
 from lightface.cli.console import counting_bar, note
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
-from lightface.cli.options import DETECTION, GALLERY, MODEL, AlreadyAligned, Json, with_settings
+from lightface.cli.options import DETECTION, GALLERY, MODEL, Json, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.words import count_of
@@ -30,7 +30,9 @@ def reembed(
         typer.Option("--drop-unusable", help="Delete samples whose photograph is gone, changed, or without the face."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, only say what would be done.")] = False,
-    already_aligned: AlreadyAligned = False,
+    already_aligned: Annotated[
+        bool, typer.Option("--already-aligned", hidden=True, help="Not needed: samples know whether they are crops.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Move the gallery to other weights (--model): embed its photographs again, all or nothing.

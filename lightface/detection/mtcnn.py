@@ -12,6 +12,7 @@ Convolutional Networks", 2016.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -100,6 +101,12 @@ class MtcnnDetector:
     ) -> None:
         self.settings = settings
         self._networks = MtcnnNetworks(device, precision=precision)
+
+    def with_settings(self, settings: MtcnnSettings) -> MtcnnDetector:
+        """A detector that looks for something else with the same networks."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     @property
     def device(self) -> torch.device:

@@ -1,4 +1,4 @@
-"""What may be wrong in a gallery: photographs under the wrong name, people enrolled twice, pictures that repeat.
+"""What may be wrong in a gallery: photographs under the wrong name, people enrolled twice or two as one, repeats.
 
 An audit compares what is stored; it embeds nothing and changes nothing. `pytest -s tests/pipeline/test_audit_people.py`
 measures the figures below: 25 people with eight photographs each (199 faces), the weights of run 12 (weights/RUNS.md).
@@ -7,7 +7,7 @@ measures the figures below: 25 people with eight photographs each (199 faces), t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
@@ -17,8 +17,9 @@ import numpy as np
 
 from lightface.faces import BoxPx, FloatArray
 from lightface.gallery.gallery import Gallery
-from lightface.gallery.likeness import find_like_people, find_like_samples, leave_out
+from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
 from lightface.gallery.records import FaceSample, IntArray
+from lightface.matching import is_same, mean_templates
 
 # From this cosine up, two faces are taken for one picture. The two true repeats among the 199 faces have 0.98 and more,
 # the most similar different photographs of one person 0.91, of two people 0.61.
@@ -65,6 +66,34 @@ class MislabelledSample:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonPart:
+    """Samples that are enrolled for one person and do not resemble that person's others."""
+
+    samples: tuple[AuditedSample, ...]
+    similarity: float  # mean cosine to the person's other samples
+    resembles: AuditedPerson | None  # another person, whose template they reach the threshold with, on average
+    resembles_similarity: float | None  # that average
+
+
+@dataclass(frozen=True, slots=True)
+class MixedPerson:
+    """A person whose samples do not look like one person's: two people under one name, or strangers among the samples.
+
+    Mislabelled samples are left out, since they are listed as such.
+    """
+
+    person: AuditedPerson
+    # Two or more, the likeliest to be the person first: of those that are like nobody else the largest, or the oldest.
+    parts: tuple[PersonPart, ...]
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether nothing says which of the first two parts is the person."""
+        first, second = self.parts[:2]
+        return len(first.samples) == len(second.samples) and (first.resembles is None) == (second.resembles is None)
+
+
+@dataclass(frozen=True, slots=True)
 class RepeatedPicture:
     """Two samples of one picture, or two faces of one file where one person was enrolled."""
 
@@ -95,6 +124,7 @@ class GalleryAudit:
     person_count: int
     sample_count: int
     mislabelled: tuple[MislabelledSample, ...]
+    mixed: tuple[MixedPerson, ...]
     close_people: tuple[ClosePeople, ...]
     close_people_total: int
     repeated: tuple[RepeatedPicture, ...]
@@ -107,9 +137,9 @@ class GalleryAudit:
 
     @property
     def doubts(self) -> int:
-        """Findings that leave it open who is who: mislabelled, close people, one picture with two names."""
+        """Findings that leave it open who is who: mislabelled, mixed and close people, one picture with two names."""
         shared = sum(one.a.person_id != one.b.person_id for one in self.repeated)
-        return len(self.mislabelled) + self.close_people_total + shared
+        return len(self.mislabelled) + len(self.mixed) + self.close_people_total + shared
 
 
 def audit_gallery(gallery: Gallery, *, threshold: float, min_quality: float = LOW_QUALITY) -> GalleryAudit:
@@ -128,6 +158,7 @@ def audit_gallery(gallery: Gallery, *, threshold: float, min_quality: float = LO
         counts[_owner(sample)] += 1
     listed = [AuditedPerson(person.id, person.name, counts[person.id]) for person in people]
     view = _View(samples, names, {person.id: person for person in listed})
+    mislabelled = view.find_mislabelled(threshold)
     close, close_total = view.find_close_people(threshold)
     repeated, repeated_total = view.find_repeated(threshold)
     typical = median([one.sample_count for one in listed if one.sample_count] or [0])
@@ -138,7 +169,8 @@ def audit_gallery(gallery: Gallery, *, threshold: float, min_quality: float = LO
         threshold=threshold,
         person_count=len(people),
         sample_count=len(samples),
-        mislabelled=view.find_mislabelled(threshold),
+        mislabelled=mislabelled,
+        mixed=view.find_mixed(threshold, besides={one.sample.id for one in mislabelled}),
         close_people=close,
         close_people_total=close_total,
         repeated=repeated,
@@ -159,10 +191,12 @@ class _View:
         self._names = names
         self._people = people
         # `samples()` is sorted by person, as the products want it.
-        owners, index = np.unique([_owner(sample) for sample in samples], return_inverse=True)
+        owners, first, index = np.unique([_owner(sample) for sample in samples], return_index=True, return_inverse=True)
+        self._first_rows = first
         self._owners: list[int] = owners.tolist()
         self._person_index: IntArray = index.astype(np.int64, copy=False)
         self._vectors: FloatArray = np.stack([sample.vector for sample in samples]) if samples else _NOBODY
+        self._templates = mean_templates(self._vectors, first.astype(np.int64)) if samples else _NOBODY
 
     def describe(self, sample: FaceSample) -> AuditedSample:
         assert sample.id is not None  # it came from a gallery
@@ -192,6 +226,34 @@ class _View:
                 nearest_other=self._nearest(place, int(left_out.other_person[place])),
             )
             for place in order.tolist()
+        )
+
+    def find_mixed(self, threshold: float, *, besides: Collection[int]) -> tuple[MixedPerson, ...]:
+        """People whose samples fall into parts, without the samples `besides`."""
+        looked_at = np.array([sample.id not in besides for sample in self._samples], np.bool_)
+        found = []
+        for index, rows in enumerate(np.split(np.arange(len(self._samples)), self._first_rows[1:])):
+            rows = rows[looked_at[rows]]
+            labels = find_parts(self._vectors[rows], threshold=threshold)
+            if labels.any():
+                parts = [
+                    self._describe_part(rows[labels == label], rows[labels != label], threshold)
+                    for label in range(labels.max() + 1)
+                ]
+                parts.sort(key=lambda part: part.resembles is not None)
+                found.append(MixedPerson(self._people[self._owners[index]], tuple(parts)))
+        return tuple(sorted(found, key=lambda one: min(part.similarity for part in one.parts)))
+
+    def _describe_part(self, rows: IntArray, others: IntArray, threshold: float) -> PersonPart:
+        scores = self._vectors[rows].mean(axis=0) @ self._templates.T  # the mean of their cosines
+        scores[self._person_index[rows[0]]] = -np.inf
+        nearest = int(scores.argmax())
+        alike = is_same(scores[nearest], threshold)
+        return PersonPart(
+            samples=tuple(self.describe(self._samples[row]) for row in rows.tolist()),
+            similarity=float((self._vectors[rows] @ self._vectors[others].T).mean()),
+            resembles=self._people[self._owners[nearest]] if alike else None,
+            resembles_similarity=float(scores[nearest]) if alike else None,
         )
 
     def find_close_people(self, threshold: float) -> tuple[tuple[ClosePeople, ...], int]:

@@ -85,10 +85,11 @@ class Gallery(Upkeep):
         """Whether there is no sample to compare with."""
         return self._store.embedding_size() is None
 
-    def check_model(self) -> None:
-        """Raise ModelMismatchError where the gallery is not one of the model it was opened for."""
-        if self._expected_model_id is not None:
-            rules.check_model(self._store, self._expected_model_id)
+    def check_model(self, model_id: str | None = None) -> None:
+        """Raise ModelMismatchError where the gallery is not one of that model; None: of the one it was opened for."""
+        model_id = model_id or self._expected_model_id
+        if model_id is not None:
+            rules.check_model(self._store, model_id)
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
@@ -97,6 +98,10 @@ class Gallery(Upkeep):
     def find_person(self, person: str | int) -> Person:
         """The person of that name or id; the error names the closest."""
         return rules.find_person(self._store, person)
+
+    def get_person(self, name: str) -> Person | None:
+        """The person of that name, None where there is none."""
+        return self._store.person_by_key(name_key(name))
 
     def samples(self, person: str | int | None = None) -> list[FaceSample]:
         """The samples of one person, or everybody's by person id; oldest first."""
@@ -197,6 +202,23 @@ class Gallery(Upkeep):
         with self._store.writing():
             target = self.find_person(person)
             rules.move_sample(self._store, sample_id, target)
+        self._store.scrub()
+        return target
+
+    def split_person(self, person: str | int, sample_ids: Collection[int], new_name: str) -> Person:
+        """Give samples of a person to a new one of that name, which must be free. GalleryError for another's sample."""
+        new_name = normalize_name(new_name)
+        with self._store.writing():
+            source = self.find_person(person)
+            foreign = set(sample_ids) - {sample.id for sample in self._store.samples(source.id)}
+            if foreign or self._store.person_by_key(name_key(new_name)) is not None:
+                reason = (
+                    f"{source.name!r} has no sample {min(foreign)}" if foreign else f"there is a {new_name!r} already"
+                )
+                raise GalleryError(f"{reason}; look at the gallery again")
+            target = rules.find_or_add_person(self._store, new_name, {}, datetime.now(UTC))
+            for sample_id in sample_ids:
+                rules.move_sample(self._store, sample_id, target)
         self._store.scrub()
         return target
 

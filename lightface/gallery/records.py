@@ -214,14 +214,17 @@ def is_same_face(box_a: BoxPx | None, box_b: BoxPx | None) -> bool:
     They do when they overlap by at least half (intersection over union). None stands for the whole picture, a
     crop with a single face, and so for any face found in it.
     """
-    if box_a is None or box_b is None:
-        return True
+    return box_a is None or box_b is None or overlap(box_a, box_b) >= _SAME_FACE_OVERLAP
+
+
+def overlap(box_a: BoxPx, box_b: BoxPx) -> float:
+    """Intersection over union of two boxes, 0..1."""
     width = min(box_a[2], box_b[2]) - max(box_a[0], box_b[0])
     height = min(box_a[3], box_b[3]) - max(box_a[1], box_b[1])
     if width <= 0 or height <= 0:
-        return box_a == box_b
+        return float(box_a == box_b)
     intersection = width * height
-    return intersection >= _SAME_FACE_OVERLAP * (_area(box_a) + _area(box_b) - intersection)
+    return intersection / (_area(box_a) + _area(box_b) - intersection)
 
 
 def _area(box_px: BoxPx) -> float:

@@ -7,7 +7,7 @@ with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
     identify_photos(pipeline, gallery, [Path("party.jpg")], bands=bands)
 """
 
-from lightface.pipeline.enroll import EnrolledPhoto, enroll_people, enroll_photos, find_people
+from lightface.pipeline.enroll import EnrolledPhoto, UnlikeSample, enroll_people, enroll_photos, find_people
 from lightface.pipeline.face_pipeline import FaceGates, FacePipeline, PhotoFaces, RefusedFace, load_pipeline
 from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
 from lightface.pipeline.reembed import NamedSample, ReembedReport, Trouble, UnusableSample, reembed_gallery
@@ -25,6 +25,7 @@ __all__ = [
     "ReembedReport",
     "RefusedFace",
     "Trouble",
+    "UnlikeSample",
     "UnusableSample",
     "VerifiedPair",
     "describe_basis",

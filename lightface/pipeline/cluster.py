@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +13,13 @@ from lightface.errors import (
     ClusterError,
     FaceNotFoundError,
     IdentityConflictError,
-    PersonNotFoundError,
     PhotoError,
     ThresholdError,
 )
 from lightface.faces import Status
-from lightface.gallery import FaceSample, Gallery, GalleryMatrix, normalize_name
+from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery.conflicts import find_conflicts
 from lightface.images import hash_file
-from lightface.matching import is_same, person_scores
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import find_record, resolve_bands
 from lightface.reports import FaceRow
@@ -97,22 +97,22 @@ def enroll_groups(
 ) -> list[EnrolledPhoto]:
     """Make a person of each group, "PREFIX 1" and so on; numbers that are taken already are passed over.
 
-    A group that resembles somebody who was enrolled before, its centre their template as `identify` decides, is
-    refused whole: it would be that person a second time. Otherwise the rules are those of `enroll_photos`: each face
-    is enrolled by itself and stays so, and one that cannot be is refused with its reason, such as a photograph that
-    is gone. One result a grouped face, in their order; `progress` hears of each.
+    A face that resembles somebody who was enrolled before is refused, as in `enroll_photos`, and so is a whole group of
+    which that holds on average: it would be that person a second time. Each face is enrolled by itself and stays so,
+    and one that cannot be is refused with its reason, such as a photograph that is gone. One result a grouped face, in
+    their order; `progress` hears of each.
     Raises GalleryError for an impossible name and ModelMismatchError for another model's gallery.
     """
     normalize_name(prefix)
-    enrolled, limit = gallery.matrix(), _matching_threshold(gallery, groups)
+    gallery.check_model(groups.model_id)
+    limit, number = _matching_threshold(gallery, groups), _free_number(gallery, prefix)
+    # Before any is enrolled: of each other, groups are apart by a rule of their own.
+    conflicts = [_find_conflicts(gallery, group, f"{prefix} {number}", limit) for group in groups.groups]
     results = []
-    number = 1
-    for group in groups.groups:
-        known = _find_known(enrolled, group, limit)
-        while _is_taken(gallery, f"{prefix} {number}"):
-            number += 1
-        for grouped in group:
-            result = _enroll(gallery, f"{prefix} {number}", grouped.face, known)
+    for group, found in zip(groups.groups, conflicts, strict=True):
+        number = _free_number(gallery, prefix, number)
+        for grouped, conflict in zip(group, found, strict=True):
+            result = _enroll(gallery, f"{prefix} {number}", grouped.face, conflict)
             results.append(result)
             if progress is not None:
                 progress(result)
@@ -133,31 +133,28 @@ def _matching_threshold(gallery: Gallery, groups: FaceGroups) -> float:
         return groups.threshold
 
 
-def _find_known(
-    enrolled: GalleryMatrix, group: Sequence[GroupedFace], threshold: float
-) -> IdentityConflictError | None:
-    """Why a group is no new person; None where it may be one."""
-    if not enrolled.people:
-        return None
+def _find_conflicts(
+    gallery: Gallery, group: Sequence[GroupedFace], name: str, threshold: float
+) -> list[IdentityConflictError | None]:
+    """For each face of a group why it is no new person's, one error for all that resemble somebody; None: it may be."""
     vectors = np.stack([one.face.embedding for one in group if one.face.embedding is not None])
-    total = vectors.sum(axis=0, keepdims=True)
-    center = total / np.maximum(np.linalg.norm(total), 1e-9)
-    (scores,) = person_scores(center, enrolled.vectors, enrolled.person_index, len(enrolled.people))
-    best = int(scores.argmax())
-    if not is_same(scores[best], threshold):
-        return None
-    return IdentityConflictError(
-        f"group {group[0].cluster} resembles {enrolled.people[best].name!r}, who is enrolled already "
-        f"(similarity {scores[best]:.2f}); enroll its photographs there, or leave them out"
-    )
+    (found,) = find_conflicts(gallery, {name: vectors}, threshold=threshold).values()
+    alike: dict[str, list[float]] = {}
+    for conflict in found:
+        if conflict is not None:
+            alike.setdefault(conflict.person_name, []).append(conflict.similarity)
+    errors = {
+        other: IdentityConflictError(
+            f"group {group[0].cluster} resembles {other!r}, who is enrolled already "
+            f"(similarity {np.mean(similarities):.2f}); enroll its photographs there, or leave them out"
+        )
+        for other, similarities in alike.items()
+    }
+    return [None if conflict is None else errors[conflict.person_name] for conflict in found]
 
 
-def _is_taken(gallery: Gallery, name: str) -> bool:
-    try:
-        gallery.find_person(name)
-    except PersonNotFoundError:
-        return False
-    return True
+def _free_number(gallery: Gallery, prefix: str, first: int = 1) -> int:
+    return next(number for number in itertools.count(first) if gallery.get_person(f"{prefix} {number}") is None)
 
 
 def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictError | None) -> EnrolledPhoto:

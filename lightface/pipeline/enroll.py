@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from lightface.errors import (
     ConfigError,
     DuplicateFaceError,
     FaceNotFoundError,
+    IdentityConflictError,
     ImageError,
-    PersonNotFoundError,
     PhotoError,
+    ThresholdError,
 )
 from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery.conflicts import Conflict, find_conflicts
+from lightface.gallery.likeness import find_parts
 from lightface.images import find_folders, find_photos, hash_file
-from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
+from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+from lightface.pipeline.thresholds import resolve_bands
 from lightface.remote import as_path
+
+_log = logging.getLogger(__name__)
+
+# Photographs that are embedded before they are compared with each other and stored: of several people enough to sort
+# out whose is whose, of one as many as go through the networks together.
+_OF_MANY_PEOPLE = 256
+_OF_ONE_PERSON = 8
+_OWN_SAMPLES = 100  # of a person, the latest: those that new faces should resemble
+
+_Planned = tuple[str, Path]  # a person's name, and a photograph
+
+
+@dataclass(frozen=True, slots=True)
+class UnlikeSample:
+    """Of a person's own samples the nearest to a new face that resembles none of them."""
+
+    similarity: float  # cosine
+    source_path: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +55,8 @@ class EnrolledPhoto:
     status: Status  # ENROLLED or REJECTED
     face: FaceEmbedding | None = None  # None where none was found
     error: PhotoError | None = None  # why it was rejected
+    alike: Conflict | None = None  # of one that was rejected for that: somebody else whom it resembles
+    unlike: UnlikeSample | None = None  # of one that was enrolled: it does not resemble the person's other samples
 
 
 def enroll_photos(
@@ -40,41 +67,67 @@ def enroll_photos(
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
+    threshold: float | None = None,
+    even_if_alike: bool = False,
     progress: Callable[[EnrolledPhoto], None] | None = None,
 ) -> list[EnrolledPhoto]:
     """Add one face of each photograph to the person of that name, who is made if new and at least one is fine.
 
-    Each photograph is enrolled by itself and stays so if the rest is interrupted; `progress` hears of each. One that
-    this person was enrolled from before is not embedded again. Raises
-    GalleryError for an impossible name or another model's gallery, ConfigError for the selection ALL.
+    A face that resembles somebody else is rejected with IdentityConflictError, see `find_conflicts`, unless it
+    is to be enrolled `even_if_alike`. The `threshold` (cosine) for that is by default the one that decides in this
+    gallery, see `resolve_bands`; where none is known, nothing is compared. A face that is unlike the person's own
+    samples is enrolled, and told as such.
+
+    Each photograph is listed once. What is enrolled stays so if the rest is interrupted; `progress` hears of each. One
+    that this person was enrolled from before is not embedded again. Raises GalleryError for an impossible name or
+    another model's gallery, ConfigError for the selection ALL.
     """
-    if selection is FaceSelection.ALL:
-        raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
-    name = normalize_name(name)
-    places = [as_path(path) for path in paths]
-    known = {path for path in places if _is_enrolled(gallery, name, path)}
-    photos = pipeline.embed_paths([path for path in places if path not in known], selection=selection)
-    results = []
-    for path in places:
-        result = _refuse_known(name, path) if path in known else _enroll(gallery, name, next(photos), metadata)
-        results.append(result)
-        if progress is not None:
-            progress(result)
-    return results
+    return enroll_people(
+        pipeline,
+        gallery,
+        {name: paths},
+        selection=selection,
+        metadata=metadata,
+        threshold=threshold,
+        even_if_alike=even_if_alike,
+        progress=progress,
+    )
 
 
 def enroll_people(
     pipeline: FacePipeline,
     gallery: Gallery,
-    folder: Path | str,
+    people: Path | str | Mapping[str, Sequence[Path | str]],
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
+    metadata: Mapping[str, str] | None = None,
+    threshold: float | None = None,
+    even_if_alike: bool = False,
+    looked_at: Callable[[Path], None] | None = None,
     progress: Callable[[EnrolledPhoto], None] | None = None,
 ) -> list[EnrolledPhoto]:
-    """Enroll a people folder, `people/Alice/1.jpg`; see `find_people` and `enroll_photos`."""
+    """Enroll a people folder, `people/Alice/1.jpg`, or the photographs of each name; see `enroll_photos`.
+
+    Up to 256 photographs of several people are embedded, of which `looked_at` hears, before they are compared with each
+    other and with who is enrolled, and stored: within these it matters little whose folder comes first. A
+    KeyboardInterrupt is raised on once those that are embedded by then are stored.
+    """
+    if selection is FaceSelection.ALL:
+        raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
+    if not isinstance(people, Mapping):
+        people = find_people(people)
+    named = {normalize_name(name): paths for name, paths in people.items()}
+    planned = [(name, as_path(path)) for name, paths in named.items() for path in paths]
+    gallery.check_model(pipeline.model_id)
+    decides = _find_threshold(pipeline, gallery, threshold)
+    enrolment = _Enrolment(pipeline, gallery, selection, metadata or {}, decides, even_if_alike)
+    at_once = _OF_MANY_PEOPLE if len(named) > 1 else _OF_ONE_PERSON
     results = []
-    for name, paths in find_people(folder).items():
-        results += enroll_photos(pipeline, gallery, name, paths, selection=selection, progress=progress)
+    for start in range(0, len(planned), at_once):
+        for result in enrolment.enroll(planned[start : start + at_once], looked_at):
+            results.append(result)
+            if progress is not None:
+                progress(result)
     return results
 
 
@@ -91,28 +144,122 @@ def find_people(folder: Path | str) -> dict[str, list[Path]]:
     return people
 
 
+def _find_threshold(pipeline: FacePipeline, gallery: Gallery, threshold: float | None) -> float | None:
+    try:
+        return resolve_bands(pipeline.record, gallery=gallery, threshold=threshold).threshold
+    except ThresholdError:
+        if threshold is not None:
+            raise
+        _log.warning("no threshold is known for these weights: new faces are not compared with who is enrolled")
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Enrolment:
+    """How photographs are enrolled."""
+
+    pipeline: FacePipeline
+    gallery: Gallery
+    selection: FaceSelection
+    metadata: Mapping[str, str]
+    threshold: float | None  # None: faces are not compared
+    even_if_alike: bool
+
+    def enroll(self, planned: Sequence[_Planned], looked_at: Callable[[Path], None] | None) -> Iterator[EnrolledPhoto]:
+        """Embed photographs, compare their faces with all others, and store them one by one."""
+        known = {one for one in planned if _is_enrolled(self.gallery, *one)}
+        photos: dict[_Planned, PhotoFaces] = {}
+        interrupted = None
+        try:
+            paths = [path for name, path in planned if (name, path) not in known]
+            embedded = self.pipeline.embed_paths(paths, selection=self.selection)
+            for one in planned:
+                if one not in known:
+                    photos[one] = next(embedded)
+                if looked_at is not None:
+                    looked_at(one[1])
+        except KeyboardInterrupt as error:
+            interrupted = error
+        conflicts = self._find_conflicts(photos)
+        unlike = self._find_unlike({one: photo for one, photo in photos.items() if one not in conflicts})
+        for one in planned:
+            name, path = one
+            if one in known:
+                duplicate = DuplicateFaceError(f"{path} is enrolled for {name!r} already; leave it out")
+                yield EnrolledPhoto(path, name, Status.REJECTED, error=duplicate)
+            elif one in photos:
+                yield self._store(name, photos[one], conflicts.get(one), unlike.get(one))
+        if interrupted is not None:
+            raise interrupted
+
+    def _find_conflicts(self, photos: Mapping[_Planned, PhotoFaces]) -> dict[_Planned, Conflict]:
+        if self.threshold is None or self.even_if_alike:
+            return {}
+        faces = _faces_of(photos)
+        vectors = {name: stack_vectors([face for _, face in owned.values()]) for name, owned in faces.items()}
+        found = find_conflicts(self.gallery, vectors, threshold=self.threshold)
+        alike = {
+            (name, sha256): conflict
+            for name, owned in faces.items()
+            for sha256, conflict in zip(owned, found[name], strict=True)
+        }
+        conflicts = ((one, alike.get((one[0], photo.sha256 or ""))) for one, photo in photos.items())
+        return {one: conflict for one, conflict in conflicts if conflict is not None}
+
+    def _find_unlike(self, photos: Mapping[_Planned, PhotoFaces]) -> dict[_Planned, UnlikeSample]:
+        """Photographs whose faces are unlike those that the person has or, of a new person, unlike most of these."""
+        unlike: dict[_Planned, UnlikeSample] = {}
+        if self.threshold is None:
+            return unlike
+        for name, owned in _faces_of(photos).items():
+            person = self.gallery.get_person(name)
+            stored = [] if person is None else self.gallery.samples(person.id)[-_OWN_SAMPLES:]
+            paths = [sample.source_path for sample in stored] + [str(path) for (_, path), _ in owned.values()]
+            vectors = np.stack([sample.vector for sample in stored] + [face.vector for _, face in owned.values()])
+            labels = find_parts(vectors, threshold=self.threshold)
+            is_own = np.isin(labels, labels[: len(stored)] if stored else 0)
+            for place, (one, face) in enumerate(owned.values(), start=len(stored)):
+                if not is_own[place]:
+                    scores = np.where(is_own, vectors @ face.vector, -np.inf)
+                    unlike[one] = UnlikeSample(float(scores.max()), paths[int(scores.argmax())])
+        return unlike
+
+    def _store(
+        self, name: str, photo: PhotoFaces, alike: Conflict | None, unlike: UnlikeSample | None
+    ) -> EnrolledPhoto:
+        if photo.error is not None:
+            return EnrolledPhoto(photo.path, name, Status.REJECTED, error=photo.error)
+        (face,) = photo.faces
+        sample = _to_sample(photo, face)
+        if alike is not None and self.gallery.find_enrolled(sample.image_sha256, sample.box_px) is None:
+            error = IdentityConflictError(
+                f"{photo.path} resembles {alike.person_name!r} more than {name!r} (similarity {alike.similarity:.2f}, "
+                f"threshold {self.threshold:.2f}); enroll it there, or leave it out"
+            )
+            return EnrolledPhoto(photo.path, name, Status.REJECTED, face=face, error=error, alike=alike)
+        try:
+            self.gallery.enroll(name, [sample], metadata=self.metadata)
+        except PhotoError as refusal:  # a duplicate, or somebody else's
+            return EnrolledPhoto(photo.path, name, Status.REJECTED, face=face, error=refusal)
+        return EnrolledPhoto(photo.path, name, Status.ENROLLED, face=face, unlike=unlike)
+
+
+def _faces_of(photos: Mapping[_Planned, PhotoFaces]) -> dict[str, dict[str, tuple[_Planned, FaceEmbedding]]]:
+    """By name and by the photograph's SHA-256 the face that is to be enrolled: a copy says nothing new of anybody."""
+    faces: dict[str, dict[str, tuple[_Planned, FaceEmbedding]]] = {}
+    for one, photo in photos.items():
+        if photo.error is None and photo.sha256 is not None:
+            faces.setdefault(one[0], {}).setdefault(photo.sha256, (one, photo.faces[0]))
+    return faces
+
+
 def _is_enrolled(gallery: Gallery, name: str, path: Path) -> bool:
     try:
         sample = gallery.find_enrolled(hash_file(path))
-        return sample is not None and sample.person_id == gallery.find_person(name).id
-    except (ImageError, PersonNotFoundError):  # to be told when it is its turn
+    except ImageError:  # to be told when it is its turn
         return False
-
-
-def _refuse_known(name: str, path: Path) -> EnrolledPhoto:
-    error = DuplicateFaceError(f"{path} is enrolled for {name!r} already; leave it out")
-    return EnrolledPhoto(path, name, Status.REJECTED, error=error)
-
-
-def _enroll(gallery: Gallery, name: str, photo: PhotoFaces, metadata: Mapping[str, str] | None) -> EnrolledPhoto:
-    if photo.error is not None:
-        return EnrolledPhoto(photo.path, name, Status.REJECTED, error=photo.error)
-    (face,) = photo.faces
-    try:
-        gallery.enroll(name, [_to_sample(photo, face)], metadata=metadata)
-    except PhotoError as error:  # a duplicate, or somebody else's
-        return EnrolledPhoto(photo.path, name, Status.REJECTED, face=face, error=error)
-    return EnrolledPhoto(photo.path, name, Status.ENROLLED, face=face)
+    person = None if sample is None else gallery.get_person(name)
+    return person is not None and sample is not None and sample.person_id == person.id
 
 
 def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> FaceSample:

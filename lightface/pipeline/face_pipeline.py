@@ -242,6 +242,13 @@ def load_pipeline(
         max_side_px=gates.max_side_px,
         turns=gates.turns,
     )
+    # A face that is too small for the gate alone is found, and reported as such.
+    usual = MtcnnSettings()
+    settings = replace(
+        settings,
+        min_face_size_px=min(gates.min_face_size_px, usual.min_face_size_px),
+        min_face_share=min(gates.min_face_share, usual.min_face_share),
+    )
     detector = MtcnnDetector(embedder.device, settings, precision=embedder.precision)
     pipeline = FacePipeline(detector, embedder, gates=gates)
     # The precision that was chosen here: rows of one table are of one, whichever machine makes them.

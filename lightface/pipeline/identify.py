@@ -18,7 +18,7 @@ from lightface.matching import (
     person_scores,
     rank_people,
 )
-from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,9 @@ class IdentifiedPhoto:
 
     path: Path
     faces: tuple[IdentifiedFace, ...] = ()  # largest first
+    refused: tuple[RefusedFace, ...] = ()  # found, and not compared with anybody
     error: PhotoError | None = None
+    not_selected: int = 0  # faces that passed the gates, and which the selection left out
 
 
 def identify_photos(
@@ -70,7 +72,7 @@ def _identify(
     photo: PhotoFaces, gallery: Gallery, bands: DecisionBands, limit: int, scoring: PersonScoring
 ) -> IdentifiedPhoto:
     if photo.error is not None:
-        return IdentifiedPhoto(photo.path, error=photo.error)
+        return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error)
     vectors = stack_vectors(photo.faces)
     # As many as there are faces are enough to name them: whoever is worse than that for a face, the best assignment
     # can do without, for the other faces take one person each.
@@ -87,6 +89,8 @@ def _identify(
             )
             for face, row, person in zip(photo.faces, scores, people, strict=True)
         ),
+        refused=photo.refused,
+        not_selected=photo.not_selected,
     )
 
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
+from lightface.detection import MtcnnDetector
 from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError
 from lightface.faces import FaceSelection, FloatArray
 from lightface.gallery import FaceSample, Gallery, is_same_face
+from lightface.gallery.records import overlap
+from lightface.images import count_pixels, hash_file
 from lightface.models.registry import WeightsRecord
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.shift import EmbeddingShift, SourcedThreshold, compare_embeddings
 from lightface.pipeline.thresholds import DEFAULT_FAR, find_record, resolve_threshold
 from lightface.words import count_of
+
+# A face that was let in is looked for in pyramids that begin at these shares of its box's size: which levels a pyramid
+# has decides now and then whether a doubtful face is found.
+_SHARES = (0.7, 0.5, 0.25)
 
 
 class Trouble(StrEnum):
@@ -76,12 +83,13 @@ def reembed_gallery(
 ) -> ReembedReport:
     """Embed every sample again from its stored image path, all or nothing.
 
-    A photograph must be the same file as at enrolment (SHA-256), and the face is found again by its box; gates do not
-    hold, since it was let in. A sample for which that fails is deleted with `drop_unusable`; without, GalleryError
-    names the first and nothing is changed. `dry_run` only reports. Decisions are compared at `threshold` where it is
-    given, else each set at its own: before, the gallery's or that of its weights; after, that of the new weights. A
-    gallery that is of these weights already is left alone, with its thresholds. The gallery must have been opened
-    without a model id.
+    A photograph must be the same file as at enrolment (SHA-256), and the face is found again by its box. Gates do not
+    hold, since it was let in: where the pipeline's settings do not find it, it is looked for with settings that do.
+    What was enrolled without a box is an aligned crop and is embedded as one. A sample for which that fails is deleted
+    with `drop_unusable`; without, GalleryError names the first and nothing is changed. `dry_run` only reports.
+    Decisions are compared at `threshold` where it is given, else each set at its own: before, the gallery's or that of
+    its weights; after, that of the new weights. A gallery that is of these weights already is left alone, with its
+    thresholds. The gallery must have been opened without a model id.
     """
     model_id, samples = gallery.model_id, gallery.samples()
     if model_id == pipeline.model_id:
@@ -124,35 +132,96 @@ def _embed_again(
     progress: Callable[[PhotoFaces], None] | None,
 ) -> tuple[dict[int, FloatArray], list[UnusableSample]]:
     """The new unit row of each sample by its id, and the samples for which there is none."""
-    by_path: dict[Path, list[FaceSample]] = {}
+    by_place: dict[tuple[bool, Path], list[FaceSample]] = {}
     for sample in samples:
-        by_path.setdefault(Path(sample.source_path), []).append(sample)
-    gates = replace(pipeline.gates, det_threshold=0, min_face_size_px=0, min_face_share=0, min_quality=0)
-    ungated = FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
+        by_place.setdefault((sample.box_px is None, Path(sample.source_path)), []).append(sample)
     vectors: dict[int, FloatArray] = {}
     unusable: list[UnusableSample] = []
-    for photo in ungated.embed_paths(by_path, selection=FaceSelection.ALL):
-        for sample in by_path[photo.path]:
-            assert sample.id is not None and sample.person_id is not None  # it came from a gallery
-            try:
-                vectors[sample.id] = _find_again(sample, photo)
-            except PhotoError as error:
-                trouble = _name_trouble(sample, photo)
-                unusable.append(UnusableSample(sample, names[sample.person_id], trouble, error))
-        if progress is not None:
-            progress(photo)
+    for are_crops in (False, True):
+        paths = [path for is_crop, path in by_place if is_crop == are_crops]
+        for photo in _ungate(pipeline, already_aligned=are_crops).embed_paths(paths, selection=FaceSelection.ALL):
+            for sample in by_place[are_crops, photo.path]:
+                assert sample.id is not None and sample.person_id is not None  # it came from a gallery
+                try:
+                    vectors[sample.id] = _find_again(sample, photo, pipeline)
+                except PhotoError as error:
+                    trouble = _name_trouble(sample, photo)
+                    unusable.append(UnusableSample(sample, names[sample.person_id], trouble, error))
+            if progress is not None:
+                progress(photo)
     return vectors, unusable
 
 
-def _find_again(sample: FaceSample, photo: PhotoFaces) -> FloatArray:
+def _ungate(pipeline: FacePipeline, *, already_aligned: bool) -> FacePipeline:
+    gates = replace(
+        pipeline.gates,
+        det_threshold=0,
+        min_face_size_px=0,
+        min_face_share=0,
+        min_quality=0,
+        already_aligned=already_aligned,
+    )
+    return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
+
+
+def _find_again(sample: FaceSample, photo: PhotoFaces, pipeline: FacePipeline) -> FloatArray:
+    """The new unit row of a sample: of the face that its box marks or, of a crop, of the whole."""
+    found = _pick(sample, photo)
+    if found is None and _is_unchanged(sample, photo):
+        for closer in _look_closer(sample, pipeline):
+            (photo,) = closer.embed_paths([photo.path], selection=FaceSelection.ALL)
+            found = _pick(sample, photo)
+            if found is not None:
+                break
+    if found is not None:
+        return found
     if photo.sha256 is not None and photo.sha256 != sample.image_sha256:
         raise ImageError("the photograph has changed since it was enrolled")
     if photo.error is not None:
         raise photo.error
-    for face in photo.faces:
-        if is_same_face(sample.box_px, face.detection.box_px if face.detection else None):
-            return face.vector
     raise FaceNotFoundError("the enrolled face is not found in the photograph any more")
+
+
+def _look_closer(sample: FaceSample, pipeline: FacePipeline) -> Iterator[FacePipeline]:
+    """Pipelines for a face that was let in by other settings, however small or doubtful, in however large a picture."""
+    ungated = _ungate(pipeline, already_aligned=False)
+    max_pixels = max(ungated.gates.max_pixels, count_pixels(Path(sample.source_path)))
+    gates = replace(ungated.gates, max_side_px=None, max_pixels=max_pixels)
+    if not isinstance(pipeline.detector, MtcnnDetector) or sample.box_px is None:
+        yield FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
+        return
+    x_min, y_min, x_max, y_max = sample.box_px
+    for share in _SHARES:
+        settings = replace(
+            pipeline.detector.settings,
+            min_face_size_px=max(share * min(x_max - x_min, y_max - y_min), 1.0),
+            min_face_share=0,
+            det_threshold=0,
+            max_side_px=None,
+        )
+        yield FacePipeline(pipeline.detector.with_settings(settings), pipeline.embedder, gates=gates)
+
+
+def _pick(sample: FaceSample, photo: PhotoFaces) -> FloatArray | None:
+    """Of the faces of the same photograph the one that the sample's box marks best."""
+    if photo.sha256 != sample.image_sha256:
+        return None
+    if sample.box_px is None:
+        return photo.faces[0].vector if len(photo.faces) == 1 else None
+    marked = [
+        (overlap(sample.box_px, face.detection.box_px), place)
+        for place, face in enumerate(photo.faces)
+        if face.detection is not None and is_same_face(sample.box_px, face.detection.box_px)
+    ]
+    return photo.faces[max(marked)[1]].vector if marked else None
+
+
+def _is_unchanged(sample: FaceSample, photo: PhotoFaces) -> bool:
+    """Whether a photograph is the one that was enrolled, be it that it was not decoded."""
+    try:
+        return (photo.sha256 or hash_file(photo.path)) == sample.image_sha256
+    except ImageError:
+        return False
 
 
 def _name_trouble(sample: FaceSample, photo: PhotoFaces) -> Trouble:

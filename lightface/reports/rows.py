@@ -23,7 +23,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FaceRow:
-    """A face, or a photograph that yielded none: then `status` is ERROR and `error` says why."""
+    """A face, or a photograph that yielded none: then `status` is ERROR and `error` says why.
+
+    A face that was found and refused is REJECTED, has neither number nor embedding, and `error` says why.
+    """
 
     image_path: Path
     face_index: int | None = None  # 0 for the largest face of the photograph

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +170,82 @@ def test_fix_of_one_picture_twice(
     result = cli("gallery", "audit", "--fix", "--gallery", path, "--threshold", "0.4", input=f"{answer}\n")
     assert result.exit_code == 0
     assert owners(path).keys() == left
+
+
+# --- several people under one name ------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ada's samples 4 and 5 are one other person's, 6 is a stranger's; 10 and 11, O'Neil's, do not agree."""
+    path = tmp_path / "mixed gallery.sqlite"
+    with open_gallery(path, create=True) as gallery:
+        for number, axis in enumerate([1, 1, 1, 2, 2, 3]):
+            gallery.enroll("Ada", [sample(tmp_path, number, axis)])
+        gallery.enroll("Bo", [sample(tmp_path, 10 + number, 4) for number in range(3)])
+        gallery.enroll("-O'Neil", [sample(tmp_path, 20 + number, 5 + number) for number in range(2)])
+    monkeypatch.setenv("LIGHTFACE_THRESHOLD", "0.4")
+    return path
+
+
+def test_people_with_several_under_their_name_are_a_doubt(cli: Cli, mixed: Path, tmp_path: Path) -> None:
+    result = cli("gallery", "audit", "--gallery", mixed)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert "perhaps several people under one name (2)" in lines
+    assert [line.split()[:-1] for line in lines if line.startswith("Ada ") and line.endswith("/5.png")] == [
+        ["Ada", "6", "0.000", "-"]
+    ]
+    assert f"mend: lightface gallery remove --gallery '{mixed}' --sample 6 --yes Ada" in lines
+    moved = f"lightface enroll --gallery '{mixed}' --face-selection largest 'Ada 2' {tmp_path}/3.png {tmp_path}/4.png"
+    assert f"mend: lightface gallery remove --gallery '{mixed}' --sample 4 --sample 5 --yes Ada && {moved}" in lines
+    assert "nothing says which of the samples are -O'Neil's: look at the photographs" in result.stderr
+    assert result.stderr.endswith("3 people with 11 samples at threshold 0.400: 2 doubts as to who is who\n")
+
+
+def test_the_commands_mend_what_was_found(cli: Cli, mixed: Path) -> None:
+    audit = json.loads(cli("gallery", "audit", "--gallery", mixed, "--json").stdout)
+    assert (audit["doubts"], len(audit["mixed"]), len(audit["mend"])) == (2, 2, 3)
+    assert [len(part["samples"]) for part in audit["mixed"][0]["parts"]] in ([3, 2, 1], [1, 1])
+    for line in audit["mend"]:
+        program, *words = shlex.split(line.split(" && ")[0])  # these faces are no photographs that could be enrolled
+        assert program == "lightface"
+        assert cli(*words).exit_code == 0, line
+    assert owners(mixed) == {**dict.fromkeys((1, 2, 3), "Ada"), **dict.fromkeys((7, 8, 9), "Bo"), 10: "-O'Neil"}
+    assert cli("gallery", "audit", "--gallery", mixed).exit_code == 0
+
+
+def test_who_is_two_people_is_shown_on_the_page(cli: Cli, mixed: Path, tmp_path: Path) -> None:
+    page = tmp_path / "audit.html"
+    cli("gallery", "audit", "--gallery", mixed, "--html", page)
+    html = page.read_text(encoding="utf-8")
+    assert html.count("part 1 of 3") == html.count("part 3 of 3") == html.count("part 2 of 2") == 1
+    assert html.count("data:image/jpeg;base64,") == 8
+    assert "--sample 4 --sample 5 --yes Ada &amp;&amp; lightface enroll" in html
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_fix_splits_and_removes(cli: Cli, mixed: Path) -> None:
+    result = cli("gallery", "audit", "--fix", "--gallery", mixed, input="s\nr\nk\n")
+    assert result.exit_code == 1, result.output
+    assert "moved 2 samples of Ada to Ada 2\n" in result.stderr and "removed 1 sample of Ada\n" in result.stderr
+    assert result.stderr.endswith("1 doubt is left\n")
+    assert owners(mixed) == {
+        **dict.fromkeys((1, 2, 3), "Ada"),
+        **dict.fromkeys((4, 5), "Ada 2"),
+        **dict.fromkeys((7, 8, 9), "Bo"),
+        **dict.fromkeys((10, 11), "-O'Neil"),
+    }
+
+
+def test_each_part_of_somebody_gets_a_name_of_its_own_and_crops_stay_crops(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g.sqlite"
+    with open_gallery(path, create=True) as gallery:
+        for number, axis in enumerate([1, 1, 1, 2, 2, 3, 3]):
+            gallery.enroll("Ada", [replace(sample(tmp_path, number, axis), box_px=None)])
+        gallery.enroll("Ada 2", [sample(tmp_path, 20, 4)])
+    result = cli("gallery", "audit", "--gallery", path, "--threshold", "0.4")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("mend: ")]
+    assert ["--already-aligned 'Ada 3'" in lines[0], "--already-aligned 'Ada 4'" in lines[1]] == [True, True]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
+from lightface.faces import ByteArray, Status
 from lightface.gallery import StoredThreshold, default_gallery_path, open_gallery
 from lightface.matching import template_factor
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+from lightface.reports import read_faces
 
 THRESHOLD_OF_WEIGHTS = find_weights(DEFAULT_WEIGHTS).thresholds["1e-3"]
 
@@ -120,6 +124,47 @@ def test_a_photograph_of_somebody_else_is_refused(cli: Cli, portrait_gallery: Pa
     assert "identity_conflict" in result.stdout
     assert "is enrolled for 'Eileen Collins'" in result.stderr and result.stderr.count("\n") == 1
     assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1}
+
+
+def test_somebody_else_is_refused_unless_it_is_meant(
+    cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path, tmp_path: Path
+) -> None:
+    """Another photograph of Grace Hopper, for Eileen Collins and for a new person."""
+    for name in ("Eileen Collins", "G. H."):
+        arguments = ["enroll", name, hopper_mirrored_path, "--gallery", portrait_gallery]
+        result = cli(*arguments)
+        assert result.exit_code == 2
+        assert result.stdout.splitlines()[1].split()[-1] == "identity_conflict"
+        assert f"resembles 'Grace Hopper' more than {name!r} (similarity 0." in result.stderr
+        assert result.stderr.endswith("or give --even-if-alike\n") and result.stderr.count("\n") == 1
+        (row,) = json.loads(cli(*arguments, "--json").stdout)
+        assert (row["status"], row["error"]) == ("rejected", "identity_conflict")
+        assert row["alike"]["person_name"] == "Grace Hopper" and row["alike"]["similarity"] > 0.9
+    assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1}
+    assert cli(*arguments, "--threshold", "0.9999").exit_code == 0
+    assert cli("gallery", "remove", "G. H.", "--yes", "--gallery", portrait_gallery).exit_code == 0
+    assert cli(*arguments, "--even-if-alike").exit_code == 0
+    assert people_of(portrait_gallery) == {"Eileen Collins": 1, "Grace Hopper": 1, "G. H.": 1}
+
+
+def test_a_stranger_among_a_persons_photographs_is_told_and_mended(
+    cli: Cli, tmp_path: Path, grace_hopper_path: Path, hopper_mirrored_path: Path, collins_path: Path
+) -> None:
+    gallery = tmp_path / "g.sqlite"
+    photos = [grace_hopper_path, hopper_mirrored_path, collins_path]
+    result = cli("enroll", "Grace Hopper", *photos, "--gallery", gallery)
+    assert result.exit_code == 0
+    assert f"{collins_path} is unlike the other photographs of Grace Hopper: similarity 0." in result.stderr
+    assert result.stderr.endswith("enrolled 3 of 3 photographs; 0 were enrolled already, 0 refused\n")
+    again = json.loads(cli("enroll", "Hopper", *photos, "--gallery", tmp_path / "h.sqlite", "--json").stdout)
+    assert [row["unlike"] and Path(row["unlike"]["source_path"]) in photos[:2] for row in again] == [None, None, True]
+    audit = cli("gallery", "audit", "--gallery", gallery)
+    assert audit.exit_code == 1
+    (line,) = [line for line in audit.stdout.splitlines() if line.startswith("mend: lightface ")]
+    assert cli(*shlex.split(line)[2:]).exit_code == 0
+    with open_gallery(gallery) as opened:
+        assert {sample.source_path for sample in opened.samples()} == {str(path) for path in photos[:2]}
+    assert cli("gallery", "audit", "--gallery", gallery).exit_code == 0
 
 
 def test_another_models_gallery_names_the_way_out(cli: Cli, made_up_gallery: Path, grace_hopper_path: Path) -> None:
@@ -367,6 +412,66 @@ def test_identify_of_a_stranger_exits_with_1(cli: Cli, portrait_gallery: Path, c
     review = cli("identify", collins_path, "--gallery", portrait_gallery, "--review-threshold", "-1")
     assert review.exit_code == 1
     assert "review" in review.stdout and "Grace Hopper" in review.stdout
+
+
+@pytest.fixture
+def half_dark_path(grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, tmp_path: Path) -> Path:
+    """Grace Hopper beside Eileen Collins, who is in the dark."""
+    path = tmp_path / "half dark.png"
+    Image.fromarray(np.hstack([grace_hopper_rgb[:512], astronaut_rgb // 5])).save(path)
+    return path
+
+
+def test_identify_lists_and_draws_who_was_refused(
+    cli: Cli, portrait_gallery: Path, half_dark_path: Path, tmp_path: Path
+) -> None:
+    gate = ["--gallery", portrait_gallery, "--min-quality", "0.5"]
+    table, drawn, plain = (tmp_path / name for name in ("faces.parquet", "drawn.png", "plain.png"))
+    result = cli("identify", half_dark_path, *gate, "-o", table, "--draw", drawn)
+    assert result.exit_code == 0
+    header, matched, refused = result.stdout.splitlines()
+    assert header.split() == ["photograph", "face", "status", "person", "similarity", "nearest", "reason"]
+    assert "matched   Grace Hopper" in matched
+    path, line = refused[: len(str(half_dark_path))], refused[len(str(half_dark_path)) :]
+    assert (path, line.split()) == (str(half_dark_path), ["-", "rejected", "-", "-", "-", "low_quality"])
+    (known, dark) = json.loads(cli("identify", half_dark_path, *gate, "--json").stdout)
+    assert (known["status"], dark["status"], dark["error"]) == ("matched", "rejected", "low_quality")
+    assert dark["bbox"][0] > 512 and dark["face_index"] is None and dark["candidates"] == []
+    rows = read_faces(table)
+    assert [(row.status, row.error, row.embedding is None) for row in rows] == [
+        (Status.MATCHED, None, False),
+        (Status.REJECTED, "low_quality", True),
+    ]
+    assert cli("identify", half_dark_path, "--gallery", portrait_gallery, "--draw", plain).exit_code == 0
+    before, after = (np.asarray(Image.open(picture)).astype(int) for picture in (plain, drawn))
+    accents = [int(((picture[:, 512:] == (255, 196, 0)).all(axis=2)).sum()) for picture in (before, after)]
+    assert accents[0] > 500 and accents[1] == 0  # where nothing is refused, her box has the others' colour
+
+
+@pytest.mark.parametrize("smallest", ["150", "30%"])
+def test_identify_lists_who_is_too_small(cli: Cli, portrait_gallery: Path, both_path: Path, smallest: str) -> None:
+    """Eileen Collins's face has some 90 px, Grace Hopper's 180."""
+    result = cli("identify", both_path, "--gallery", portrait_gallery, "--min-face-size", smallest)
+    known, small = result.stdout.splitlines()[1:]
+    assert "matched" in known and "Grace Hopper" in known
+    assert small.split()[1:] == ["-", "rejected", "-", "-", "-", "face_too_small"]
+
+
+def test_identify_where_everybody_is_refused(cli: Cli, portrait_gallery: Path, half_dark_path: Path) -> None:
+    gate = ["--gallery", portrait_gallery, "--min-quality", "1"]
+    result = cli("identify", half_dark_path, *gate)
+    assert result.exit_code == 2
+    assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == ["low_quality"] * 2
+    assert result.stderr.startswith(f"lightface: {half_dark_path}: the face is ") and result.stderr.count("\n") == 1
+
+
+def test_identify_counts_refused_faces_of_many(
+    cli: Cli, portrait_gallery: Path, half_dark_path: Path, grace_hopper_path: Path
+) -> None:
+    result = cli("identify", half_dark_path, grace_hopper_path, "--gallery", portrait_gallery, "--min-quality", "0.5")
+    assert result.stderr.endswith("3 faces in 2 photographs: 2 matched, 1 rejected; 0 photographs without a face\n")
+    largest = cli("identify", half_dark_path, "--gallery", portrait_gallery, "--face-selection", "largest")
+    assert largest.stderr == "1 face was left out by --face-selection\n"
 
 
 def test_identify_of_many_counts_its_failures(

@@ -44,7 +44,7 @@ def sound(gallery: Gallery) -> Gallery:
 def test_nothing_is_said_of_a_sound_gallery(sound: Gallery) -> None:
     audit = audit_gallery(sound, threshold=THRESHOLD)
     assert (audit.person_count, audit.sample_count, audit.doubts) == (2, 6, 0)
-    assert audit.mislabelled == audit.repeated == audit.close_people == audit.low_quality == ()
+    assert audit.mislabelled == audit.mixed == audit.repeated == audit.close_people == audit.low_quality == ()
     assert audit.single_sample == audit.without_samples == audit.crowded == ()
     assert (audit.threshold, audit.model_id, audit.location) == (THRESHOLD, "model-a", sound.location)
 
@@ -64,6 +64,7 @@ def test_a_sample_under_the_wrong_name(sound: Gallery) -> None:
     assert found.own_similarity == pytest.approx(0, abs=1e-6)
     assert found.nearest_other.person_name == "Ada"
     assert found.nearest_own.person_name == "Bo" and found.nearest_own.id != found.sample.id
+    assert audit_gallery(sound, threshold=THRESHOLD).mixed == ()  # it is told once
 
 
 @pytest.mark.parametrize(("similarity", "found"), [(0.41, 1), (0.39, 0)])
@@ -94,6 +95,57 @@ def test_somebody_enrolled_twice(sound: Gallery) -> None:
     assert (found.sample_a.person_name, found.sample_b.person_name) == ("Ada", "Ada L.")
     assert audit.close_people_total == audit.doubts == 1
     assert audit.mislabelled == ()  # her photographs are as near to herself as to herself
+
+
+def test_a_stranger_among_a_persons_samples(sound: Gallery) -> None:
+    enroll(sound, "Ada", 30, along(7))
+    audit = audit_gallery(sound, threshold=THRESHOLD)
+    (found,) = audit.mixed
+    assert (found.person.name, found.person.sample_count, found.is_tie) == ("Ada", 4, False)
+    assert [len(part.samples) for part in found.parts] == [3, 1]
+    stranger = found.parts[1]
+    assert [sample.source_path for sample in stranger.samples] == ["/photos/30.jpg"]
+    assert stranger.similarity == pytest.approx(0, abs=1e-6)
+    assert stranger.resembles is None and stranger.resembles_similarity is None
+    assert (audit.doubts, audit.mislabelled) == (1, ())
+
+
+def test_two_people_under_one_name(sound: Gallery) -> None:
+    """One of them is like somebody else who is enrolled, and not by so much that each sample tells it."""
+    enroll(sound, "Cleo", 30, *(along(5, towards=80 + n, share=0.7071) for n in range(2)))
+    rows = np.zeros((2, 256), np.float32)
+    rows[:, [2, 6]] = 0.45 / (np.sqrt(3) / 2), 0.6
+    rows[[0, 1], [90, 91]] = np.sqrt(1 - (rows[0] ** 2).sum())
+    enroll(sound, "Cleo", 40, *rows)
+    audit = audit_gallery(sound, threshold=THRESHOLD)
+    (found,) = audit.mixed
+    assert found.person.name == "Cleo" and not found.is_tie
+    assert [[sample.source_path for sample in part.samples] for part in found.parts] == [
+        ["/photos/30.jpg", "/photos/31.jpg"],
+        ["/photos/40.jpg", "/photos/41.jpg"],
+    ]
+    likeness = [(part.resembles and part.resembles.name, part.resembles_similarity) for part in found.parts]
+    assert likeness == [(None, None), ("Bo", pytest.approx(0.45, abs=1e-3))]
+    assert audit.doubts == 1
+
+
+def test_the_greater_part_may_be_somebody_else(sound: Gallery) -> None:
+    """Three of Cleo's four samples are Bo's: it is not hers that is the stranger."""
+    rows = np.zeros((3, 256), np.float32)
+    rows[:, [2, 6]] = 0.45 / (np.sqrt(3) / 2), 0.6
+    rows[[0, 1, 2], [90, 91, 92]] = np.sqrt(1 - (rows[0] ** 2).sum())
+    enroll(sound, "Cleo", 30, *rows)
+    enroll(sound, "Cleo", 40, along(5))
+    (found,) = audit_gallery(sound, threshold=THRESHOLD).mixed
+    assert not found.is_tie
+    assert [len(part.samples) for part in found.parts] == [1, 3]
+    assert [part.resembles and part.resembles.name for part in found.parts] == [None, "Bo"]
+
+
+def test_two_samples_that_do_not_agree(gallery: Gallery) -> None:
+    enroll(gallery, "Ada", 1, along(1), along(2))
+    (found,) = audit_gallery(gallery, threshold=THRESHOLD).mixed
+    assert found.is_tie and [len(part.samples) for part in found.parts] == [1, 1]
 
 
 def test_a_person_with_one_photograph_is_never_mislabelled_but_may_be_somebody_else(sound: Gallery) -> None:
@@ -164,6 +216,17 @@ def test_an_audit_changes_nothing(sound: Gallery, tmp_path: Path) -> None:
     audit_gallery(sound, threshold=THRESHOLD)
     sound.export_to(tmp_path / "after.jsonl")
     assert (tmp_path / "after.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
+
+
+def test_samples_are_split_off_into_a_new_person(sound: Gallery) -> None:
+    first, *others = [sample.id or 0 for sample in sound.samples("Ada")]
+    assert sound.split_person("Ada", others, "Ada 2").name == "Ada 2"
+    assert [sample.id for sample in sound.samples("Ada")] == [first]
+    assert [sample.id for sample in sound.samples("Ada 2")] == others
+    for ids, name, reason in (([others[0]], "Cleo", "no sample"), ([first], "bo", "there is a 'bo' already")):
+        with pytest.raises(GalleryError, match=reason):
+            sound.split_person("Ada", ids, name)
+    assert [person.name for person in sound.people()] == ["Ada", "Ada 2", "Bo"]
 
 
 def test_a_sample_moves_with_everything_that_is_known_of_it(sound: Gallery) -> None:

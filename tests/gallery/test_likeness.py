@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightface.gallery import likeness
-from lightface.gallery.likeness import find_like_people, find_like_samples, leave_out
+from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
 
 COUNTS = [1, 4, 2, 7, 1, 3, 5, 2]
 
@@ -94,3 +94,38 @@ def test_a_limit_is_inclusive_and_not_rounded() -> None:
     reached = float(np.float32(0.6))
     assert find_like_samples(vectors, at_least=reached, limit=9).total == 1
     assert find_like_samples(vectors, at_least=np.nextafter(reached, 1), limit=9).total == 0
+
+
+def person_of(axes: list[int], *, cosine: float = 0.5) -> np.ndarray:
+    """Rows of that cosine where their axes are equal, and of 0 where they are not."""
+    rows = np.zeros((len(axes), 64), np.float32)
+    for place, axis in enumerate(axes):
+        rows[place, [axis, 20 + place]] = np.sqrt(cosine), np.sqrt(1 - cosine)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("axes", "parts"),
+    [
+        ([], []),
+        ([1], [0]),
+        ([1, 1], [0, 0]),
+        ([1, 2], [0, 1]),
+        ([1, 2, 1], [0, 1, 0]),
+        ([2, 1, 1], [1, 0, 0]),
+        ([2, 1, 2, 1], [0, 1, 0, 1]),
+        ([1, 2, 2, 3, 2], [1, 0, 0, 2, 0]),
+    ],
+)
+def test_samples_that_are_unlike_fall_into_parts(axes: list[int], parts: list[int]) -> None:
+    assert find_parts(person_of(axes), threshold=0.4).tolist() == parts
+
+
+@pytest.mark.parametrize(("cosine", "parts"), [(0.201, 1), (0.199, 3)])
+def test_parts_stay_apart_below_half_of_the_threshold(cosine: float, parts: int) -> None:
+    assert len(set(find_parts(person_of([1, 1, 1], cosine=cosine), threshold=0.4).tolist())) == parts
+
+
+def test_too_many_samples_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "_MOST_TOGETHER", 2)
+    assert find_parts(person_of([1, 2, 3]), threshold=0.4).tolist() == [0, 0, 0]

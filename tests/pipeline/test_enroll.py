@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from colours import GREEN, RED, paint_two
+from colours import BLUE, DARK_RED, GREEN, RED, paint_two
 from stand_ins import MeanEmbedder, make_pipeline, paint
 
-from lightface.errors import ConfigError, FaceNotFoundError, GalleryError, ImageError, ModelMismatchError
+from lightface.errors import (
+    ConfigError,
+    FaceNotFoundError,
+    GalleryError,
+    ImageError,
+    ModelMismatchError,
+    ThresholdError,
+)
 from lightface.faces import FaceSelection, Status
-from lightface.gallery import Gallery, open_gallery
+from lightface.gallery import Gallery, StoredThreshold, open_gallery
 from lightface.pipeline import EnrolledPhoto, FacePipeline, enroll_people, enroll_photos, find_people
 
 
@@ -159,3 +167,117 @@ def test_a_folder_without_people(tmp_path: Path) -> None:
         find_people(tmp_path)
     with pytest.raises(ImageError, match="does not exist"):
         find_people(tmp_path / "missing")
+
+
+# --- who resembles whom -----------------------------------------------------------------------------
+
+
+def test_a_face_that_resembles_somebody_else_is_refused(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    enroll_photos(pipeline, gallery, "Ruby", [paint(tmp_path / "red.png", RED)])
+    again = [paint(tmp_path / "green.png", GREEN), paint(tmp_path / "dark.png", DARK_RED)]
+    enrolled, refused = enroll_photos(pipeline, gallery, "Gwen", again)
+    assert (refused.status, enrolled.status) == (Status.REJECTED, Status.ENROLLED)
+    assert refused.error is not None and refused.error.reason == "identity_conflict"
+    assert str(refused.error).startswith(f"{again[1]} resembles 'Ruby' more than 'Gwen' (similarity 0.9")
+    assert refused.alike is not None and refused.alike.person_name == "Ruby" and refused.face is not None
+    assert enrolled.alike is None
+    assert {person.name: len(gallery.samples(person.id)) for person in gallery.people()} == {"Ruby": 1, "Gwen": 1}
+
+
+def test_a_new_person_who_is_somebody_already_is_not_made(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    enroll_photos(pipeline, gallery, "Ruby", [paint(tmp_path / "red.png", RED)])
+    dark = [paint(tmp_path / f"{number}.png", (150 + number, 20, 20)) for number in range(10)]
+    assert {one.error and one.error.reason for one in enroll_photos(pipeline, gallery, "R.", dark)} == {
+        "identity_conflict"
+    }
+    assert [person.name for person in gallery.people()] == ["Ruby"]
+    results = enroll_photos(pipeline, gallery, "R.", dark, even_if_alike=True)
+    assert {result.status for result in results} == {Status.ENROLLED}
+    assert len(gallery.samples("R.")) == 10
+    more = [paint(tmp_path / "more.png", (145, 20, 20))]
+    assert enroll_photos(pipeline, gallery, "R.", more)[0].status is Status.ENROLLED  # nearer to R. than to Ruby
+
+
+def test_the_threshold_that_decides_is_the_gallerys_unless_one_is_given(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    enroll_photos(pipeline, gallery, "Ruby", [paint(tmp_path / "red.png", RED)])
+    gallery.set_threshold(StoredThreshold(0.001, 0.999, "a test"))
+    dark = paint(tmp_path / "dark.png", DARK_RED)
+    assert outline(enroll_photos(pipeline, gallery, "R.", [dark], threshold=0.9)) == [("dark.png", "identity_conflict")]
+    assert outline(enroll_photos(pipeline, gallery, "R.", [dark])) == [("dark.png", None)]
+
+
+def test_without_a_known_threshold_nothing_is_compared(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline.embedder.record = replace(pipeline.record, thresholds={})
+    enroll_photos(pipeline, gallery, "Ruby", [paint(tmp_path / "red.png", RED)])
+    assert "no threshold is known" in caplog.text
+    (result,) = enroll_photos(pipeline, gallery, "R.", [paint(tmp_path / "dark.png", DARK_RED)])
+    assert result.status is Status.ENROLLED
+    with pytest.raises(ThresholdError):
+        enroll_photos(pipeline, gallery, "R.", [tmp_path / "dark.png"], threshold=float("nan"))
+
+
+def test_a_face_that_is_unlike_the_persons_own_is_told(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    red = paint(tmp_path / "red.png", RED)
+    paths = [paint(tmp_path / "green.png", GREEN), red, paint(tmp_path / "dark.png", DARK_RED)]
+    stray, *rest = enroll_photos(pipeline, gallery, "Ruby", paths)  # though it comes first
+    assert stray.status is Status.ENROLLED and stray.unlike is not None
+    assert stray.unlike.similarity == pytest.approx(0.2, abs=0.05)
+    assert stray.unlike.source_path == str(tmp_path / "dark.png")
+    assert [one.unlike for one in rest] == [None, None]
+    blue = paint(tmp_path / "blue.png", (5, 10, 240))
+    (stranger,) = enroll_photos(pipeline, gallery, "Ruby", [blue])
+    assert stranger.unlike is not None and 0 < stranger.unlike.similarity < 0.24
+    assert len(gallery.samples("Ruby")) == 4
+
+
+@pytest.mark.parametrize("names", [("Ada", "Bob"), ("Zoe", "Bob")])
+def test_a_stray_photograph_is_found_whoevers_folder_comes_first(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    first, second = names
+    for name, colours in ((first, [BLUE, (20, 20, 180), RED]), (second, [DARK_RED, (220, 20, 20)])):
+        for number, colour in enumerate(colours):
+            paint(tmp_path / "people" / name / f"{number}.png", colour)
+    looked_at: list[Path] = []
+    results = enroll_people(pipeline, gallery, tmp_path / "people", looked_at=looked_at.append)
+    refused = [one for one in results if one.error is not None]
+    assert [(one.person_name, one.path.name, one.alike and one.alike.person_name) for one in refused] == [
+        (first, "2.png", second)
+    ]
+    assert looked_at == [one.path for one in results]
+
+
+def test_a_copy_of_a_photograph_is_no_witness(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:
+    enroll_photos(pipeline, gallery, "Ruby", [paint(tmp_path / "red.png", RED)])
+    enroll_photos(pipeline, gallery, "Gwen", [paint(tmp_path / "green.png", GREEN)])
+    dark = paint(tmp_path / "dark.png", DARK_RED)
+    copy = Path(shutil.copy(dark, tmp_path / "copy.png"))
+    assert [reason for _, reason in outline(enroll_photos(pipeline, gallery, "Gwen", [dark, copy]))] == [
+        *["identity_conflict"] * 2
+    ]
+
+
+def test_what_is_embedded_at_an_interruption_is_stored(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path
+) -> None:
+    for name, colour in (("Ada", RED), ("Bob", BLUE), ("Cleo", GREEN)):
+        paint(tmp_path / "people" / name / "1.png", colour)
+
+    def interrupt(path: Path) -> None:
+        if path.parent.name == "Bob":
+            raise KeyboardInterrupt
+
+    heard: list[EnrolledPhoto] = []
+    with pytest.raises(KeyboardInterrupt):
+        enroll_people(pipeline, gallery, tmp_path / "people", looked_at=interrupt, progress=heard.append)
+    assert [one.person_name for one in heard] == [person.name for person in gallery.people()] == ["Ada", "Bob"]

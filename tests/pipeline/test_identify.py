@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from colours import BLUE, DARK_RED, GREEN, GREY, RED, paint_two
-from stand_ins import paint
+from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, paint
 
 from lightface.errors import GalleryError
-from lightface.faces import FaceSelection, Status
+from lightface.faces import DetectedFace, FaceSelection, Status
 from lightface.gallery import Gallery
 from lightface.matching import DecisionBands
-from lightface.pipeline import FacePipeline, IdentifiedFace, IdentifiedPhoto, enroll_photos, identify_photos
+from lightface.pipeline import FaceGates, FacePipeline, IdentifiedFace, IdentifiedPhoto, enroll_photos, identify_photos
 
 BANDS = DecisionBands(threshold=0.9, review_threshold=0.6)
 
@@ -114,10 +114,27 @@ def test_each_photograph_has_a_result_also_without_a_face(
     assert [result.error.reason for result in results if result.error] == ["face_not_found", "invalid_image"]
 
 
+def test_a_face_that_a_gate_refuses_is_told_with_its_reason(
+    embedder: MeanEmbedder, enrolled: Gallery, tmp_path: Path
+) -> None:
+    large, small = (DetectedFace((0.0, 0.0, side, side), LANDMARKS * side, 0.99) for side in (80.0, 10.0))
+    gates = FaceGates(min_quality=0, min_face_size_px=20)
+    picky = FacePipeline(ScriptedDetector(large, small), embedder, gates=gates)
+    result = identify_one(picky, enrolled, paint(tmp_path / "red.png", RED))
+    assert [name_of(face) for face in result.faces] == ["Ruby"] and result.error is None
+    assert [(one.detection, one.error.reason) for one in result.refused] == [(small, "face_too_small")]
+    nobody = identify_one(
+        FacePipeline(ScriptedDetector(small, small), embedder, gates=gates), enrolled, tmp_path / "red.png"
+    )
+    assert nobody.faces == () and nobody.error is not None and nobody.error.reason == "face_too_small"
+    assert len(nobody.refused) == 2
+
+
 def test_the_selection_limits_who_is_looked_at(pipeline: FacePipeline, enrolled: Gallery, tmp_path: Path) -> None:
     path = paint_two(tmp_path / "both.png", GREEN, RED)
     result = identify_one(pipeline, enrolled, path, selection=FaceSelection.LARGEST)
     assert [name_of(face) for face in result.faces] == ["Gwen"]
+    assert (result.not_selected, result.refused) == (1, ())
 
 
 def test_a_person_is_scored_by_all_their_samples(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:

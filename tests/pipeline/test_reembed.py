@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from colours import DARK_RED, GREEN, RED, paint_two
-from stand_ins import MeanEmbedder, ScriptedDetector, make_pipeline, paint
+from PIL import Image
+from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, make_pipeline, paint
 
+from lightface.detection import MtcnnDetector, MtcnnSettings
 from lightface.errors import GalleryError
-from lightface.faces import AlignedFace, FaceSelection, FloatArray
+from lightface.faces import AlignedFace, ByteArray, DetectedFace, FaceSelection, FloatArray
 from lightface.gallery import Gallery, StoredThreshold
 from lightface.pipeline import FaceGates, FacePipeline, PhotoFaces, Trouble, enroll_photos, reembed_gallery
 from lightface.pipeline.shift import PairFlips
@@ -168,3 +172,99 @@ def test_who_is_named_otherwise_is_listed_by_name(pipeline: FacePipeline, galler
 
 def test_an_empty_gallery_has_nothing_to_embed(other: FacePipeline, gallery: Gallery) -> None:
     assert reembed_gallery(other, gallery).embedded == 0
+
+
+# --- no gate holds ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_face(grace_hopper_rgb: ByteArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A face of some 14 px in a picture of 400 x 300."""
+    canvas = np.zeros((300, 400, 3), np.uint8)
+    canvas[100:147, 100:140] = cv2.resize(grace_hopper_rgb, (40, 47), interpolation=cv2.INTER_AREA)
+    path = tmp_path_factory.mktemp("small") / "small.png"
+    Image.fromarray(canvas).save(path)
+    return path
+
+
+def pipeline_of(detector: MtcnnDetector, name: str, **gates: Any) -> FacePipeline:
+    """The real detector, looking for what the gates let through."""
+    limits = FaceGates(**gates)
+    settings = MtcnnSettings(
+        min_face_size_px=limits.min_face_size_px,
+        min_face_share=limits.min_face_share,
+        det_threshold=limits.det_threshold,
+        max_side_px=limits.max_side_px,
+    )
+    return FacePipeline(detector.with_settings(settings), MeanEmbedder(name), gates=limits)
+
+
+LOOSE: dict[str, Any] = {"min_face_size_px": 8.0, "det_threshold": 0.5, "min_quality": 0.0, "max_side_px": None}
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"det_threshold": 1.0},
+        {"min_face_size_px": 100.0},
+        {"min_face_share": 0.9},
+        {"min_quality": 1.0},
+        {"max_side_px": 100},
+        {"max_pixels": 1000},
+        {"already_aligned": True},
+        {},
+    ],
+    ids=str,
+)
+def test_a_face_that_was_let_in_is_found_whatever_the_gate(
+    detector: MtcnnDetector, gallery: Gallery, small_face: Path, gate: dict[str, Any]
+) -> None:
+    enroll_photos(pipeline_of(detector, "loose", **LOOSE), gallery, "Grace", [small_face])
+    (before,) = gallery.samples()
+    assert before.box_px is not None and before.box_px[2] - before.box_px[0] < 20
+    strict = pipeline_of(detector, "strict", **gate)
+    (refused,) = strict.embed_paths([small_face], selection=FaceSelection.ALL)
+    assert gate == {"already_aligned": True} or refused.error is not None
+    report = reembed_gallery(strict, gallery, drop_unusable=True)
+    assert (report.embedded, report.unusable) == (1, ())
+    (after,) = gallery.samples()
+    assert (after.id, after.model_id) == (before.id, "strict")
+    assert after.vector @ before.vector == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("already_aligned", [False, True])
+def test_a_crop_is_embedded_as_a_crop(
+    detector: MtcnnDetector, gallery: Gallery, tmp_path: Path, grace_hopper_rgb: ByteArray, already_aligned: bool
+) -> None:
+    """Whatever is set, and beside a photograph; the whole picture, and not the face that a detector finds in it."""
+    crop, photo = tmp_path / "crop.png", tmp_path / "photo.png"
+    Image.fromarray(grace_hopper_rgb[:512]).save(photo)
+    Image.fromarray(cv2.resize(grace_hopper_rgb[:512], (128, 128), interpolation=cv2.INTER_AREA)).save(crop)
+    for name, path, aligned in (("Crop", crop, True), ("Photo", photo, False)):
+        enroll_photos(
+            pipeline_of(detector, "first", already_aligned=aligned), gallery, name, [path], even_if_alike=True
+        )
+    before = {sample.id: sample for sample in gallery.samples()}
+    reembed_gallery(pipeline_of(detector, "second", already_aligned=already_aligned), gallery)
+    for sample in gallery.samples():
+        assert sample.vector @ before[sample.id].vector == pytest.approx(1, abs=1e-6)
+
+
+def test_of_overlapping_faces_the_one_that_the_box_marks_is_taken(gallery: Gallery, tmp_path: Path) -> None:
+    path = paint(tmp_path / "two.png", RED)
+    faces = [DetectedFace((0.0, 0.0, 40.0 + wider, 40.0), LANDMARKS * 40, 0.99) for wider in (30, 0)]
+    enroll_photos(
+        FacePipeline(ScriptedDetector(faces[1]), MeanEmbedder(), gates=FaceGates(min_quality=0)), gallery, "Ann", [path]
+    )
+
+    class Widths(MeanEmbedder):
+        def embed(self, faces: Sequence[AlignedFace]) -> FloatArray:
+            rows = np.zeros((len(faces), 256), np.float32)
+            for row, face in zip(rows, faces, strict=True):
+                assert face.detection is not None
+                row[int(face.detection.box_px[2])] = 1
+            return rows
+
+    reembed_gallery(FacePipeline(ScriptedDetector(*faces), Widths("widths"), gates=FaceGates()), gallery)
+    (sample,) = gallery.samples()
+    assert np.argmax(sample.vector) == 40

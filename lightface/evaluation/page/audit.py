@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,15 +15,21 @@ from lightface.gallery.audit import AuditedPerson, AuditedSample, GalleryAudit
 from lightface.words import count_of
 
 _SHOWN = 100  # of each kind; the JSON within the page has all
+_OF_A_PART = 6  # samples of a person's part
 
 
-def render_audit(audit: GalleryAudit) -> str:
-    """The page. Photographs are read again, to cut the faces out."""
+def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The page. Photographs are read again, to cut the faces out.
+
+    `mend` holds what a reader may type to mend doubts, by the name of the kind: `mislabelled`, `mixed`, `close_people`.
+    """
+    mend = mend or {}
     shown = show_faces(_place(sample) for sample in _pictured(audit))
     sections = [
         _head(audit),
-        _mislabelled(audit, shown),
-        _close_people(audit, shown),
+        _mislabelled(audit, shown) + _commands(mend.get("mislabelled", ())),
+        _mixed(audit, shown) + _commands(mend.get("mixed", ())),
+        _close_people(audit, shown) + _commands(mend.get("close_people", ())),
         _repeated(audit, shown),
         _low_quality(audit, shown),
         _gone(audit),
@@ -39,6 +45,9 @@ def render_audit(audit: GalleryAudit) -> str:
 def _pictured(audit: GalleryAudit) -> Iterator[AuditedSample]:
     for stray in audit.mislabelled[:_SHOWN]:
         yield from (stray.sample, stray.nearest_own, stray.nearest_other)
+    for mixed in audit.mixed[:_SHOWN]:
+        for part in mixed.parts:
+            yield from part.samples[:_OF_A_PART]
     for close in audit.close_people[:_SHOWN]:
         yield from (close.sample_a, close.sample_b)
     for repeated in audit.repeated[:_SHOWN]:
@@ -56,6 +65,7 @@ def _head(audit: GalleryAudit) -> str:
     ]
     figures = [
         ("Likely mislabelled", len(audit.mislabelled), "samples"),
+        ("Several under one name", len(audit.mixed), "people"),
         ("Close people", audit.close_people_total, "pairs"),
         ("Repeated pictures", audit.repeated_total, "pairs"),
         ("Low quality", len(audit.low_quality), "samples"),
@@ -80,6 +90,24 @@ def _mislabelled(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
         "one of the person that it is nearer to. The figures are its cosines to all other photographs of either."
     )
     return _sheet("mislabelled", "Likely mislabelled", text, cells, len(audit.mislabelled))
+
+
+def _mixed(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
+    cells = []
+    for one in audit.mixed[:_SHOWN]:
+        for number, part in enumerate(one.parts, start=1):
+            samples = ", ".join(str(sample.id) for sample in part.samples)
+            alike = f" · like {part.resembles.name} {part.resembles_similarity:.3f}" if part.resembles else ""
+            caption = (
+                f"{one.person.name}, part {number} of {len(one.parts)} · "
+                f"{part.similarity:.3f} to the others{alike} · sample{'s' * (len(part.samples) > 1)} {samples}"
+            )
+            cells.append(_cell(part.samples[:_OF_A_PART], shown, caption, columns=3))
+    text = (
+        "Samples of one person that fall into parts which do not resemble each other: two people under one name, a "
+        "stranger, or a photograph that shows too little of the face. The figures are mean cosines."
+    )
+    return _sheet("mixed", "Several people under one name", text, cells, len(audit.mixed))
 
 
 def _close_people(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
@@ -145,10 +173,12 @@ def _sheet(name: str, title: str, text: str, cells: Sequence[str], total: int, *
     )
 
 
-def _cell(samples: Iterable[AuditedSample], shown: dict[PlacedFace, str], caption: str) -> str:
+def _cell(
+    samples: Iterable[AuditedSample], shown: dict[PlacedFace, str], caption: str, *, columns: int | None = None
+) -> str:
     faces = [picture(_place(sample), shown, sample.person_name) for sample in samples]
     return (
-        f'<figure class="pair"><div class="faces of-{len(faces)}">{"".join(faces)}</div>'
+        f'<figure class="pair"><div class="faces of-{columns or len(faces)}">{"".join(faces)}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
@@ -159,6 +189,13 @@ def _place(sample: AuditedSample) -> PlacedFace:
 
 def _count(person: AuditedPerson) -> str:
     return f"{person.name} ({person.sample_count})"
+
+
+def _commands(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    shown = escape("\n".join(lines[:_SHOWN]))
+    return f'<p class="note">What mends it, if you agree:</p><pre class="commands">{shown}</pre>'
 
 
 def _more(total: int) -> str:

@@ -40,7 +40,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     something when they are opened. A path of another kind, such as a URL's, opens itself. Raises OSError, also for what
     is no regular file, and ValueError (a NUL in the path).
     """
-    if type(path).open is not Path.open:
+    if type(path).read_bytes is not Path.read_bytes:
         return io.BufferedReader(io.BytesIO(path.read_bytes()))
     return open(path, "rb", opener=_open_descriptor)
 
@@ -178,7 +178,7 @@ def _check_regular(status: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file", path)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", path)
 
 
 def _follow(path: Path | str) -> Iterator[tuple[str, os.stat_result]]:

@@ -15,10 +15,11 @@ from lightface.faces import ByteArray
 from lightface.files import open_regular
 from lightface.images import extras, jpeg
 from lightface.images.failures import DECODE_ERRORS, describe_reason, quiet_pillow, quote, remark, too_large
+from lightface.images.given import GivenPicture
 from lightface.images.jpeg import Reduction
 
 # Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a moment (4 in
-# Pillow, 3 in the array), and up to 13 for some kinds: docs/reliability.md has the figures.
+# Pillow, 3 in the array), and up to 16 for some kinds: docs/reliability.md has the figures.
 DEFAULT_MAX_PIXELS = 120_000_000
 
 # Pillow reads some sixty formats, a few through external programs. A file that a stranger may have written
@@ -26,9 +27,13 @@ DEFAULT_MAX_PIXELS = 120_000_000
 _READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
 _KINDS: Final = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 
+_BEGINNINGS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
 _HEADER_BYTES: Final = 4 << 20  # enough to tell the size of a JPEG: before it come profiles, thumbnails and maps
 _STRIP_PIXELS: Final = 1 << 20  # converted at once, so that no copy of a whole picture lies about
-_MAX_SAMPLE_VALUE: Final = 281  # a tag of TIFF
+# Tags of TIFF.
+_NEW_SUBFILE_TYPE: Final = 254
+_MAX_SAMPLE_VALUE: Final = 281
+_DNG_VERSION: Final = 50706
 _PNG_DEPTH_AT: Final = 24  # byte of a PNG that says how many bits a value has
 
 # How to undo each EXIF orientation (EXIF 2.3, table 6); 1 is upright, anything else means nothing.
@@ -84,8 +89,24 @@ def take_picture(image: Image.Image, *, name: str, max_pixels: int = DEFAULT_MAX
         raise _damaged(name, describe_reason(error)) from error
 
 
+def is_picture(data: bytes) -> bool:
+    """Whether a file that begins so is a picture of a kind that is read, damaged or not."""
+    if extras.is_heic(data) or data.startswith(_BEGINNINGS):
+        return True
+    try:
+        with quiet_pillow():
+            Image.open(BytesIO(data), formats=_READ_FORMATS)
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except (UnidentifiedImageError, *DECODE_ERRORS):
+        return False
+
+
 def count_pixels(path: Path) -> int:
     """How many pixels a photograph has, by its header alone; 0 where it cannot be told. Never raises."""
+    if isinstance(path, GivenPicture) and path.image is not None:
+        return path.image.width * path.image.height
     try:
         with quiet_pillow(), open_regular(path) as file:
             head = file.read(12)
@@ -133,6 +154,7 @@ def _decode(data: bytes, *, name: str, max_pixels: int, reduction: Reduction) ->
     else:
         image = Image.open(BytesIO(data), formats=_READ_FORMATS)
         _check_size(image.size, name=name, max_pixels=max_pixels)
+        _refuse_thumbnail(image, name=name)
         if reduction > 1:
             image = jpeg.decode_reduced(image, reduction)
         image.load()
@@ -147,6 +169,14 @@ def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
+
+
+def _refuse_thumbnail(image: Image.Image, *, name: str) -> None:
+    """ImageError for a RAW file of another name: it is a TIFF whose first picture is a small one, for lists."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if _DNG_VERSION in tags or _to_number(tags.get(_NEW_SUBFILE_TYPE, 0)) == 1:
+        remedy = "give it its camera's suffix, such as .dng, or export it as JPEG or TIFF"
+        raise ImageError(f"{quote(name)} begins with a thumbnail, as what a sensor saw (RAW) does; {remedy}")
 
 
 def _read_orientation(image: Image.Image, *, name: str) -> int:

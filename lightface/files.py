@@ -125,6 +125,20 @@ def check_owned(path: Path) -> None:
             _check_owner(place, status)
 
 
+def check_own_folder(folder: Path) -> None:
+    """Raise OSError unless a folder is one's own, and nobody else may write in it; that right is taken back.
+
+    For what is run, or what another user must not be able to exchange.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    status = os.stat(folder)
+    if status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "the folder is another user's; delete it, or name another", str(folder))
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        os.chmod(folder, status.st_mode & 0o700)
+
+
 def flush_entry(path: Path | str) -> None:
     """See to it that a name that is new, or has new contents, outlives a power cut; a disk that fails is logged."""
     try:

@@ -19,6 +19,7 @@ from lightface.images import DEFAULT_MAX_PIXELS, Photo, PhotoSource
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
 from lightface.pipeline.loading import Loaded, load_in_batches
+from lightface.processor import survive_forks
 from lightface.quality import measure_crop, measure_quality
 from lightface.sources import as_source
 
@@ -70,6 +71,7 @@ class FacePipeline:
     """A detector and an embedder in a row, behind one set of gates."""
 
     def __init__(self, detector: FaceDetector, embedder: Embedder, *, gates: FaceGates = FaceGates()) -> None:
+        survive_forks()
         self.detector = detector
         self.embedder = embedder
         self.gates = gates

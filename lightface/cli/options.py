@@ -25,14 +25,12 @@ BATCH = ("batch_size", "workers")
 
 _SETTINGS_PANEL = "Settings (also in the configuration file)"
 
-Photos = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="PHOTO",
-        parser=to_path,
-        help="Photographs and folders, also by URL; - stands for a list of them on stdin, or for a photograph.",
-    ),
-]
+PHOTO_ARGUMENT: Any = typer.Argument(
+    metavar="PHOTO",
+    parser=to_path,
+    help="Photographs and folders, also by URL; - stands for a list of them on stdin, or for a photograph.",
+)
+Photos = Annotated[list[Path], PHOTO_ARGUMENT]
 Recursive = Annotated[
     bool, typer.Option("--recursive/--no-recursive", help="Search the folders in the folders that are named.")
 ]

@@ -95,6 +95,9 @@ def find_photos(
     counted = PassedOver() if passed_over is None else passed_over
     found: dict[Path, None] = {}
     for path in map(to_path, paths):
+        if isinstance(path, GivenPicture):
+            found[path] = None
+            continue
         _check_exists(path)
         if os.path.isdir(path):
             found.update(dict.fromkeys(sorted(_search_folder(path, recursive=recursive, passed_over=counted))))

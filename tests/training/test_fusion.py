@@ -276,5 +276,5 @@ def test_what_another_user_put_there_is_not_run(fresh_library: Path, planted: st
         built.rename(fresh_library.parent / "elsewhere.so")
         built.symlink_to(fresh_library.parent / "elsewhere.so")
     os.chown(fresh_library if planted == "folder" else built, 12345, 12345, follow_symlinks=False)
-    with pytest.raises(ConfigError, match="another user.*set compile = false"):
+    with pytest.raises(ConfigError, match=r"another user.*set compile = false"):
         library.load_library()

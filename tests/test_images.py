@@ -7,6 +7,7 @@ import io
 import os
 import random
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import IO
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import ExifTags, Image
 
@@ -31,6 +33,7 @@ from lightface.images import (
     find_photos,
     hash_file,
     load_photo,
+    photos,
     save_image,
 )
 
@@ -220,6 +223,173 @@ def test_a_transparent_palette_colour_becomes_black() -> None:
     for picture_format in ("PNG", "GIF"):
         decoded = decode_photo(encode(image, picture_format, transparency=0), name="logo")
         assert decoded.tolist() == [[[0, 0, 0], [40, 50, 60]]]
+
+
+# --- what needs an extra, or a newer suffix ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".HIF", ".heics", ".heic"])
+def test_heic_of_every_suffix_is_found_and_read(picture_rgb: ByteArray, suffix: str, tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'heic'")
+    path = tmp_path / f"DSCF0001{suffix}"
+    pillow_heif.from_pillow(Image.fromarray(picture_rgb)).save(path, quality=95, format="HEIF")
+    assert find_photos([tmp_path]) == [path]
+    assert load_photo(path).image_rgb.shape == picture_rgb.shape
+
+
+def test_avif_is_found_and_read_upright(picture_rgb: ByteArray, tmp_path: Path) -> None:
+    path = tmp_path / "picture.avif"
+    large_rgb = picture_rgb.repeat(4, axis=0).repeat(4, axis=1)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(large_rgb).save(path, quality=95, speed=10, exif=exif)
+    assert find_photos([tmp_path]) == [path]
+    assert count_pixels(path) == large_rgb[..., 0].size
+    decoded = load_photo(path).image_rgb
+    assert decoded.shape == np.rot90(large_rgb, -1).shape
+    assert np.abs(decoded.astype(int) - np.rot90(large_rgb, -1)).mean() < 4
+    with pytest.raises(ImageTooLargeError):
+        load_photo(path, max_pixels=100)
+
+
+def dng(mosaic: npt.NDArray[np.uint16], *, orientation: int = 1) -> bytes:
+    """A photograph as the sensor saw it: red, green, green, blue, 16 bits each, without compression."""
+    height, width = mosaic.shape
+    identity = b"".join(struct.pack("<ii", value, 1) for value in (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    entries: list[tuple[int, int, int, bytes]] = [
+        (254, 4, 1, struct.pack("<I", 0)),
+        (256, 4, 1, struct.pack("<I", width)),
+        (257, 4, 1, struct.pack("<I", height)),
+        (258, 3, 1, struct.pack("<H", 16)),
+        (259, 3, 1, struct.pack("<H", 1)),
+        (262, 3, 1, struct.pack("<H", 32803)),  # a mosaic of colours
+        (271, 2, 5, b"Test\0"),
+        (272, 2, 5, b"Test\0"),
+        (273, 4, 1, b""),  # where the pixels are
+        (274, 3, 1, struct.pack("<H", orientation)),
+        (277, 3, 1, struct.pack("<H", 1)),
+        (278, 4, 1, struct.pack("<I", height)),
+        (279, 4, 1, struct.pack("<I", mosaic.nbytes)),
+        (284, 3, 1, struct.pack("<H", 1)),
+        (33421, 3, 2, struct.pack("<HH", 2, 2)),
+        (33422, 1, 4, bytes((0, 1, 1, 2))),
+        (50706, 1, 4, bytes((1, 4, 0, 0))),  # the version of DNG
+        (50708, 2, 5, b"Test\0"),
+        (50717, 4, 1, struct.pack("<I", 65535)),
+        (50721, 10, 9, identity),
+        (50728, 5, 3, struct.pack("<II", 1, 1) * 3),
+        (50778, 3, 1, struct.pack("<H", 21)),
+    ]
+    place = 8 + 2 + 12 * len(entries) + 4
+    values = b""
+    directory = struct.pack("<H", len(entries))
+    pixels_at = place + sum(len(value) + len(value) % 2 for *_, value in entries if len(value) > 4)
+    for number, kind, count, value in entries:
+        if number == 273:
+            value = struct.pack("<I", pixels_at)
+        if len(value) > 4:
+            directory += struct.pack("<HHII", number, kind, count, place + len(values))
+            values += value + b"\0" * (len(value) % 2)
+        else:
+            directory += struct.pack("<HHI", number, kind, count) + value.ljust(4, b"\0")
+    return b"II*\0\x08\0\0\0" + directory + b"\0" * 4 + values + mosaic.astype("<u2").tobytes()
+
+
+@pytest.fixture
+def mosaic() -> npt.NDArray[np.uint16]:
+    """A bright upper half."""
+    values = np.full((120, 160), 2000, np.uint16)
+    values[:60] = 50_000
+    return values
+
+
+def test_what_the_sensor_saw_is_developed(mosaic: npt.NDArray[np.uint16], tmp_path: Path) -> None:
+    pytest.importorskip("rawpy", reason="needs the extra 'raw'")
+    path = tmp_path / "photo.DNG"
+    path.write_bytes(dng(mosaic))
+    assert find_photos([tmp_path]) == [path]
+    decoded = load_photo(path).image_rgb
+    assert decoded.shape == (120, 160, 3) and decoded[:50].mean() > 3 * decoded[70:].mean()
+    path.write_bytes(dng(mosaic, orientation=6))
+    turned = load_photo(path).image_rgb
+    assert turned.shape == (160, 120, 3) and turned[:, 70:].mean() > 3 * turned[:, :50].mean()
+    with pytest.raises(ImageTooLargeError, match=r"160x120|120x160"):
+        load_photo(path, max_pixels=1000)
+    path.write_bytes(dng(mosaic)[:300])
+    with pytest.raises(ImageError) as caught:
+        load_photo(path)
+    assert_one_line(caught.value)
+
+
+def test_raw_without_the_extra_names_it_and_is_told_when_passed_over(
+    mosaic: npt.NDArray[np.uint16], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    monkeypatch.setattr(photos, "_found_suffixes", lambda: PHOTO_SUFFIXES)
+    for name in ("a.nef", "b.NEF", "c.dng", "film.mp4", "README"):
+        (tmp_path / name).write_bytes(dng(mosaic))
+    with pytest.raises(ImageError, match=r"rawpy \(lightface's extra 'raw'\)") as caught:
+        load_photo(tmp_path / "c.dng")
+    assert_one_line(caught.value)
+    assert find_photos([tmp_path, tmp_path]) == []
+    (told,) = (record.message for record in caplog.records)
+    assert told.startswith("passed over 4 .nef, 2 without a suffix, 2 .dng, 2 .mp4; install rawpy")
+
+
+def test_the_thumbnail_of_a_raw_file_is_never_taken_for_the_photograph(mosaic: npt.NDArray[np.uint16]) -> None:
+    thumbnail = encode(Image.new("RGB", (160, 120)), "TIFF", tiffinfo={254: 1})
+    for data in (dng(mosaic), thumbnail):
+        with pytest.raises(ImageError) as caught:
+            decode_photo(data, name="photo of unknown kind")
+        assert_one_line(caught.value)
+    named_by_mistake = encode(Image.new("RGB", (16, 12)), "JPEG")
+    assert decode_photo(named_by_mistake, name="photo.nef").shape == (12, 16, 3)
+
+
+# --- what decoders say ------------------------------------------------------------------------------
+
+
+def test_nothing_reaches_stderr_but_what_names_the_file(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8))
+    dice = random.Random(0)
+    for number, compression in enumerate(["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"] * 20):
+        data = bytearray(encode(noise, "TIFF", compression=compression))
+        for _ in range(8):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        (tmp_path / f"{number}.tif").write_bytes(data)
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from lightface.errors import LightfaceError
+        from lightface.images import load_photo
+        refused = 0
+        for path in Path(sys.argv[1]).iterdir():
+            try:
+                load_photo(path)
+            except LightfaceError:
+                refused += 1
+        print(refused)
+    """
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 10
+    assert [line for line in done.stderr.splitlines() if str(tmp_path) not in line] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as on Linux")
+def test_a_large_transparent_picture_takes_no_more_memory_than_another(tmp_path: Path) -> None:
+    Image.new("RGBA", (5000, 4000), (9, 80, 7, 100)).save(tmp_path / "large.png")
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from lightface.images import load_photo
+        peak_mb = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+        before = peak_mb()
+        load_photo(sys.argv[1])
+        print(peak_mb() - before)
+    """
+    command = [sys.executable, "-c", program, tmp_path / "large.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 190  # 20 megapixels of 4 bytes in Pillow and 3 in the array, and some room
 
 
 # --- EXIF orientation -------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ class PassedOver:
         """Log how many of which suffix there were, in one line."""
         if not self.suffixes:
             return
-        counts = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in self.suffixes.most_common())
+        most_first = sorted(self.suffixes.items(), key=lambda one: (-one[1], one[0]))
+        counts = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in most_first)
         hint = "; install rawpy (lightface's extra 'raw') to read what sensors saw"
         _log.warning("passed over %s%s", counts, hint if RAW_SUFFIXES.intersection(self.suffixes) else "")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lightface.allocator import return_unused_memory
 from lightface.errors import PhotoError
 from lightface.images import GivenPicture, Photo, count_pixels, load_photo
 from lightface.remote import RemotePath
@@ -18,6 +19,10 @@ _PIXELS_AT_ONCE = 25_000_000
 
 # Of photographs on other machines, whose headers are not at hand: in JPEGs of good quality, a byte holds some 3.
 _PIXELS_A_BYTE = 4
+
+# What is kept of each photograph, be it little, lies between large blocks that were freed, so that these cannot be
+# given back, and do not fit the next photograph: the heap grows, though nothing is held.
+_BATCHES_BETWEEN_TRIMS = 16
 
 _READERS = 8  # at once, of what comes from other machines: most of the time they wait
 
@@ -55,7 +60,9 @@ def load_in_batches(
     readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
     try:
         ready = None
-        for group in _group(paths, batch_size):
+        for number, group in enumerate(_group(paths, batch_size)):
+            if number % _BATCHES_BETWEEN_TRIMS == 0:
+                return_unused_memory()
             following = [
                 (path, (readers if isinstance(path, RemotePath) else decoders).submit(load, path)) for path in group
             ]

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lightface.errors import GalleryError
+from lightface.batch.journal import Journal
+from lightface.errors import GalleryError, LightfaceError, OutputError
+from lightface.evaluation.cache import EmbeddingCache
 from lightface.files import (
     _sweep,
     check_owned,
+    make_folder,
     open_regular,
     open_text,
     read_regular,
@@ -252,6 +255,47 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         open_regular(tmp_path)
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs owners")
+def test_journals_caches_and_keys_of_another_user_are_not_believed(
+    tmp_path: Path, stranger: Callable[[Path], None]
+) -> None:
+    tmp_path.chmod(0o1777)
+    key = make_key_file(tmp_path / "key")
+    Journal(tmp_path / "journal").close()
+    with EmbeddingCache(tmp_path / "cache"):
+        pass
+    opened: dict[str, tuple[type[LightfaceError], Callable[[], object]]] = {
+        "key": (GalleryError, key.read),
+        "journal": (OutputError, lambda: Journal(tmp_path / "journal")),
+        "cache": (OutputError, lambda: EmbeddingCache(tmp_path / "cache")),
+    }
+    for name, (kind, open_it) in opened.items():
+        stranger(tmp_path / name)
+        with pytest.raises(kind, match="another user put it there"):
+            open_it()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_pipe_is_no_journal_and_no_cache(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for open_it in (Journal, EmbeddingCache):
+        with pytest.raises(OutputError, match="a pipe or a device"):
+            open_it(tmp_path / "pipe")
+
+
+def test_folders_that_are_made_are_their_owners_with_those_above(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        make_folder(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    assert [mode_of(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700] * 3
+    make_folder(tmp_path / "a" / "b")  # as it is
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        make_folder(tmp_path / "file" / "folder")
 
 
 # --- power cuts --------------------------------------------------------------------------------------

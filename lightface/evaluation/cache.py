@@ -20,7 +20,7 @@ import platformdirs
 from lightface.databases import open_database, transaction
 from lightface.errors import OutputError
 from lightface.faces import FloatArray, are_unit_rows
-from lightface.files import check_owned, make_folder, touch_private
+from lightface.files import check_owned, check_regular, make_folder, touch_private
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_3 (
     sha256 TEXT NOT NULL,
@@ -57,6 +57,7 @@ class EmbeddingCache:
             make_folder(path.parent)
             check_owned(path)
             touch_private(path)
+            check_regular(path)
             self._connection = open_database(path, _prepare, timeout_s=30)
 
     def __enter__(self) -> Self:

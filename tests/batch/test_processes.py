@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import SemLock
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def test_no_room_in_shared_memory_is_no_hindrance(crowd: Path, tmp_path: Path, m
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("_multiprocessing.SemLock", refuse)
+    monkeypatch.setattr(SemLock, "__init__", refuse)
     summary = embed_folder(make_pipeline(MeanEmbedder()), [crowd], tmp_path / "faces.csv", batch_size=4, workers=2)
     assert (summary.embedded, summary.failed) == (23, 2)
 

@@ -62,8 +62,13 @@ def verify_pairs(
 
     `progress` hears of each photograph.
     """
-    known = {id(source): as_source(source) for pair in pairs for source in pair}  # a file that is open is read once
-    named = [(known[id(path_a)], known[id(path_b)]) for path_a, path_b in pairs]
+    known: dict[int, tuple[PhotoSource, Path]] = {}  # with the source itself, whose id is its own while it lives
+
+    def name_once(source: PhotoSource) -> Path:
+        """The same for the same object: a file that is open is read once."""
+        return known.setdefault(id(source), (source, as_source(source)))[1]
+
+    named = [(name_once(source_a), name_once(source_b)) for source_a, source_b in pairs]
     photos: dict[Path, PhotoFaces] = {}
     for photo in pipeline.embed_paths(dict.fromkeys(path for pair in named for path in pair), selection=selection):
         photos[photo.path] = photo

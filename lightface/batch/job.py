@@ -12,12 +12,11 @@ written at the end, whole, and only where it would differ from what lies there.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -212,7 +211,7 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
             "model": pipeline.model_id,
             "precision": pipeline.embedder.precision,
             "selection": selection.value,
-            "gates": dataclasses.asdict(pipeline.gates),
+            "gates": asdict(pipeline.gates),
             "detector": repr(settings),
         },
         sort_keys=True,

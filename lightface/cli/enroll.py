@@ -15,6 +15,7 @@ from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import (
     EMBEDDING,
     GALLERY,
+    PHOTO_ARGUMENT,
     AlreadyAligned,
     FaceChoice,
     Json,
@@ -35,10 +36,7 @@ def enroll(
     settings: Settings,
     *,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Who is on the photographs.")] = None,
-    photos: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="PHOTO", help="Photographs and folders; - stands for a list of paths on stdin."),
-    ] = None,
+    photos: Annotated[list[Path] | None, PHOTO_ARGUMENT] = None,
     people: Annotated[
         Path | None, typer.Option("--people", metavar="DIR", help="Enroll a folder a person, as in DIR/Alice/1.jpg.")
     ] = None,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lightface import files
 from lightface.errors import ConfigError, OutputError
 from lightface.remote import RemotePath
 
@@ -39,14 +40,15 @@ def refuse_to_replace(inputs: Iterable[Path], outputs: Iterable[Path], *, option
 
 def name_below(photos: Sequence[Path]) -> dict[Path, Path]:
     """The path of each photograph below the lowest folder that holds them all."""
-    common = Path(os.path.commonpath([photo.parent.absolute() for photo in photos]))
-    return {photo: photo.absolute().relative_to(common) for photo in photos}
+    places = {photo: os.path.abspath(photo) for photo in photos}
+    common = os.path.commonpath([os.path.dirname(place) for place in places.values()])
+    return {photo: Path(os.path.relpath(place, common)) for photo, place in places.items()}
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, and those above it. OutputError where that fails."""
+    """Make a folder for results, and those above it, for its owner alone. OutputError where that fails."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder} ({error.strerror}); choose another place") from error
 

@@ -21,6 +21,7 @@ from typing import Any, get_args, get_type_hints
 import platformdirs
 
 from lightface.errors import ConfigError
+from lightface.files import read_regular
 
 _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
@@ -109,6 +110,9 @@ class Settings:
     max_pixels: int | None = field(
         default=None, metadata=_about("Pixels above which a picture is refused before it is decoded.", low=1)
     )
+    allow_truncated: bool | None = field(
+        default=None, metadata=_about("Read a JPEG of which a part is missing; that part is grey (default: refuse it).")
+    )
     batch_size: int | None = field(default=None, metadata=_about("Photographs that go through together.", low=1))
     workers: int | None = field(
         default=None, metadata=_about("Processes that share the work (on a GPU: threads that decode).", low=1)
@@ -195,7 +199,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
     path = config_path(environment)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path).decode())
     except FileNotFoundError as error:
         if CONFIG_VARIABLE in environment:
             raise ConfigError(f"there is no {path}, which {CONFIG_VARIABLE} names; make it or unset that") from error

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
-from lightface.files import write_private
+from lightface.files import open_regular, write_private
 from lightface.gallery.records import (
     FaceSample,
     Person,
@@ -82,7 +82,7 @@ def read_export(path: Path) -> Iterator[ExportRecord]:
     """
     number = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             reader = _Reader()
             while line := file.readline(_MAX_LINE_BYTES):
                 number += 1

@@ -14,7 +14,7 @@ from typing import Final
 
 from lightface.databases import error_code, open_database, transaction
 from lightface.errors import GalleryError, OutputError
-from lightface.files import touch_private
+from lightface.files import make_folder, touch_private
 
 APPLICATION_ID: Final = 0x4C464741  # "LFGA", in the file's header: tells a gallery from other SQLite files
 
@@ -124,7 +124,7 @@ def _make_ready(path: Path, *, create: bool) -> None:
     if not path.exists():
         if not create:
             raise GalleryError(f"there is no gallery at {path}; enroll somebody first, or name another file")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         touch_private(path)
     if not path.is_file():  # a pipe would be waited on for ever
         raise GalleryError(f"{path} is not a regular file; name another one")

@@ -22,10 +22,10 @@ from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
 from lightface.gallery.conflicts import Conflict, find_conflicts
 from lightface.gallery.likeness import find_parts
-from lightface.images import find_folders, find_photos, hash_file
+from lightface.images import PassedOver, PhotoSource, find_folders, find_photos, hash_file
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.remote import as_path
+from lightface.sources import as_source
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def enroll_photos(
     pipeline: FacePipeline,
     gallery: Gallery,
     name: str,
-    paths: Sequence[Path | str],
+    paths: Sequence[PhotoSource],
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
@@ -97,7 +97,7 @@ def enroll_photos(
 def enroll_people(
     pipeline: FacePipeline,
     gallery: Gallery,
-    people: Path | str | Mapping[str, Sequence[Path | str]],
+    people: Path | str | Mapping[str, Sequence[PhotoSource]],
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
@@ -117,7 +117,7 @@ def enroll_people(
     if not isinstance(people, Mapping):
         people = find_people(people)
     named = {normalize_name(name): paths for name, paths in people.items()}
-    planned = [(name, as_path(path)) for name, paths in named.items() for path in paths]
+    planned = [(name, as_source(path)) for name, paths in named.items() for path in paths]
     gallery.check_model(pipeline.model_id)
     decides = _find_threshold(pipeline, gallery, threshold)
     enrolment = _Enrolment(pipeline, gallery, selection, metadata or {}, decides, even_if_alike)
@@ -137,7 +137,9 @@ def find_people(folder: Path | str) -> dict[str, list[Path]]:
     Links to folders count. Raises ImageError where the folder cannot be read and FaceNotFoundError where no sub-folder
     has a photograph.
     """
-    photos = {person.name: find_photos([person]) for person in find_folders(folder)}
+    passed_over = PassedOver()
+    photos = {person.name: find_photos([person], passed_over=passed_over) for person in find_folders(folder)}
+    passed_over.tell()
     people = {name: paths for name, paths in photos.items() if paths}
     if not people:
         raise FaceNotFoundError(f"no folder in {folder} has photographs; expected a folder a person, as in Alice/1.jpg")

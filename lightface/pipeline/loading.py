@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lightface.allocator import return_unused_memory
 from lightface.errors import PhotoError
-from lightface.images import Photo, count_pixels, load_photo
+from lightface.images import GivenPicture, Photo, count_pixels, load_photo
 from lightface.remote import RemotePath
 
 Loaded = tuple[Path, Photo | PhotoError]
@@ -19,11 +20,21 @@ _PIXELS_AT_ONCE = 25_000_000
 # Of photographs on other machines, whose headers are not at hand: in JPEGs of good quality, a byte holds some 3.
 _PIXELS_A_BYTE = 4
 
+# What is kept of each photograph, be it little, lies between large blocks that were freed, so that these cannot be
+# given back, and do not fit the next photograph: the heap grows, though nothing is held.
+_BATCHES_BETWEEN_TRIMS = 16
+
 _READERS = 8  # at once, of what comes from other machines: most of the time they wait
 
 
 def load_in_batches(
-    paths: Iterable[Path], *, max_pixels: int, batch_size: int, workers: int, enough_px: int | None = None
+    paths: Iterable[Path],
+    *,
+    max_pixels: int,
+    batch_size: int,
+    workers: int,
+    enough_px: int | None = None,
+    allow_truncated: bool = False,
 ) -> Iterator[list[Loaded]]:
     """Each path with its photograph, or with the error that it met, in order, up to `batch_size` at once.
 
@@ -38,15 +49,20 @@ def load_in_batches(
 
     def load(path: Path) -> Photo | PhotoError:
         try:
-            return load_photo(path, max_pixels=max_pixels, enough_px=enough_px)
+            return load_photo(path, max_pixels=max_pixels, enough_px=enough_px, allow_truncated=allow_truncated)
         except PhotoError as error:
             return error
+        finally:
+            if isinstance(path, GivenPicture):
+                path.release()
 
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
     try:
         ready = None
-        for group in _group(paths, batch_size):
+        for number, group in enumerate(_group(paths, batch_size)):
+            if number % _BATCHES_BETWEEN_TRIMS == 0:
+                return_unused_memory()
             following = [
                 (path, (readers if isinstance(path, RemotePath) else decoders).submit(load, path)) for path in group
             ]

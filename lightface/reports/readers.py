@@ -2,6 +2,9 @@
 
 A table may have been made or changed by other programs: columns that lightface does not know are passed over, and all
 but `image_path`, `embedding` and `model_id` may be missing. What stands in a known column must be what belongs there.
+
+A small file may hold much: a column of one value takes some bytes, however many rows there are. So tables are read in
+batches, and what they would take is held against their size.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +25,7 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.faces import Status
+from lightface.files import check_regular, open_text
 from lightface.remote import RemotePath, to_path
 from lightface.reports.parts import find_parts
 from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow
@@ -30,9 +34,16 @@ _REQUIRED: Final = ("image_path", "embedding", "model_id")
 _UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
 _ROWS_AT_ONCE: Final = 4096
 
+# What the rows of a table may take: beyond the first part, so many times the size of its file. Rows without a face take
+# the most of it: some ten bytes in Parquet, and 500 here.
+_FREE_BYTES: Final = 128_000_000
+_MOST_GROWTH: Final = 50
+_ROW_BYTES: Final = 500
+_LONGEST_TEXT: Final = 1 << 16  # bytes; no path or name comes near it
+
 # What the parsers raise on damaged files.
 _UNREADABLE: Final = (
-    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError),
+    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError, MemoryError),
     *(csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
@@ -57,8 +68,67 @@ def _read_file(path: Path) -> list[FaceRow]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise TableError(f"{str(path)!r} is no face table; it would end in one of {', '.join(_READERS)}")
+    rows: list[FaceRow] = []
     with _translated_errors(path), _on_this_machine(path) as file:
-        return [_to_row(cells, f"{path}, face {number}") for number, cells in enumerate(reader(file), start=1)]
+        check_regular(file)
+        size = file.stat().st_size
+        for number, cells in enumerate(reader(file), start=1):
+            _check_growth(size, number * _ROW_BYTES)
+            rows.append(_to_row(cells, f"{path}, face {number}"))
+    return rows
+
+
+def read_parquet_rows(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]], *, row_bytes: int = 0
+) -> Iterator[Cells]:
+    """The rows of a Parquet file, of the columns that are chosen among those that there are, a batch in memory.
+
+    `row_bytes` is what the caller keeps of each.
+
+    Raises OSError, and ValueError for one that is damaged, or would take far more memory than its size lets expect.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    check_regular(path)
+    try:
+        metadata = pq.read_metadata(path)
+        names = list(choose(metadata.schema.to_arrow_schema().names))
+        _check_growth(path.stat().st_size, _unpacked_bytes(metadata, names) + row_bytes * metadata.num_rows)
+        columns = map(metadata.schema.column, range(metadata.num_columns))
+        texts = [one.path for one in columns if one.physical_type == "BYTE_ARRAY" and one.path in names]
+        # A text that comes again and again stays one until it is looked at.
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+                for column in batch.columns:
+                    if pa.types.is_dictionary(column.type):
+                        _check_text(pc.max(pc.binary_length(column.dictionary)).as_py())
+                yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+
+
+def _unpacked_bytes(metadata: Any, names: Sequence[str]) -> int:
+    """What the columns of these names take when they are decoded, by what the file says of them."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    wanted = (column for column in columns if column.path_in_schema.split(".")[0] in names)
+    return sum(max(int(column.total_uncompressed_size), 8 * int(column.num_values)) for column in wanted)
+
+
+def _check_growth(size: int, unpacked: int) -> None:
+    allowed = _FREE_BYTES + _MOST_GROWTH * size
+    if unpacked > allowed:
+        raise ValueError(
+            f"it would take more than {unpacked / 1e6:,.0f} MB of memory, and a table of {size:,} bytes may take "
+            f"{allowed / 1e6:,.0f} MB"
+        )
+
+
+def _check_text(longest: int | None) -> None:
+    if longest is not None and longest > _LONGEST_TEXT:
+        raise ValueError(f"a text has {longest:,} bytes, and may have {_LONGEST_TEXT:,}")
 
 
 @contextmanager
@@ -83,21 +153,12 @@ def _on_this_machine(path: Path) -> Iterator[Path]:
 
 
 def _read_parquet(path: Path) -> Iterator[Cells]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            names = _check_columns(file.schema_arrow.names)
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
-                yield from batch.to_pylist()
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
+    return read_parquet_rows(path, _check_columns, row_bytes=_ROW_BYTES)
 
 
 def _read_csv(path: Path) -> Iterator[Cells]:
     arrays = {column.name for column in FACE_COLUMNS if column.shape}
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_text(path, newline="") as file:
         reader = csv.DictReader(file, strict=True)
         names = _check_columns(reader.fieldnames or ())
         for row in reader:
@@ -106,7 +167,7 @@ def _read_csv(path: Path) -> Iterator[Cells]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Cells]:
-    with path.open(encoding="utf-8") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 cells = json.loads(line)
@@ -118,9 +179,12 @@ def _read_jsonl(path: Path) -> Iterator[Cells]:
 
 def _read_npz(path: Path) -> Iterator[Cells]:
     with np.load(path, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
+        if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
             raise ValueError("it holds a single array")
-        arrays = {name: file[name] for name in _check_columns(file.files)}
+        names = _check_columns(file.files)
+        sizes: list[int] = [file.zip.getinfo(f"{name}.npy").file_size for name in names]
+        _check_growth(path.stat().st_size, sum(sizes))
+        arrays = {name: file[name] for name in names}
     lengths = {len(array) if array.ndim else -1 for array in arrays.values()}
     if len(lengths) != 1:
         raise ValueError("its columns are of different lengths")
@@ -168,6 +232,7 @@ def _convert(cell: Any, column: Column) -> Any:
     if column.kind == "text":
         if not isinstance(cell, str):
             raise ValueError(f"{column.name} is {cell!r}, no text")
+        _check_text(len(cell))
         if column.name == "status":
             return Status(cell)
         return cell

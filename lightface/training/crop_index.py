@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lightface.errors import TrainingError
+from lightface.files import open_text
+from lightface.reports.readers import read_parquet_rows
 
 INDEX_NAMES = ("index.csv", "index.parquet")
 _REQUIRED_COLUMNS = ("shard", "name")
+_COLUMNS = (*_REQUIRED_COLUMNS, "identity", "split", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +68,21 @@ def read_index(path: Path) -> list[CropEntry]:
 
 def _read_csv(path: Path) -> Iterable[Mapping[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path, newline="", encoding="utf-8-sig") as file:
             yield from csv.DictReader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"cannot read the index {path}: {error}") from error
 
 
 def _read_parquet(path: Path) -> Iterable[Mapping[str, str]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    def choose(names: Sequence[str]) -> list[str]:
+        return [name for name in _COLUMNS if name in names]
 
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        for row in read_parquet_rows(path, choose):
+            yield {key: "" if value is None else str(value) for key, value in row.items()}
+    except (OSError, ValueError, MemoryError) as error:
         raise TrainingError(f"cannot read the index {path}: {error}") from error
-    return ({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
 
 
 def _stay_inside(name: str, index: Path, row: int) -> PurePosixPath:

@@ -26,6 +26,7 @@ _FORMATS: dict[str, dict[str, object]] = {
     "tiff lzw": {"format": "TIFF", "compression": "tiff_lzw"},
     "tiff deflate": {"format": "TIFF", "compression": "tiff_adobe_deflate"},
     "gif": {"format": "GIF"},
+    "avif": {"format": "AVIF", "speed": 10},
 }
 _MAGIC = {
     "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
@@ -36,6 +37,7 @@ _MAGIC = {
     "big tiff": b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0",
     "webp": b"RIFF\xff\xff\xff\x7fWEBPVP8 ",
     "heic": b"\0\0\0\x18ftypheic\0\0\0\0heicmif1",
+    "avif": b"\0\0\0\x18ftypavif\0\0\0\0avifmif1",
 }
 _SIDES = (0, 1, 3000, 65_500, 65_535, 2**31 - 1, 2**32 - 1)
 
@@ -58,6 +60,7 @@ def broken_images(mutations: int, dice: random.Random) -> Iterator[Case]:
     yield from _huge(good)
     yield from _bombs()
     yield from _endless()
+    yield from _odd_but_whole(good)
     yield from _deep_exif()
     yield from _odd_profiles()
     for _ in range(mutations):
@@ -167,15 +170,48 @@ def _endless() -> Iterator[Case]:
             False,
         )
     yield Case("tiff whose directories go round", _tiff([(256, 4, 1, 8), (257, 4, 1, 8)], following=8), None)
-    for passes in (100, 30_000):
-        yield Case("jpeg of scans without end", _many_scans(passes), None)
+    yield Case("jpeg of some hundred scans", _many_scans(400, b""), False)
+    for between in _BETWEEN_SCANS:
+        yield Case("jpeg of scans without end", _many_scans(30_000, between))
+        yield Case("jpeg of scans without end, not progressive", _many_scans(30_000, between, progressive=False))
+    jpeg = _encode(films[0], format="JPEG")
+    for segment in (b"\xff\xe5\0\x02", b"\xff\xfe\0\0", b"\xff\x01", b"\xff\xff"):
+        yield Case("jpeg of segments without end", jpeg[:2] + segment * 300_000 + jpeg[2:], None)
 
 
-def _many_scans(passes: int) -> bytes:
-    """A progressive JPEG whose last pass, which changes nothing, comes again and again."""
-    grey = _encode(Image.new("L", (1400, 1400), 128), format="JPEG", progressive=True)
-    last = grey.rindex(b"\xff\xda")
-    return grey[:last] + grey[last:-2] * passes + b"\xff\xd9"
+# What libjpeg passes over between two scans, some of it with a length that is none.
+_BETWEEN_SCANS = (b"", b"\xff\x01\xff\xff", b"\xff\x02\xff\xff", b"\xff\xff\xff", b"\xff\xe5\0\0", b"\xff\xd0")
+
+
+def _many_scans(passes: int, between: bytes, *, progressive: bool = True) -> bytes:
+    """A JPEG whose last pass comes again and again, or one of a single component without pixels."""
+    picture = Image.new("RGB", (1400, 1400), (90, 128, 30))
+    data = _encode(picture, format="JPEG", progressive=progressive, subsampling=0)
+    last = data.rindex(b"\xff\xda")
+    scan = data[last:-2] if progressive else b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+    return data[:last] + (between + scan) * passes + b"\xff\xd9"
+
+
+def _odd_but_whole(good: dict[str, bytes]) -> Iterator[Case]:
+    """What every viewer shows."""
+    for kind in ("jpeg", "progressive jpeg"):
+        for tail in (b"", b"\0" * 700):
+            yield Case("jpeg without the mark of its end", good[kind][:-2] + tail, False)
+            yield Case("jpeg that lacks rows", good[kind][: len(good[kind]) * 2 // 3] + tail)
+    grey = np.linspace(0, 4095, 6400).reshape(80, 80).astype(np.uint16)
+    for kind in ("PNG", "TIFF"):
+        yield Case("12 bits in 16", _encode(Image.fromarray(grey), format=kind), False)
+    picture = Image.new("RGB", (8, 8), "gray")
+    for kind in range(1, 14):
+        value = struct.pack("<HHII", 0x0112, kind, 1, 26) + struct.pack("<I", 0) + struct.pack("<II", 1, 0)
+        block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 1) + value
+        for form in ("JPEG", "PNG", "WEBP"):
+            yield Case("orientation of another type", _encode(picture, format=form, exif=block), False)
+    for length in (0, 2, 10, 60):
+        block = b"Exif\0\0" + b"\0" * length
+        yield Case("zeroed exif", _encode(picture, format="JPEG", exif=block), False)
+    large = Image.new("RGBA", (2000, 1000), (9, 80, 7, 100))
+    yield Case("transparent picture as large as may be", _encode(large, format="PNG"), False)
 
 
 def _deep_exif() -> Iterator[Case]:

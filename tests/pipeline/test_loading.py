@@ -64,7 +64,7 @@ def test_no_more_than_two_batches_are_in_memory(paths: list[Path], monkeypatch: 
         with lock:
             alive -= 1
 
-    def load(path: Path, *, max_pixels: int, enough_px: int | None) -> Photo:
+    def load(path: Path, *, max_pixels: int, enough_px: int | None, allow_truncated: bool) -> Photo:
         nonlocal alive, most
         photo = load_photo(path, max_pixels=max_pixels, enough_px=enough_px)
         weakref.finalize(photo.image_rgb, forget)
@@ -79,3 +79,13 @@ def test_no_more_than_two_batches_are_in_memory(paths: list[Path], monkeypatch: 
     assert [result.path for result in results] == paths
     assert most <= 6
     assert alive == 0
+
+
+def test_freed_memory_is_given_back_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = [paint(tmp_path / f"{number}.png", (number, 9, 9)) for number in range(40)]
+    given_back: list[int] = []
+    loaded = 0
+    monkeypatch.setattr(loading, "return_unused_memory", lambda: given_back.append(loaded))
+    for batch in load_in_batches(photos, max_pixels=10**6, batch_size=1, workers=1):
+        loaded += len(batch)
+    assert given_back == [0, 15, 31]  # while a batch is ahead

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lightface.errors import TableError
@@ -158,3 +164,123 @@ def test_missing_files_and_unknown_suffixes(tmp_path: Path) -> None:
         read_faces(tmp_path / "none.csv")
     with pytest.raises(TableError, match=r"it would end in one of .parquet, .csv, .jsonl, .npz"):
         read_faces(tmp_path / "faces.xlsx")
+
+
+# --- files that would grow ---------------------------------------------------------------------------
+
+
+def _parquet(path: Path, columns: dict[str, object]) -> None:
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def _many_rows(path: Path) -> None:
+    rows = 1_500_000
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), ["a.jpg"]).cast(pa.string())
+    nothing = pa.nulls(rows, pa.list_(pa.float32(), 256))
+    _parquet(path, {"image_path": texts, "embedding": nothing, "model_id": pa.nulls(rows, pa.string())})
+
+
+def _long_text(path: Path) -> None:
+    vectors = pa.array([EMBEDDING], pa.list_(pa.float32(), 256))
+    _parquet(path, {"image_path": ["a" * 400_000_000], "embedding": vectors, "model_id": ["tiny"]})
+
+
+def _a_text_again_and_again(path: Path) -> None:
+    rows = 100_000
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), ["a" * 1_000_000])
+    nothing = pa.nulls(rows, pa.list_(pa.float32(), 256))
+    _parquet(path, {"image_path": texts, "embedding": nothing, "model_id": pa.nulls(rows, pa.string())})
+
+
+def _long_embedding(path: Path) -> None:
+    vectors = pa.array([np.zeros(100_000_000, np.float32)], pa.list_(pa.float32()))
+    _parquet(path, {"image_path": ["a.jpg"], "embedding": vectors, "model_id": ["tiny"]})
+
+
+def _many_npz_rows(path: Path) -> None:
+    rows = 600_000
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, kind, row in (
+            ("image_path", "<U1", (rows,)),
+            ("embedding", "<f4", (rows, 256)),
+            ("model_id", "<U1", (rows,)),
+        ):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = {"descr": kind, "fortran_order": False, "shape": row}
+                np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]
+                for _ in range(rows // 20_000):
+                    member.write(bytes(20_000 * int(np.prod(row[1:])) * 4))
+
+
+def _lying_npz(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("image_path", "embedding", "model_id"):
+            with archive.open(f"{name}.npy", "w") as member:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 256)}
+                np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]
+
+
+def _short_lines(path: Path) -> None:
+    path.write_text("image_path,embedding,model_id\n" + "a,,\n" * 800_000)
+
+
+GROWING = {
+    "rows.parquet": _many_rows,
+    "text.parquet": _long_text,
+    "texts.parquet": _a_text_again_and_again,
+    "embedding.parquet": _long_embedding,
+    "rows.npz": _many_npz_rows,
+    "lying.npz": _lying_npz,
+    "rows.csv": _short_lines,
+}
+
+READ = """if True:
+    import sys
+    from pathlib import Path
+    from lightface.errors import TableError
+    from lightface.reports import read_faces
+    import pyarrow.parquet, pyarrow.compute
+
+    def peak_mb() -> int:
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+
+    before = peak_mb()
+    try:
+        read_faces(Path(sys.argv[1]))
+        print("it was read")
+    except TableError as error:
+        print(error)
+    print(peak_mb() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as on Linux")
+@pytest.mark.parametrize("name", GROWING)
+def test_a_small_table_that_would_grow_is_refused_in_bounded_memory(tmp_path: Path, name: str) -> None:
+    GROWING[name](tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, tmp_path / name], capture_output=True, text=True, check=True, timeout=120
+    )
+    error, grown_mb = done.stdout.splitlines()
+    assert error.startswith(f"cannot read '{tmp_path / name}'") and "give a table that 'lightface embed' wrote" in error
+    assert int(grown_mb) < 400
+
+
+def test_many_photographs_without_a_face_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "faces.parquet"
+    count = 50_000
+    write_faces(
+        path,
+        (
+            FaceRow(image_path=Path(f"/photos/{number}.jpg"), status=Status.ERROR, error="face_not_found")
+            for number in range(count)
+        ),
+    )
+    assert len(read_faces(path)) == count
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    for suffix in TABLE_SUFFIXES:
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        with pytest.raises(TableError, match="it is a pipe or a device, not a regular file"):
+            read_faces(tmp_path / f"pipe{suffix}")

@@ -1,13 +1,16 @@
-"""Write files whole or not at all, for their owner's eyes only: what lightface keeps and reports is of faces.
+"""Open the files of users, and write files whole or not at all, for their owner's eyes only: they are of faces.
 
-The errors are the operating system's; callers say in their own words what could not be written.
+The errors are the operating system's, or OSError in words; callers say what could not be read or written.
 """
 
 from __future__ import annotations
 
 import errno
 import glob
+import io
+import logging
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,8 +23,37 @@ try:
 except ImportError:  # Windows, where what a killed process was writing stays
     fcntl = None  # type: ignore[assignment]
 
+_log = logging.getLogger(__name__)
+
 _PREFIX: Final = ".lightface-"
 _SUFFIX: Final = ".partial"
+_SQLITE_SUFFIXES: Final = ("-journal", "-wal", "-shm")  # of files whose contents SQLite takes for the database's
+_MOST_LINKS: Final = 40  # in a row, as in Linux
+# Of file systems that cannot flush a folder, which is no fault.
+_CANNOT_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file to read its bytes; every file that a user names or a folder yields is opened by this.
+
+    Pipes, devices and sockets are refused without being opened: they might be waited on for ever, never end, or do
+    something when they are opened. A path of another kind, such as a URL's, opens itself. Raises OSError, also for what
+    is no regular file, and ValueError (a NUL in the path).
+    """
+    if type(path).open is not Path.open:
+        return io.BytesIO(path.read_bytes())
+    return open(path, "rb", opener=_open_descriptor)
+
+
+def open_text(path: Path, *, encoding: str = "utf-8", newline: str | None = None) -> IO[str]:
+    """The same for text. Raises UnicodeDecodeError, a ValueError, while it is read, as `open` does."""
+    return io.TextIOWrapper(open_regular(path), encoding=encoding, newline=newline)
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of a file, opened by `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 @contextmanager
@@ -29,8 +61,12 @@ def write_private(path: Path) -> Iterator[IO[bytes]]:
     """A new file of mode 0600 that takes the place of `path` when the block ends.
 
     Where the block fails or is interrupted, what lay at `path` is as it was. Of a symbolic link, the target is
-    replaced. Raises OSError (also where `path` is no regular file, such as a device) and ValueError (a NUL in it).
+    replaced, unless another user made the link. Raises OSError (also where `path` is no regular file, such as a
+    device) and ValueError (a NUL in it).
     """
+    for place, status in _follow(path):
+        if stat.S_ISLNK(status.st_mode):
+            _check_owner(place, status)
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(errno.EINVAL, "it is a folder or a device", str(path))
@@ -45,6 +81,7 @@ def write_private(path: Path) -> Iterator[IO[bytes]]:
                 os.replace(file.name, target)
         if fcntl is None:  # Windows, which renames no open file
             os.replace(file.name, target)
+        flush_entry(target)
     finally:
         with suppress(FileNotFoundError):  # it has been renamed
             os.unlink(file.name)
@@ -54,6 +91,46 @@ def touch_private(path: Path) -> None:
     """An empty file of mode 0600 at `path`, unless there is a file already. Raises as `write_private`."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        flush_entry(path)
+
+
+def check_owned(path: Path) -> None:
+    """Raise OSError where another user put `path` there, a link on the way to it, or what SQLite keeps beside it.
+
+    In a shared folder, anybody can plant a file under a name that somebody else is about to use. To be called before
+    a file is opened that lightface believes: a gallery, a journal, a cache, a key. What is missing is fine. So are the
+    files of root, and those of the folder's owner where nobody else may write in it: whoever names such a folder means
+    it, as in a container that runs as root.
+    """
+    for name in (path, *(path.with_name(path.name + suffix) for suffix in _SQLITE_SUFFIXES)):
+        for place, status in _follow(name):
+            _check_owner(place, status)
+
+
+def flush_entry(path: Path | str) -> None:
+    """See to it that a name that is new, or has new contents, outlives a power cut; a disk that fails is logged."""
+    try:
+        flush_folder(os.path.dirname(os.path.abspath(path)))
+    except OSError as error:  # it is in its place all the same
+        _log.warning("%s is written, but the disk may lose it in a power cut (%s); check the disk", path, error)
+
+
+def flush_folder(folder: Path | str) -> None:
+    """See to it that names new in a folder outlive a power cut, where the file system lets folders be flushed.
+
+    Raises OSError where the disk fails.
+    """
+    if fcntl is None:  # Windows, which opens no folders
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:  # EACCES: a folder in which one may write and not list
+            raise
 
 
 def check_place(path: Path) -> None:
@@ -65,6 +142,47 @@ def check_place(path: Path) -> None:
         raise OSError(errno.ENOENT, f"there is no folder {str(target.parent)!r}; make it", str(path))
     if not os.access(target.parent, os.W_OK):
         raise OSError(errno.EACCES, f"{str(target.parent)!r} is not writable; make it so", str(path))
+
+
+def _open_descriptor(path: str, flags: int) -> int:
+    _check_regular(os.stat(path), path)
+    # It may be another by now. O_NONBLOCK: a pipe would be waited on.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _check_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(status: os.stat_result, path: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file", path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+
+
+def _follow(path: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    """What lies at a path, and where that is a link, what it leads to, and so on, each with its own status."""
+    place = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        try:
+            status = os.lstat(place)
+        except OSError:  # nothing is there, or whoever opens it will be told
+            return
+        yield place, status
+        if not stat.S_ISLNK(status.st_mode):
+            return
+        place = os.path.join(os.path.dirname(place), os.readlink(place))
+
+
+def _check_owner(place: str, status: os.stat_result) -> None:
+    if not hasattr(os, "geteuid") or status.st_uid in (os.geteuid(), 0):
+        return
+    folder = os.stat(os.path.dirname(place))
+    if folder.st_uid != status.st_uid or folder.st_mode & stat.S_IWOTH:
+        raise PermissionError(errno.EPERM, "another user put it there; delete it, or use a folder of your own", place)
 
 
 def _open_partial(folder: str) -> IO[bytes]:
@@ -83,11 +201,16 @@ def _open_partial(folder: str) -> IO[bytes]:
 
 @cache
 def _sweep(folder: str) -> None:
-    """Once a folder, delete what killed processes have left there: it holds faces. Who is at work has theirs locked."""
+    """Once a folder, delete what killed processes have left there: it holds faces. Who is at work has theirs locked.
+
+    What is not of that kind stays: anybody may have put it into a shared folder.
+    """
     for partial in glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*{_SUFFIX}")):
-        with suppress(OSError), open(partial, "rb") as file:
-            if _lock(file):
-                os.unlink(partial)
+        with suppress(OSError):
+            if stat.S_ISREG(os.lstat(partial).st_mode):
+                with open_regular(Path(partial)) as file:
+                    if _lock(file):
+                        os.unlink(partial)
 
 
 def _lock(file: IO[bytes], *, wait: bool = False) -> bool:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lightface.files import _sweep, touch_private, write_private
+from lightface.errors import GalleryError
+from lightface.files import (
+    _sweep,
+    check_owned,
+    open_regular,
+    open_text,
+    read_regular,
+    touch_private,
+    write_private,
+)
+from lightface.gallery.keys import make_key_file
 
 
 def mode_of(path: Path) -> int:
@@ -147,3 +160,135 @@ def test_what_is_about_to_be_renamed_is_not_swept_away(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "replace", sweep_and_rename)
     write(tmp_path / "faces.csv", b"new")
     assert os.listdir(tmp_path) == ["faces.csv"]
+
+
+# --- what others put into a shared folder ------------------------------------------------------------
+
+PROGRAM_SECONDS = 20  # after which a test that waits for a pipe has failed
+
+
+@pytest.fixture
+def stranger(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Give a file, or a link, to another user."""
+
+    def give(path: Path) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, 12345, 12345, follow_symlinks=False)
+        else:  # then everything is another user's
+            monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    return give
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs owners")
+@pytest.mark.parametrize("name", ["gallery", "gallery-wal", "gallery-shm", "gallery-journal"])
+def test_what_another_user_put_there_is_refused(tmp_path: Path, stranger: Callable[[Path], None], name: str) -> None:
+    tmp_path.chmod(0o1777)
+    check_owned(tmp_path / "gallery")  # nothing is there
+    (tmp_path / "gallery").write_bytes(b"")
+    (tmp_path / name).write_bytes(b"planted")
+    check_owned(tmp_path / "gallery")
+    stranger(tmp_path / name)
+    with pytest.raises(PermissionError, match="another user put it there; delete it"):
+        check_owned(tmp_path / "gallery")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs owners")
+def test_a_link_that_another_user_made_is_not_followed(tmp_path: Path, stranger: Callable[[Path], None]) -> None:
+    tmp_path.chmod(0o1777)
+    (tmp_path / "target").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    check_owned(tmp_path / "link")
+    stranger(tmp_path / "link")
+    for refuse in (check_owned, lambda path: write(path, b"new")):
+        with pytest.raises(PermissionError, match="another user put it there"):
+            refuse(tmp_path / "link")
+    assert (tmp_path / "target").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs to give files away")
+def test_the_files_of_a_folders_owner_are_fine_where_nobody_else_writes(tmp_path: Path) -> None:
+    folder = tmp_path / "bound into a container"
+    folder.mkdir(mode=0o755)
+    (folder / "gallery").write_bytes(b"")
+    for path in (folder, folder / "gallery"):
+        os.chown(path, 12345, 12345)
+    check_owned(folder / "gallery")
+    folder.chmod(0o777)
+    with pytest.raises(PermissionError):
+        check_owned(folder / "gallery")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_planted_pipe_blocks_nobody_who_writes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".lightface-x.partial")
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / ".lightface-y.partial").symlink_to(tmp_path / "kept")
+    program = f"""if True:
+        from pathlib import Path
+        from lightface.files import write_private
+        with write_private(Path({str(tmp_path / "faces.csv")!r})) as file:
+            file.write(b"faces")
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PROGRAM_SECONDS)
+    assert (tmp_path / "faces.csv").read_bytes() == b"faces"
+    assert (tmp_path / "kept").read_bytes() == b"kept"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"contents")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link") == b"contents"
+    assert open_text(tmp_path / "file").read() == "contents"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "socket"))
+        for name in ("pipe", "endless", "socket"):
+            with pytest.raises(OSError, match="not a regular file"):
+                open_regular(tmp_path / name)
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        open_regular(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "nowhere")
+
+
+# --- power cuts --------------------------------------------------------------------------------------
+
+
+def test_the_folder_of_a_new_file_is_flushed_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[str, list[str]]] = []
+    flush = os.fsync
+
+    def record(descriptor: int) -> None:
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), os.listdir(tmp_path)))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    write(tmp_path / "faces.csv", b"new")
+    assert flushed[-1] == (str(tmp_path), ["faces.csv"])
+    touch_private(tmp_path / "gallery")
+    assert flushed[-1][0] == str(tmp_path) and "gallery" in flushed[-1][1]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL])
+def test_a_folder_that_cannot_be_flushed_is_told_where_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    flush = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    write(tmp_path / "faces.csv", b"new")
+    assert (tmp_path / "faces.csv").read_bytes() == b"new"
+    assert ("may lose it in a power cut" in caplog.text) == (number == errno.EIO)
+    if number == errno.EIO:
+        with pytest.raises(GalleryError, match="Input/output error"):
+            make_key_file(tmp_path / "key")
+    else:
+        make_key_file(tmp_path / "key")

@@ -21,7 +21,7 @@ import numpy as np
 from lightface.databases import error_code, open_database, transaction
 from lightface.errors import OutputError
 from lightface.faces import DetectedFace, FaceEmbedding, are_unit_rows
-from lightface.files import touch_private
+from lightface.files import check_owned, touch_private
 from lightface.pipeline import PhotoFaces
 from lightface.remote import to_path
 
@@ -216,6 +216,7 @@ class Journal:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
+        check_owned(path)
         touch_private(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise OutputError(f"cannot write beside {path.stem!r} ({error}); choose another place") from error

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from lightface.errors import GalleryError
-from lightface.files import write_private
+from lightface.files import check_owned, flush_folder, open_regular, write_private
 
 KeyKind = Literal["passphrase", "key file"]
 
@@ -35,7 +34,8 @@ class KeyFile:
     def read(self) -> bytes:
         """The 32 bytes. GalleryError for a file that is missing or no key file."""
         try:
-            with self.path.open("rb") as file:
+            check_owned(self.path)
+            with open_regular(self.path) as file:
                 data = file.read(KEY_BYTES + 1)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -55,17 +55,7 @@ def make_key_file(path: Path) -> KeyFile:
     try:
         with write_private(path) as file:
             file.write(os.urandom(KEY_BYTES))
-        _flush_folder(path.parent)  # a gallery, perhaps on another disk, is about to be lost without it
+        flush_folder(path.parent)  # or an error: a gallery, perhaps on another disk, is about to be lost without it
     except (OSError, ValueError) as error:
         raise GalleryError(f"the key file {path} cannot be written ({error}); choose another place") from error
     return KeyFile(path)
-
-
-def _flush_folder(folder: Path) -> None:
-    """See to it that a new file's name outlives a power cut, where the system lets folders be flushed."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

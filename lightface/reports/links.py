@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightface.errors import OutputError
+from lightface.files import flush_entry
 
 
 def check_folder(folder: Path) -> None:
@@ -36,6 +37,7 @@ def link_groups(folder: Path, groups: Mapping[str, Sequence[Path]]) -> int:
                 for photo in dict.fromkeys(photos):
                     gone += not _link(photo.absolute(), partial / name)
             os.replace(partial, folder)
+            flush_entry(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)  # unless it has been renamed
     except OSError as error:

@@ -98,6 +98,7 @@ def _enroll(
             if stop.requested:  # not earlier, when the gallery may have taken what is not in `results` yet
                 raise KeyboardInterrupt
 
+        gallery.check_names(person for person, _ in planned)
         for person, paths in planned:
             enrolled = enroll_photos(
                 pipeline,

@@ -204,19 +204,22 @@ def import_gallery(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - is stdin.")],
 ) -> None:
     """Add the people of an exported gallery; makes the gallery if there is none."""
-    from lightface.gallery import check_export, gallery_exists
+    from lightface.gallery import gallery_exists, import_gallery
 
     with ExitStack() as stack:
         if file == STANDARD_STREAM:
             file = stack.enter_context(stdin_as_file())
-        if not gallery_exists(gallery_place(settings)):
-            check_export(file)  # rather than make an empty gallery for nothing
-        gallery = stack.enter_context(open_gallery_of(settings, create=True))
-        summary = gallery.import_from(file)
+        if gallery_exists(gallery_place(settings)):
+            summary = stack.enter_context(open_gallery_of(settings)).import_from(file)
+        else:
+            summary = import_gallery(gallery_place(settings), file)
     note(
         f"imported {count_of(summary.people_added, 'person')} and {count_of(summary.samples_added, 'sample')}; "
         f"{count_of(summary.samples_skipped, 'sample was', 'samples were')} there already"
     )
+    if summary.thresholds_added:
+        brought = count_of(summary.thresholds_added, "threshold")
+        note(f"the file brought {brought} that decide who is recognised; see 'lightface gallery stats'")
 
 
 @app.command("copy")

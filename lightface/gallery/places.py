@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 import platformdirs
 
-from lightface.errors import GalleryError, LockedGalleryError
+from lightface.errors import GalleryError, LockedGalleryError, OutputError
+from lightface.files import flush_entry
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyKind
+from lightface.gallery.records import ImportSummary
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.gallery.store import GalleryStore
 from lightface.words import count_of
@@ -82,6 +86,39 @@ def open_gallery(
             )
         on_failure.pop_all()
     return gallery
+
+
+def import_gallery(place: Path | str, path: Path) -> ImportSummary:
+    """Make the gallery at `place`, where there is none, of an export. Where that fails, no gallery is made.
+
+    Errors as in `open_gallery` and `Gallery.import_from`; GalleryError too where another process was faster.
+    """
+    try:
+        folder = None if is_url(place) else Path(place).parent
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".lightface-") as private:
+            draft = Path(private) / "gallery.sqlite"
+            with open_gallery(draft, create=True) as gallery:
+                summary = gallery.import_from(path)
+            if not is_url(place):
+                _put_in_place(draft, Path(place))
+                return summary
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise OutputError(f"{place} cannot be made ({error}); choose another place") from error
+    with open_gallery(place, create=True) as gallery:  # a server, which would keep an empty one
+        return gallery.import_from(path)
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of that name by now."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise GalleryError(f"there is something at {path} by now; run the import again") from None
+    except OSError:  # a file system that knows no second name of a file
+        os.rename(draft, path)
+    flush_entry(path)
 
 
 def _open_store(

@@ -19,7 +19,7 @@ from lightface.gallery.records import (
     parse_date,
 )
 
-PERSON_COLUMNS: Final = "id, name, metadata, created_at"
+PERSON_COLUMNS: Final = "id, name, name_key, metadata, created_at"
 SAMPLE_COLUMNS: Final = (
     "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
     "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
@@ -30,7 +30,7 @@ CONVERSION_ERRORS: Final = (ValueError, TypeError, AttributeError, OverflowError
 
 
 def to_person(row: tuple[Any, ...]) -> Person:
-    person_id, name, metadata, created_at = row
+    person_id, name, _, metadata, created_at = row
     known = json.loads(metadata)
     check_metadata(known)
     return Person(person_id, normalize_name(name), known, _date(created_at))

@@ -1,9 +1,13 @@
-"""How a gallery's rows lie in its file: as they are, or sealed. The store asks one of two doors, and knows no key.
+"""How a gallery's rows lie in its file: as they are, or encrypted. The store asks one of the codecs, and knows no key.
 
-A sealed row has the columns of any other. What is secret is one sealed value in one of them (`name` of a person,
-`embedding` of a sample, `source` of a threshold), bound to the ids and the date of its row; the other secret columns
-are empty. The name's key and the photograph's hash are keyed hashes, by which a row is still found. In clear stay ids,
-dates, the model's id, the thresholds' numbers, and with them how many people and samples there are.
+An encrypted row has the columns of any other. What is secret is one ciphertext in one of them (`name` of a person,
+`embedding` of a sample, `source` of a threshold, `value` of a setting); the other secret columns are empty. A name and
+the hash of a photograph are found by a blind index: their HMAC, in `name_key` and `image_sha256`. In clear stay ids,
+dates and the thresholds' numbers, and with them how many people and samples there are.
+
+All that stays in clear in a row is associated data of its ciphertext: kind, ids, date, numbers and the blind index. So
+nothing of one row opens in another, and no row is found under what belongs to another. Texts are padded, so that their
+length says little.
 """
 
 from __future__ import annotations
@@ -13,13 +17,20 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from lightface.gallery.records import name_key
+
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
 
 Row = tuple[Any, ...]
 
+SEALING: Final = "sealing"  # the setting that has the header of an encrypted gallery
+
+# Settings that are read before there is a key, or counted by SQL; none says anything of a person.
+_ALWAYS_CLEAR: Final = frozenset({SEALING, "revision", "rewritten", "scrub_owed"})
 _NO_BOX: Final = (None,) * 4
 _SIZE: Final = struct.Struct("<I")  # bytes of an embedding, before it and the rest of its sample
+_PADDED_TO: Final = 256  # bytes, of which the length of a text is a multiple
 
 
 class RowDoor(Protocol):
@@ -32,17 +43,23 @@ class RowDoor(Protocol):
     def sealing(self) -> Sealing | None:
         """The keys; None for rows as they are."""
 
-    def name_word(self, name_key: str) -> str:
+    def name_word(self, key: str) -> str:
         """What stands in the column `name_key`."""
 
     def image_word(self, image_sha256: str) -> str:
         """What stands in the column `image_sha256`."""
 
+    def close_setting(self, name: str, value: str) -> str:
+        """Of a setting's value."""
+
+    def open_setting(self, name: str, value: str) -> str:
+        """Of the same."""
+
     def close_person(self, row: Row) -> Row:
-        """Of id, name, name_key, metadata, created_at."""
+        """Of id, name, key of the name, metadata, created_at."""
 
     def open_person(self, row: Row) -> Row:
-        """Of id, name, metadata, created_at."""
+        """Of the same, but for the key, of which there is no need any more."""
 
     def close_sample(self, row: Row) -> Row:
         """Of id, person_id, embedding, source_path (bytes), image_sha256, box, det_score, quality, created_at."""
@@ -66,11 +83,16 @@ class OpenDoor:
     sealing: Sealing | None = None
     vector_columns = "person_id, embedding"
 
-    def name_word(self, name_key: str) -> str:
-        return name_key
+    def name_word(self, key: str) -> str:
+        return key
 
     def image_word(self, image_sha256: str) -> str:
         return image_sha256
+
+    def close_setting(self, name: str, value: str) -> str:
+        return value
+
+    open_setting = close_setting
 
     def open_vector(self, row: Row) -> tuple[int, bytes]:
         person_id, embedding = row
@@ -83,45 +105,53 @@ class OpenDoor:
 
 
 class SealedDoor:
-    """Rows sealed with the keys of one gallery."""
+    """Rows encrypted with the keys of one gallery."""
 
-    vector_columns = "id, person_id, created_at, embedding"
+    vector_columns = "id, person_id, created_at, image_sha256, embedding"
 
     def __init__(self, sealing: Sealing) -> None:
         self.sealing = sealing
 
-    def name_word(self, name_key: str) -> str:
-        return self.sealing.look_up_word("name", name_key)
+    def name_word(self, key: str) -> str:
+        return self.sealing.look_up_word("name", key)
 
     def image_word(self, image_sha256: str) -> str:
         return self.sealing.look_up_word("image", image_sha256)
 
+    def close_setting(self, name: str, value: str) -> str:
+        return value if name in _ALWAYS_CLEAR else self._close_text(value, "setting", name)
+
+    def open_setting(self, name: str, value: str) -> str:
+        return value if name in _ALWAYS_CLEAR else str(self._open_text(value, "setting", name))
+
     def close_person(self, row: Row) -> Row:
-        person_id, name, name_key, metadata, created_at = row
-        sealed = self._close_text([name, metadata], "person", person_id, created_at)
-        return person_id, sealed, self.name_word(name_key), "", created_at
+        person_id, name, key, metadata, created_at = row
+        word = self.name_word(key)
+        sealed = self._close_text([name, metadata], "person", person_id, created_at, word)
+        return person_id, sealed, word, "", created_at
 
     def open_person(self, row: Row) -> Row:
-        person_id, sealed, _, created_at = row
-        name, metadata = self._open_text(sealed, "person", person_id, created_at)
-        return person_id, name, metadata, created_at
+        person_id, sealed, word, _, created_at = row
+        name, metadata = self._open_text(sealed, "person", person_id, created_at, word)
+        return person_id, name, None, metadata, created_at
 
     def close_sample(self, row: Row) -> Row:
         sample_id, person_id, embedding, source_path, image_sha256, *rest, created_at = row
         numbers = [None if number is None else float(number) for number in rest]  # as their columns would have them
-        secret = json.dumps([_text(source_path), image_sha256, *numbers]).encode()
-        data = _SIZE.pack(len(embedding)) + embedding + secret
-        sealed = self.sealing.seal(data, _place("sample", sample_id, person_id, created_at))
-        return sample_id, person_id, sealed, b"", self.image_word(image_sha256), *_NO_BOX, None, None, created_at
+        secret = _to_padded_json([_text(source_path), image_sha256, *numbers])
+        data, word = _SIZE.pack(len(embedding)) + embedding + secret, self.image_word(image_sha256)
+        sealed = self.sealing.seal(data, _place("sample", sample_id, person_id, created_at, word))
+        return sample_id, person_id, sealed, b"", word, *_NO_BOX, None, None, created_at
 
     def open_sample(self, row: Row) -> Row:
-        sample_id, person_id, sealed, model_id, *_, created_at = row
-        embedding, secret = self._open_embedding(sealed, sample_id, person_id, created_at)
-        return sample_id, person_id, embedding, model_id, *json.loads(secret), created_at
+        sample_id, person_id, sealed, model_id, _, word, *_, created_at = row
+        embedding, secret = self._open_embedding(sealed, sample_id, person_id, created_at, word)
+        opened_id = None if model_id is None else self.open_setting("model_id", model_id)
+        return sample_id, person_id, embedding, opened_id, *json.loads(secret), created_at
 
     def open_vector(self, row: Row) -> tuple[int, bytes]:
-        sample_id, person_id, created_at, sealed = row
-        return person_id, self._open_embedding(sealed, sample_id, person_id, created_at)[0]
+        sample_id, person_id, created_at, word, sealed = row
+        return person_id, self._open_embedding(sealed, sample_id, person_id, created_at, word)[0]
 
     def close_threshold(self, row: Row) -> Row:
         far, threshold, source, created_at = row
@@ -138,15 +168,52 @@ class SealedDoor:
         return data[_SIZE.size : end], data[end:]
 
     def _close_text(self, value: object, *place: object) -> str:
-        return base64.b64encode(self.sealing.seal(json.dumps(value).encode(), _place(*place))).decode("ascii")
+        return base64.b64encode(self.sealing.seal(_to_padded_json(value), _place(*place))).decode("ascii")
 
     def _open_text(self, sealed: str, *place: object) -> Any:
         return json.loads(self.sealing.unseal(base64.b64decode(sealed, validate=True), _place(*place)))
 
 
+class FirstSealedDoor(SealedDoor):
+    """Opens what the first lightface that encrypted has left, without the blind index in the associated data.
+
+    The index is compared with what was opened, which comes to the same. Settings were in clear. Nothing is written so
+    any more: whoever writes to such a gallery encrypts all of it anew first.
+    """
+
+    def open_setting(self, name: str, value: str) -> str:
+        return value
+
+    def open_person(self, row: Row) -> Row:
+        person_id, sealed, word, _, created_at = row
+        name, metadata = self._open_text(sealed, "person", person_id, created_at)
+        if self.name_word(name_key(name)) != word:
+            raise ValueError("a person under another's name")
+        return person_id, name, None, metadata, created_at
+
+    def _open_embedding(self, sealed: bytes, *place: object) -> tuple[bytes, bytes]:
+        *place_of_old, word = place
+        embedding, secret = super()._open_embedding(sealed, *place_of_old)
+        if self.image_word(json.loads(secret)[1]) != word:
+            raise ValueError("a sample under another's photograph")
+        return embedding, secret
+
+
+def door_of(sealing: Sealing | None) -> RowDoor:
+    """The codec of rows that are encrypted so; None: that are not."""
+    if sealing is None:
+        return OpenDoor()
+    return FirstSealedDoor(sealing) if sealing.is_outdated else SealedDoor(sealing)
+
+
 def _place(*parts: object) -> bytes:
-    """The row that a sealed value belongs to."""
+    """The associated data of the row that a ciphertext belongs to."""
     return json.dumps(parts).encode()
+
+
+def _to_padded_json(value: object) -> bytes:
+    data = json.dumps(value).encode()
+    return data + b" " * (-len(data) % _PADDED_TO)  # which JSON allows
 
 
 def _text(data: bytes) -> str:

@@ -51,6 +51,7 @@ def enroll_photos(
     if selection is FaceSelection.ALL:
         raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
     name = normalize_name(name)
+    gallery.check_names([name])  # before hours of work
     places = [as_path(path) for path in paths]
     known = {path for path in places if _is_enrolled(gallery, name, path)}
     photos = pipeline.embed_paths([path for path in places if path not in known], selection=selection)
@@ -73,7 +74,9 @@ def enroll_people(
 ) -> list[EnrolledPhoto]:
     """Enroll a people folder, `people/Alice/1.jpg`; see `find_people` and `enroll_photos`."""
     results = []
-    for name, paths in find_people(folder).items():
+    people = find_people(folder)
+    gallery.check_names(people)
+    for name, paths in people.items():
         results += enroll_photos(pipeline, gallery, name, paths, selection=selection, progress=progress)
     return results
 

@@ -241,7 +241,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("version", 2),
+            ("version", 3),
             ("kind", "magic"),
             ("cost", 2**40),
             ("cost", "a"),

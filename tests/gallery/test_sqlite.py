@@ -122,7 +122,7 @@ class TestRefusals:
     def test_a_newer_schema(self, gallery: Gallery, gallery_path: Path) -> None:
         gallery.close()
         raw(gallery_path, "PRAGMA user_version = 99")
-        with pytest.raises(GalleryError, match=r"newer lightface \(schema 99, known is 2\); upgrade"):
+        with pytest.raises(GalleryError, match=r"newer lightface \(schema 99, known is 3\); upgrade"):
             open_gallery(gallery_path, create=True)
 
     @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ class TestMigrations:
         with open_gallery(gallery_path) as migrated:
             assert len(migrated.thresholds()) == 1
         connection = sqlite3.connect(gallery_path)
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
         assert connection.execute("SELECT consent FROM person").fetchall() == []
         connection.close()
 
@@ -240,7 +240,7 @@ class TestMigrations:
             assert gallery.enroll("Bob", [make_sample(2)]).id == 8
 
     def test_released_steps_are_not_edited(self) -> None:
-        assert len(sqlite_file.MIGRATIONS) == 2
+        assert len(sqlite_file.MIGRATIONS) == 3
         connection = sqlite3.connect(":memory:")
         for statements in sqlite_file.MIGRATIONS:
             for statement in statements:

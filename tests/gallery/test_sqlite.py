@@ -283,14 +283,14 @@ class TestNoTrace:
         return found + [text for text in (*texts, *words) if text.encode() in content]
 
     def test_the_search_finds_what_is_there(self, crowded: Gallery, gallery_path: Path) -> None:
-        assert len(self.traces(gallery_path, [50], "Person 005", "person 005", "note-005")) == 16 + 2 + 3
+        assert len(self.traces(gallery_path, [50], "Person 005", "person005", "note-005")) == 16 + 2 + 3
 
     def test_of_a_removed_person(self, crowded: Gallery, gallery_path: Path) -> None:
         photos = [50, 51, 52, 53]
         with open_gallery(gallery_path) as idle:  # an open but idle gallery does not keep traces alive
             idle.matrix()
             crowded.remove_person("Person 005")
-            assert self.traces(gallery_path, photos, "Person 005", "person 005", "note-005") == []
+            assert self.traces(gallery_path, photos, "Person 005", "person005", "note-005") == []
             assert len(idle.matrix().people) == 39
         assert self.traces(gallery_path, [60, 61], "Person 006") != []
 
@@ -309,7 +309,7 @@ class TestNoTrace:
         crowded.rename_person("Person 005", "Somebody else")
         crowded.merge_people("Person 006", "Person 007")
         crowded.enroll("Person 008", [make_sample(999)], metadata={"note": "short"})
-        words = [f"{word} {n}" for n in ("005", "006") for word in ("Person", "person")]
+        words = [f"{word}{n}" for n in ("005", "006") for word in ("Person ", "person")]
         assert self.traces(gallery_path, [], *words, "note-006", "note-008") == []
 
     def test_of_replaced_embeddings(self, crowded: Gallery, gallery_path: Path) -> None:

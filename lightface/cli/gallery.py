@@ -218,8 +218,8 @@ def import_gallery(
         f"{count_of(summary.samples_skipped, 'sample was', 'samples were')} there already"
     )
     if summary.thresholds_added:
-        brought = count_of(summary.thresholds_added, "threshold")
-        note(f"the file brought {brought} that decide who is recognised; see 'lightface gallery stats'")
+        brought = count_of(summary.thresholds_added, "threshold, which decides", "thresholds, which decide")
+        note(f"the file brought {brought} who is recognised; see 'lightface gallery stats'")
 
 
 @app.command("copy")

@@ -17,7 +17,7 @@ from typing import Final, Self
 import numpy as np
 import platformdirs
 
-from lightface.databases import open_database, transaction
+from lightface.databases import check_schema, open_database, schema_made_by, transaction
 from lightface.errors import OutputError
 from lightface.faces import FloatArray, are_unit_rows
 from lightface.files import check_owned, touch_private
@@ -120,11 +120,11 @@ def _to_face(blob: bytes | None, quality: float | None, reason: str | None, mess
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA secure_delete = ON")
     for table in ("picture_1", "picture_2"):  # what an earlier lightface kept
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute(_SCHEMA)
+    check_schema(connection, schema_made_by([_SCHEMA]))
 
 
 @contextmanager

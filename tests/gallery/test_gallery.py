@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from lightface.errors import (
     ModelMismatchError,
     PersonNotFoundError,
 )
-from lightface.gallery import FaceSample, Gallery, StoredThreshold, default_gallery_path, open_gallery
+from lightface.gallery import FaceSample, Gallery, StoredThreshold, default_gallery_path, normalize_name, open_gallery
 from lightface.gallery.sql_store import SqlStore
 
 
@@ -103,6 +103,31 @@ class TestEnroll:
         assert (again.id, again.name) == (first.id, "Ada")
         assert gallery.find_person("ada").metadata == {"a": "1", "b": "3", "c": "4"}
         assert len(gallery.samples("Ada")) == 2
+
+    @pytest.mark.parametrize("name", ["ADA  lovelace", "AdaLovelace", "Ada\u00a0Lovelace", "Ada\u200b Lovelace"])
+    def test_a_name_that_looks_like_somebodys_is_refused(self, gallery: Gallery, name: str) -> None:
+        gallery.enroll("Ada Lovelace", [make_sample(1)])
+        actions: list[Callable[[], object]] = [
+            lambda: gallery.enroll(name, [make_sample(2)]),
+            lambda: gallery.check_names(["Bob", name]),
+        ]
+        for action in actions:
+            with pytest.raises(GalleryError, match="look like one name") as caught:
+                action()
+            assert str(caught.value).isprintable() and "'Ada Lovelace'" in str(caught.value)
+        gallery.enroll("Bob", [make_sample(3)])
+        with pytest.raises(GalleryError, match="there is a 'Ada Lovelace' already"):
+            gallery.rename_person("Bob", name)
+        assert [len(gallery.samples(person)) for person in ("Ada Lovelace", "Bob")] == [1, 1]
+        assert gallery.find_person(name).name == "Ada Lovelace"  # who is looked for is found, in any case
+        assert gallery.rename_person("Ada Lovelace", name).name == normalize_name(name)  # one's own
+
+    def test_names_are_checked_before_the_work(self, gallery: Gallery) -> None:
+        gallery.check_names(["Ada", "Bob", "Ada"])
+        with pytest.raises(GalleryError, match="'bob' and 'Bob' look like one name"):
+            gallery.check_names(["Ada", "Bob", "bob"])
+        with pytest.raises(GalleryError, match="a person's name is empty"):
+            gallery.check_names(["Ada", " "])
 
     def test_the_same_face_again_is_a_duplicate(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)])

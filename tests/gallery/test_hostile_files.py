@@ -240,6 +240,22 @@ class TestPages:
             assert gallery.stats().sample_count == 1180
 
 
+@pytest.mark.parametrize("table", ["person", "sample"])
+def test_ids_that_have_run_out(path: Path, table: str) -> None:
+    raw(path, f"UPDATE sqlite_sequence SET seq = {2**63 - 1} WHERE name = '{table}'")
+    with open_gallery(path) as gallery:
+        with pytest.raises(GalleryError, match=f"it has no id left for another {table}"):
+            gallery.enroll("Cid", [make_sample(4)])
+        assert len(gallery.samples()) == 3
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 2.0])
+def test_a_threshold_that_accepts_everybody_is_not_used(path: Path, threshold: float) -> None:
+    raw(path, f"UPDATE threshold SET threshold = {threshold}")
+    with open_gallery(path) as gallery, pytest.raises(GalleryError, match="is not above 0 and at most 1"):
+        gallery.thresholds()
+
+
 class TestOwner:
     @pytest.fixture(autouse=True)
     def only_root(self) -> None:

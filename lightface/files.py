@@ -33,7 +33,7 @@ _MOST_LINKS: Final = 40  # in a row, as in Linux
 _CANNOT_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file to read its bytes; every file that a user names or a folder yields is opened by this.
 
     Pipes, devices and sockets are refused without being opened: they might be waited on for ever, never end, or do
@@ -41,7 +41,7 @@ def open_regular(path: Path) -> IO[bytes]:
     is no regular file, and ValueError (a NUL in the path).
     """
     if type(path).open is not Path.open:
-        return io.BytesIO(path.read_bytes())
+        return io.BufferedReader(io.BytesIO(path.read_bytes()))
     return open(path, "rb", opener=_open_descriptor)
 
 
@@ -54,6 +54,11 @@ def read_regular(path: Path) -> bytes:
     """All bytes of a file, opened by `open_regular`."""
     with open_regular(path) as file:
         return file.read()
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for what `open_regular` would not open; for libraries that open files by their names."""
+    _check_regular(os.stat(path), str(path))
 
 
 @contextmanager
@@ -85,6 +90,19 @@ def write_private(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(FileNotFoundError):  # it has been renamed
             os.unlink(file.name)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for its owner alone, and those above it that are missing; one that is there stays as it is.
+
+    Raises OSError where there is something else, or it cannot be made.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)  # mkdir(parents=True) would make those above for everybody
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(folder))
 
 
 def touch_private(path: Path) -> None:

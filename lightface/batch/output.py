@@ -16,7 +16,7 @@ from urllib.parse import quote
 import platformdirs
 
 from lightface.errors import OutputError
-from lightface.files import touch_private
+from lightface.files import make_folder, touch_private
 from lightface.remote import RemotePath, as_path, remove, stamp_of, upload
 from lightface.reports import TABLE_SUFFIXES, FaceRow, check_output, write_faces
 from lightface.reports.parts import COMPLETE, list_parts, part_name
@@ -49,9 +49,11 @@ class Output:
                 wanted = f"one of {', '.join(TABLE_SUFFIXES)}, or in / for a folder of Parquet parts"
                 raise OutputError(f"cannot write a table as {str(self.path)!r}; end its name in {wanted}")
             stamp_of(self.path)  # tells whether the place answers
-            _make_folder(self.journal.parent, parents=True)
+            with _translated_errors(self.journal.parent):
+                make_folder(self.journal.parent)
         elif self.in_parts:
-            _make_folder(self.path)
+            with _translated_errors(self.path):
+                self.path.mkdir(mode=0o700, exist_ok=True)
             check_output(self._part(0))
         else:
             check_output(self.path)
@@ -111,11 +113,6 @@ def stamp(path: Path) -> str:
     except OSError:
         return NO_STAMP
     return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def _make_folder(folder: Path, *, parents: bool = False) -> None:
-    with _translated_errors(folder):
-        folder.mkdir(mode=0o700, parents=parents, exist_ok=True)
 
 
 def _write(path: Path, rows: Iterable[FaceRow]) -> None:

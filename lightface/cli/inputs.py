@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightface.errors import ConfigError, FaceNotFoundError
+from lightface.files import read_regular
 from lightface.remote import to_path
 from lightface.words import NO_PHOTOGRAPHS
 
@@ -37,7 +38,7 @@ def read_pairs(path: Path) -> list[tuple[Path, Path]]:
     ConfigError for a file that cannot be read or a line without two paths.
     """
     try:
-        text = sys.stdin.buffer.read() if path == STANDARD_STREAM else path.read_bytes()
+        text = sys.stdin.buffer.read() if path == STANDARD_STREAM else read_regular(path)
         rows = list(csv.reader(text.decode("utf-8-sig").splitlines()))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; check the path") from error

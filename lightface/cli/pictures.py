@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lightface import files
 from lightface.errors import ConfigError, OutputError
 from lightface.remote import RemotePath
 
@@ -44,9 +45,9 @@ def name_below(photos: Sequence[Path]) -> dict[Path, Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, and those above it. OutputError where that fails."""
+    """Make a folder for results, and those above it, for its owner alone. OutputError where that fails."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder} ({error.strerror}); choose another place") from error
 

@@ -21,6 +21,7 @@ from typing import Any, get_args, get_type_hints
 import platformdirs
 
 from lightface.errors import ConfigError
+from lightface.files import read_regular
 
 _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
@@ -184,7 +185,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
     path = config_path(environment)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path).decode())
     except FileNotFoundError as error:
         if CONFIG_VARIABLE in environment:
             raise ConfigError(f"there is no {path}, which {CONFIG_VARIABLE} names; make it or unset that") from error

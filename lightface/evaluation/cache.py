@@ -20,7 +20,7 @@ import platformdirs
 from lightface.databases import check_schema, open_database, schema_made_by, transaction
 from lightface.errors import OutputError
 from lightface.faces import FloatArray, are_unit_rows
-from lightface.files import check_owned, touch_private
+from lightface.files import check_owned, make_folder, touch_private
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_3 (
     sha256 TEXT NOT NULL,
@@ -54,7 +54,7 @@ class EmbeddingCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _translated_errors(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             check_owned(path)
             touch_private(path)
             self._connection = open_database(path, _prepare, timeout_s=30)

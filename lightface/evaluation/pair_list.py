@@ -12,6 +12,7 @@ import numpy as np
 from lightface.errors import EvaluationError
 from lightface.evaluation.pictures import Picture
 from lightface.faces import FaceSelection
+from lightface.files import read_regular
 from lightface.metrics import BoolArray, IntArray
 
 FOLD_COUNT = 10
@@ -134,7 +135,7 @@ def refuse_line(source: Path, number: int, problem: str, remedy: str) -> Evaluat
 def read_lines(path: Path) -> list[str]:
     """The lines of a text list, UTF-8 with or without a byte order mark. EvaluationError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return read_regular(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise EvaluationError(f"{path} is not a text in UTF-8; give the list of pairs itself") from error
     except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lightface.errors import EvaluationError, ImageError
+from lightface.files import check_regular
 from lightface.images import DEFAULT_MAX_PIXELS, Photo, decode_photo, hash_file, load_photo
 
 # A crop takes some kilobytes; a member that claims to unpack to much more than a photograph is hostile.
@@ -91,6 +92,7 @@ class ZipArchive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            check_regular(path)
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise EvaluationError(f"cannot open {path} ({error}); copy it again from its source") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 import platformdirs
 
 from lightface.errors import GalleryError, LockedGalleryError, OutputError
-from lightface.files import flush_entry
+from lightface.files import flush_entry, make_folder
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import ImportSummary
@@ -96,7 +96,7 @@ def import_gallery(place: Path | str, path: Path) -> ImportSummary:
     try:
         folder = None if is_url(place) else Path(place).parent
         if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".lightface-") as private:
             draft = Path(private) / "gallery.sqlite"
             with open_gallery(draft, create=True) as gallery:

@@ -22,7 +22,7 @@ from lightface.databases import (
     transaction,
 )
 from lightface.errors import GalleryError, OutputError
-from lightface.files import check_owned, touch_private
+from lightface.files import check_owned, make_folder, touch_private
 from lightface.gallery.records import folded_name
 
 APPLICATION_ID: Final = 0x4C464741  # "LFGA", in the file's header: tells a gallery from other SQLite files
@@ -138,7 +138,7 @@ def _make_ready(path: Path, *, create: bool) -> None:
     if not path.exists():
         if not create:
             raise GalleryError(f"there is no gallery at {path}; enroll somebody first, or name another file")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         touch_private(path)
     if not path.is_file():  # a pipe would be waited on for ever
         raise GalleryError(f"{path} is not a regular file; name another one")

@@ -19,7 +19,7 @@ import tomli_w
 
 from lightface.errors import ChecksumError, OutputError, WeightsError
 from lightface.faces import Frame, InputContract
-from lightface.files import write_private
+from lightface.files import make_folder, open_regular, read_regular, write_private
 
 DEFAULT_WEIGHTS = "lightcnn9"
 _REGISTRY_FILE = "registry.toml"
@@ -85,7 +85,7 @@ def find_weights(name: str) -> WeightsRecord:
 def verify_weights(record: WeightsRecord) -> None:
     """ChecksumError when the file's bytes are not those of the record; WeightsError when it cannot be read."""
     try:
-        with record.file.open("rb") as file:
+        with open_regular(record.file) as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"cannot read the weights {record.file}: {error.strerror or error}") from error
@@ -121,7 +121,7 @@ def register_weights(record: WeightsRecord, folder: Path) -> None:
 def write_model_file(path: Path, data: bytes) -> None:
     """Write a file of a models folder, which is made if missing. OutputError when that fails."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         with write_private(path) as file:
             file.write(data)
     except OSError as error:
@@ -143,7 +143,7 @@ def imported_folder() -> Path:
 def _read_registry(folder: Path) -> list[WeightsRecord]:
     path = folder / _REGISTRY_FILE
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_regular(path).decode())
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

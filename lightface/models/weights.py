@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lightface.errors import CheckpointError, WeightsError
+from lightface.files import check_regular
 from lightface.models.layers import PADDINGS, POOLINGS
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, verify_weights, write_model_file
@@ -43,6 +44,7 @@ def load_model(name: str = DEFAULT_WEIGHTS) -> LoadedModel:
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; WeightsError when it is none."""
     try:
+        check_regular(path)
         return safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot read the weights {path}: {error}") from error

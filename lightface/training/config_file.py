@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from lightface.errors import ConfigError
+from lightface.files import read_regular
 from lightface.words import count_of
 
 Record = TypeVar("Record")
@@ -26,7 +27,7 @@ def read_config(path: Path, record_type: type[Record]) -> Record:
     wrong type and whatever the record itself refuses.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path).decode())
     except FileNotFoundError as error:
         raise ConfigError(f"there is no configuration file {str(path)!r}; check the path") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

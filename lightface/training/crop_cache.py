@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lightface.errors import ImageError, TrainingError
 from lightface.faces import ByteArray
-from lightface.files import write_private
+from lightface.files import check_owned, check_regular, make_folder, write_private
 from lightface.images import decode_photo
 from lightface.training.augmentation import CROP_PX
 from lightface.training.crop_index import CropEntry
@@ -56,7 +56,7 @@ def load_pixels(entries: Sequence[CropEntry], *, channels: int, cache: Path) -> 
 
 
 def _write_cache(entries: Sequence[CropEntry], path: Path, channels: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     shape = (len(entries), channels, CROP_PX, CROP_PX)
     _check_space(path.parent, int(np.prod(shape)))
     with write_private(path) as file:
@@ -98,6 +98,9 @@ def _decode(shards: ShardReader, entry: CropEntry, channels: int) -> ByteArray |
 
 
 def _read_cache(path: Path) -> CropPixels:
+    for file in (path, path.with_suffix(".npz")):
+        check_owned(file)
+        check_regular(file)
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as findings:
         reasons = zip(findings["unreadable_rows"].tolist(), findings["reasons"].tolist(), strict=True)
         return CropPixels(np.load(path, mmap_mode="r"), findings["digests"], dict(reasons))

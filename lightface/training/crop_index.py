@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lightface.errors import TrainingError
+from lightface.files import open_text
 
 INDEX_NAMES = ("index.csv", "index.parquet")
 _REQUIRED_COLUMNS = ("shard", "name")
@@ -66,7 +67,7 @@ def read_index(path: Path) -> list[CropEntry]:
 
 def _read_csv(path: Path) -> Iterable[Mapping[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path, newline="", encoding="utf-8-sig") as file:
             yield from csv.DictReader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"cannot read the index {path}: {error}") from error

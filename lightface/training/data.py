@@ -13,6 +13,7 @@ import platformdirs
 
 from lightface.errors import TrainingError
 from lightface.faces import FloatArray
+from lightface.files import check_regular
 from lightface.training.config import DataSettings
 from lightface.training.crop_cache import CropPixels, load_pixels
 from lightface.training.crop_index import CropEntry, find_index, read_index
@@ -73,6 +74,7 @@ def load_teachers(paths: Sequence[Path], count: int, *, weights: Sequence[float]
     parts = []
     for path, share in zip(paths, shares, strict=True):
         try:
+            check_regular(path)
             embeddings = np.load(path, allow_pickle=False)
         except _NUMPY_ERRORS as error:
             raise TrainingError(f"cannot read the teacher's embeddings {path} ({error})") from error

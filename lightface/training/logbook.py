@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightface.errors import OutputError
-from lightface.files import write_private
+from lightface.files import read_regular, write_private
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def read_history(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / HISTORY
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_regular(path).decode().splitlines():
         try:
             yield json.loads(line)
         except json.JSONDecodeError:

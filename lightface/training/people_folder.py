@@ -9,7 +9,7 @@ from lightface.alignment import align_face
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.errors import FaceNotFoundError, PhotoError, TrainingError
 from lightface.faces import ByteArray, FaceSelection, Frame
-from lightface.files import write_private
+from lightface.files import make_folder, read_regular, write_private
 from lightface.images import find_folders, find_photos, hash_file, load_photo, save_image
 from lightface.training.augmentation import CROP_PX
 from lightface.training.crop_index import CropEntry
@@ -60,14 +60,14 @@ class _AlignedCache:
         self.folder = folder
         self.made = 0  # photographs that were not there yet
         self._detector = detector
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def find(self, photo: Path) -> Path:
         """The PNG of the aligned face; PhotoError when there is none to be had."""
         sha256 = hash_file(photo)
         crop, refusal = self.folder / f"{sha256}.png", self.folder / f"{sha256}.txt"
         if refusal.exists():
-            raise PhotoError(refusal.read_text(encoding="utf-8"))
+            raise PhotoError(read_regular(refusal).decode())
         if not crop.exists():
             self.made += 1
             image_rgb = load_photo(photo).image_rgb  # what cannot be read costs nothing, and may be read another day

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from lightface.errors import ImageError, TrainingError
+from lightface.files import check_regular, read_regular
 
 # A crop of 144x144 pixels takes 62 KB at most; a member that claims much more is no crop.
 _MAX_MEMBER_BYTES = 4 << 20
@@ -50,6 +51,7 @@ class ShardReader:
     def _open(self, file: Path) -> _ZipShard | _TarShard:
         if file not in self._shards:
             try:
+                check_regular(file)
                 self._shards[file] = _ZipShard(file) if file.suffix == ".zip" else _TarShard(file)
             except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
                 raise TrainingError(
@@ -80,7 +82,7 @@ class _TarShard(tarfile.TarFile):
 
 def _read_file(file: Path) -> bytes:
     _check_size(str(file), file.stat().st_size)
-    return file.read_bytes()
+    return read_regular(file)
 
 
 def _check_size(name: str, size: int) -> None:

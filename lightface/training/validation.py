@@ -13,6 +13,7 @@ from torch import nn
 
 from lightface.errors import TrainingError
 from lightface.faces import ByteArray, FloatArray
+from lightface.files import open_text
 from lightface.metrics import BoolArray, IntArray, equal_error_rate, impostors_needed, tar_at_far
 from lightface.training.augmentation import FRAME_PX, Augmentation, augment, cut_frame
 from lightface.training.precision import autocast
@@ -127,7 +128,7 @@ def read_pairs(path: Path, split: TrainingSplit) -> Pairs:
     """
     places = {int(row): place for place, row in enumerate(split.dev_rows)}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path, newline="", encoding="utf-8-sig") as file:
             rows = [(int(row["row_a"]), int(row["row_b"]), _SAME[row["same"]]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise TrainingError(

@@ -24,6 +24,7 @@ from lightface.evaluation.pair_list import (
     refuse_line,
 )
 from lightface.evaluation.pictures import FilePicture
+from lightface.files import check_regular
 
 _LISTS = ("04_FINAL_protocol_30_years.mat", "agedb_30_pair.txt", "agedb_30_pairs.txt")
 _IMAGE_FOLDERS = ("03_Protocol_Images", "agedb30_align_112", "AgeDB", "agedb_30", ".")
@@ -63,6 +64,7 @@ def _read_matlab(path: Path, images: Path) -> Iterator[ListedPair]:
     from scipy.io.matlab import MatReadError
 
     try:
+        check_regular(path)
         splits = loadmat(path)["splits"].ravel()
         folds = [_read_split(split) for split in splits]
     except (OSError, MatReadError, NotImplementedError) as error:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from lightface.errors import EvaluationError
 from lightface.evaluation.pair_list import FOLD_COUNT, Framing, ListedPair, PairList, build_pair_list
 from lightface.evaluation.pictures import PackedPicture
+from lightface.files import open_regular
 
 # What damaged or hostile pickles raise, beyond UnpicklingError.
 _UNPICKLING_ERRORS = (
@@ -49,7 +50,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 def _read(path: Path) -> tuple[list[bytes], list[bool]]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # Files written by Python 2 hold the pictures as its strings.
             content = _PlainUnpickler(file, encoding="bytes").load()
     except OSError as error:

@@ -43,7 +43,7 @@ def copy_records(source: GalleryStore, target: GalleryStore, *, in_clear: bool) 
     was_there = _describe(target) != ExportHeader(None, 0, 0)
     if not was_there:
         if source.sealing is not None and target.sealing is None and not in_clear:
-            target.reseal(source.sealing)
+            target.reseal(source.sealing.up_to_date())
         _fill(target, source, header.model_id)
     elif _describe(target) != header:
         raise GalleryError(f"{target.location} holds something else than {source.location}; name an empty gallery")

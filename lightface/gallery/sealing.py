@@ -75,9 +75,9 @@ class Sealing:
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise GalleryError(f"{location} is damaged (the lock of its key); restore a copy") from error
 
-    def renewed(self) -> Self:
-        """Another data key in the format of today, which the same passphrase or key file opens."""
-        return self._wrap(_read_header(self.header), self._wrapping_key)
+    def up_to_date(self) -> Self:
+        """These keys; of an older format, others of today's, which the same passphrase or key file opens."""
+        return self if not self.is_outdated else self._wrap(_read_header(self.header), self._wrapping_key)
 
     @classmethod
     def _wrap(cls, described: dict[str, Any], wrapping_key: bytes) -> Self:

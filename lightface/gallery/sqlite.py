@@ -79,7 +79,7 @@ class SqliteStore(SqlStore):
                     self._check_sealing()
                     if sealing is not None and is_outdated:
                         _log.info("encrypting %s anew, in the format of this version", self._path)
-                        reseal_records(self, sealing.renewed())
+                        reseal_records(self, sealing.up_to_date())
                     yield
             except BaseException:
                 self.use(sealing)  # what `reseal` has done was undone as well
@@ -110,6 +110,7 @@ class SqliteStore(SqlStore):
         return self._door.sealing
 
     def reseal(self, sealing: Sealing | None) -> None:
+        assert sealing is None or not sealing.is_outdated
         before, people, thresholds = self.sealing, self.people(), self.thresholds()
         names = [str(name) for (name,) in self._query("SELECT name FROM setting WHERE name <> ?", (SEALING,))]
         settings = {name: self.setting(name) for name in names}
@@ -149,7 +150,7 @@ class SqliteStore(SqlStore):
                     raise self._damage("its pages are not in order")  # VACUUM would copy them without end
                 self._query("VACUUM")  # drops the pages that secure_delete has zeroed, and slack inside the others
                 self._empty_log()
-                with self.writing():  # by its token, for another process may have deleted more by now
+                with self.logging():  # by its token, for another process may have deleted more by now
                     self._query("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
             except (GalleryError, OutputError) as error:
                 reason = error.__cause__ or error  # SQLite's own, for "nothing was changed" would be wrong here

@@ -169,6 +169,9 @@ class TestAtRest:
         with pytest.raises(GalleryError, match="is encrypted"):
             open_gallery(gallery_path)  # even without the key
         assert readable(gallery_path) == []
+        connection = sqlite3.connect(gallery_path)
+        assert connection.execute("SELECT count(*) FROM setting WHERE name = 'scrub_owed'").fetchone() == (0,)
+        connection.close()
 
     def test_a_failure_leaves_everything_as_it_was(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
@@ -362,7 +365,6 @@ class TestIntegrity:
                     action(unaware)
         assert readable(gallery_path) == []
 
-
     def test_two_people_whose_names_were_swapped_are_not_taken_for_one_another(
         self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile
     ) -> None:
@@ -494,6 +496,16 @@ class TestFirstEncryption:
             self.check_contents(gallery)
         with pytest.raises(GalleryError, match="this is not the passphrase"):
             open_gallery(old_path, key=Passphrase("battery staple"))
+
+    def test_is_copied_into_the_format_of_today(self, old_path: Path, tmp_path: Path) -> None:
+        path = tmp_path / "copy" / "g.sqlite"
+        with open_gallery(old_path, key=PASSPHRASE) as gallery, open_gallery(path, create=True) as copy:
+            gallery.copy_to(copy)
+            assert contents(copy) == contents(gallery)
+        assert json.loads(read_header(old_path) or "")["version"] == 1
+        assert json.loads(read_header(path) or "")["version"] == 2
+        with open_gallery(path, key=PASSPHRASE) as copy:
+            assert [person.name for person in copy.people()] == ["Ada Lovelace", "Bob  Ray", "Bob Ray"]
 
     def test_a_change_that_fails_leaves_it_as_it_was(self, old_path: Path) -> None:
         header = read_header(old_path)

@@ -146,7 +146,6 @@ class TestJoin:
         ):
             other.import_from(export)
 
-
     def test_nobody_is_joined_with_somebody_whose_name_only_looks_the_same(self, export: Path, empty: Gallery) -> None:
         empty.enroll("ren\u00e9e \u5f20", [make_sample(50)])
         before = contents(empty)

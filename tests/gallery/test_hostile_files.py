@@ -211,7 +211,7 @@ class TestPages:
             open_gallery(path)
 
     def test_a_value_that_runs_in_circles(self, path: Path) -> None:
-        raw(path, f"UPDATE person SET metadata = '{{\"a\": \"{'x' * 20_000}\"}}' WHERE id = 1", "VACUUM")
+        raw(path, f'UPDATE person SET metadata = \'{{"a": "{"x" * 20_000}"}}\' WHERE id = 1', "VACUUM")
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.close()

@@ -17,7 +17,7 @@ from typing import Final, Self
 import numpy as np
 import platformdirs
 
-from lightface.databases import check_schema, open_database, schema_made_by, transaction
+from lightface.databases import open_database, transaction
 from lightface.errors import OutputError
 from lightface.faces import FloatArray, are_unit_rows
 from lightface.files import check_owned, make_folder, touch_private
@@ -124,7 +124,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
     for table in ("picture_1", "picture_2"):  # what an earlier lightface kept
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     connection.execute(_SCHEMA)
-    check_schema(connection, schema_made_by([_SCHEMA]))
 
 
 @contextmanager

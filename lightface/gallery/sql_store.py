@@ -37,7 +37,7 @@ from lightface.gallery.rows import (
     to_sample,
     to_threshold,
 )
-from lightface.gallery.sealed_rows import OpenDoor, RowDoor
+from lightface.gallery.sealed_rows import ClearCodec, RowCodec
 
 Record = TypeVar("Record")
 
@@ -57,7 +57,7 @@ class SqlStore(ABC):
     """
 
     _TEXT: ClassVar[str]  # the placeholder of a text that `from_text` has made bytes of
-    _door: RowDoor = OpenDoor()
+    _codec: RowCodec = ClearCodec()
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -126,12 +126,12 @@ class SqlStore(ABC):
 
     def setting(self, name: str) -> str | None:
         query = "SELECT value FROM setting WHERE name = ?"
-        return self._first(query, (name,), lambda row: self._door.open_setting(name, str(row[0])))
+        return self._first(query, (name,), lambda row: self._codec.decode_setting(name, str(row[0])))
 
     def set_setting(self, name: str, value: str) -> None:
         self._query(
             "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, self._door.close_setting(name, value)),
+            (name, self._codec.encode_setting(name, value)),
         )
 
     def delete_setting(self, name: str) -> None:
@@ -147,7 +147,7 @@ class SqlStore(ABC):
         keys = (name_key(name), folded_name(name))  # the first, of people whose folded name was taken
         for key in keys:
             with self.alone():
-                word = self._door.name_word(key)
+                word = self._codec.index_name(key)
                 found = self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (word,), self._to_person)
             if found is not None:
                 if key not in (name_key(found.name), folded_name(found.name)):
@@ -205,7 +205,7 @@ class SqlStore(ABC):
     def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
         with self.alone():
-            found = self._read(query, (self._door.image_word(image_sha256),), self._to_sample)
+            found = self._read(query, (self._codec.index_image(image_sha256),), self._to_sample)
         if any(sample.image_sha256 != image_sha256 for sample in found):
             raise self._damage("a sample is found under another photograph")
         return found
@@ -249,7 +249,7 @@ class SqlStore(ABC):
                 assert sample.id is not None and sample.person_id is not None  # whoever asks for it has seen to it
                 owners.add(sample.person_id)
                 last_id = max(last_id, sample.id)
-                yield self._door.close_sample((sample.id, *self._from_sample(sample.person_id, sample)))
+                yield self._codec.encode_sample((sample.id, *self._from_sample(sample.person_id, sample)))
 
         self._insert_rows("sample", SAMPLE_VALUES, rows())
         if owners:
@@ -273,14 +273,14 @@ class SqlStore(ABC):
 
     def thresholds(self) -> list[StoredThreshold]:
         query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
-        return self._read(query, (), lambda row: to_threshold(self._door.open_threshold(row)))
+        return self._read(query, (), lambda row: to_threshold(self._codec.decode_threshold(row)))
 
     def put_threshold(self, threshold: StoredThreshold) -> None:
         row = (threshold.far, threshold.threshold, from_text(threshold.source), from_date(threshold.created_at))
         self._query("DELETE FROM threshold WHERE far = ?", (threshold.far,))
         self._query(
             f"INSERT INTO threshold (far, threshold, source, created_at) VALUES (?, ?, {self._TEXT}, ?)",
-            self._door.close_threshold(row),
+            self._codec.encode_threshold(row),
         )
 
     def delete_thresholds(self) -> None:
@@ -317,15 +317,15 @@ class SqlStore(ABC):
         """What a person is found by: their folded name. Two could share it once; the second is found by `name_key`."""
         query = "SELECT 1 FROM person WHERE name_key = ? AND id <> ?"
         folded = folded_name(name)
-        return name_key(name) if self._query(query, (self._door.name_word(folded), but_for)) else folded
+        return name_key(name) if self._query(query, (self._codec.index_name(folded), but_for)) else folded
 
     def _from_person(self, person: Person, key: str) -> tuple[Any, ...]:
         """The row of a person: id and PERSON_VALUES."""
         metadata, date = json.dumps(dict(person.metadata)), from_date(person.created_at)
-        return self._door.close_person((person.id, person.name, key, metadata, date))
+        return self._codec.encode_person((person.id, person.name, key, metadata, date))
 
     def _to_person(self, row: tuple[Any, ...]) -> Person:
-        return to_person(self._door.open_person(row))
+        return to_person(self._codec.decode_person(row))
 
     def _from_sample(self, person_id: int, sample: FaceSample) -> tuple[object, ...]:
         """The values of a sample's row but for its id."""
@@ -336,7 +336,7 @@ class SqlStore(ABC):
         )
 
     def _to_sample(self, row: tuple[Any, ...]) -> FaceSample:
-        sample_id, person_id, embedding, *rest = self._door.open_sample(row)
+        sample_id, person_id, embedding, *rest = self._codec.decode_sample(row)
         return to_sample((sample_id, person_id, self._to_vector(embedding), *rest))
 
     def _read(self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]) -> list[Record]:

@@ -22,7 +22,7 @@ from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.faces import FloatArray, are_unit_rows
 from lightface.gallery.copying import reseal_records
 from lightface.gallery.records import LARGEST_ID, FaceSample, IntArray, Person
-from lightface.gallery.sealed_rows import SEALING, door_of
+from lightface.gallery.sealed_rows import SEALING, codec_of
 from lightface.gallery.sql_store import SAMPLE_VALUES, SqlStore
 from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
 
@@ -107,7 +107,7 @@ class SqliteStore(SqlStore):
 
     @property
     def sealing(self) -> Sealing | None:
-        return self._door.sealing
+        return self._codec.sealing
 
     def reseal(self, sealing: Sealing | None) -> None:
         assert sealing is None or not sealing.is_outdated
@@ -159,7 +159,7 @@ class SqliteStore(SqlStore):
                 ) from error
 
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
-        query = f"SELECT {self._door.vector_columns} FROM sample"
+        query = f"SELECT {self._codec.vector_columns} FROM sample"
         if person_ids is not None:
             query = f"{query} WHERE person_id IN (SELECT value FROM json_each(?)) ORDER BY person_id, id"
             return self._to_vectors(self._stream(query, (json.dumps(list(person_ids)),)))
@@ -169,8 +169,8 @@ class SqliteStore(SqlStore):
 
     def embedding_size(self) -> int | None:
         with self.alone():
-            query = f"SELECT {self._door.vector_columns} FROM sample LIMIT 1"
-            found = self._first(query, (), self._door.open_vector)
+            query = f"SELECT {self._codec.vector_columns} FROM sample LIMIT 1"
+            found = self._first(query, (), self._codec.decode_vector)
         return None if found is None else len(found[1]) // 4
 
     def people_near(self, probes: FloatArray, k: int) -> list[int]:
@@ -247,7 +247,7 @@ class SqliteStore(SqlStore):
         places = ", ".join(
             f"{column} = {self._TEXT if column == 'source_path' else '?'}" for column in SAMPLE_VALUES.split(", ")
         )
-        sample_id, *values = self._door.close_sample((sample.id, *self._from_sample(sample.person_id, sample)))
+        sample_id, *values = self._codec.encode_sample((sample.id, *self._from_sample(sample.person_id, sample)))
         self._query(f"UPDATE sample SET {places} WHERE id = ?", (*values, sample_id))
 
     def _next_id(self, table: str) -> int:
@@ -265,7 +265,7 @@ class SqliteStore(SqlStore):
     def use(self, sealing: Sealing | None) -> None:
         """Read and write rows that are sealed so from now on."""
         if sealing is not self.sealing:
-            self._door = door_of(sealing)
+            self._codec = codec_of(sealing)
             self._index = None  # which keeps a file in clear or none
 
     def _check_sealing(self) -> None:
@@ -275,7 +275,7 @@ class SqliteStore(SqlStore):
 
     def _to_vectors(self, rows: Iterator[tuple[Any, ...]]) -> tuple[FloatArray, IntArray]:
         person_ids, values, sizes = array("q"), bytearray(), set()
-        for person_id, blob in self._convert(rows, self._door.open_vector):
+        for person_id, blob in self._convert(rows, self._codec.decode_vector):
             person_ids.append(person_id)
             values += blob  # one growing buffer: a list of rows would take the memory twice
             sizes.add(len(blob))

@@ -86,6 +86,7 @@ def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Conne
     try:
         check_owned(path)
         _make_ready(path, create=create)
+        check_owned(path)  # of which somebody may have been faster
     except (OSError, ValueError) as error:  # ValueError: no path at all, with a NUL in it
         raise OutputError(f"{path} cannot be opened ({error}); choose another place") from error
     prepare = partial(_prepare, path=path, create=create, busy_timeout_s=busy_timeout_s)

@@ -210,7 +210,7 @@ def import_gallery(
         if file == STANDARD_STREAM:
             file = stack.enter_context(stdin_as_file())
         if gallery_exists(gallery_place(settings)):
-            summary = stack.enter_context(open_gallery_of(settings)).import_from(file)
+            summary = stack.enter_context(open_gallery_of(settings, create=True)).import_from(file)
         else:
             summary = import_gallery(gallery_place(settings), file)
     note(
@@ -240,12 +240,15 @@ def copy_gallery(
     A copy that is there already, whole, is left alone. SRC stays what it is. The copy of an encrypted gallery has the
     same key.
     """
+    from lightface.gallery import describe_place, gallery_exists, new_gallery
+
+    is_there = gallery_exists(target)
     with (
         open_gallery_of(replace(settings, gallery=source)) as original,
-        open_gallery_of(replace(settings, gallery=target), create=True) as copy,
+        open_gallery_of(replace(settings, gallery=target), create=True) if is_there else new_gallery(target) as copy,
     ):
         summary = original.copy_to(copy, in_clear=in_clear)
-        where = copy.location
+    where = describe_place(target)
     what = f"{count_of(summary.person_count, 'person')} with {count_of(summary.sample_count, 'sample')}"
     done = f"{where} is the same already:" if summary.was_there else f"copied to {where}:"
     note(f"{done} {what}, export SHA-256 {summary.sha256}")

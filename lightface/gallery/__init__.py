@@ -3,7 +3,14 @@
 from lightface.gallery.audit import GalleryAudit, audit_gallery
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyFile, Passphrase, make_key_file
-from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, import_gallery, open_gallery
+from lightface.gallery.places import (
+    default_gallery_path,
+    describe_place,
+    gallery_exists,
+    import_gallery,
+    new_gallery,
+    open_gallery,
+)
 from lightface.gallery.records import (
     CopySummary,
     Event,
@@ -44,6 +51,7 @@ __all__ = [
     "import_gallery",
     "is_same_face",
     "make_key_file",
+    "new_gallery",
     "normalize_name",
     "open_gallery",
 ]

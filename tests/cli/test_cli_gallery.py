@@ -173,6 +173,21 @@ def test_an_import_that_fails_in_its_middle_leaves_no_gallery(cli: Cli, tmp_path
     assert list(folder.iterdir()) == []
 
 
+def test_a_copy_that_fails_leaves_no_gallery(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
+    connection = sqlite3.connect(made_up_gallery, isolation_level=None)
+    connection.execute("UPDATE sample SET quality = 7 WHERE id = 3")
+    connection.close()
+    folder = tmp_path / "new"
+    folder.mkdir()
+    result = cli("gallery", "copy", made_up_gallery, folder / "gallery.sqlite")
+    assert_one_line(result, "score and quality", "from 0 to 1")
+    assert list(folder.iterdir()) == []
+    (folder / "gallery.sqlite").touch()  # as after a kill at the very first moment
+    exported = tmp_path / "people.jsonl"
+    assert cli("gallery", "export", exported).exit_code == 0
+    assert_one_line(cli("gallery", "import", exported, "--gallery", folder / "gallery.sqlite"), "from 0 to 1")
+
+
 def test_stats(cli: Cli, made_up_gallery: Path) -> None:
     with open_gallery(made_up_gallery) as gallery:
         gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs"))

@@ -202,7 +202,9 @@ class TestNewGallery:
             import_gallery(folder / "gallery.sqlite", export)
         assert list(folder.iterdir()) == []
 
-    def test_nor_on_a_server(self, export: Path, postgres_url: str) -> None:
+    def test_nor_on_a_server(self, filled: Gallery, export: Path, postgres_url: str) -> None:
+        if filled.location.startswith("postgresql:"):
+            pytest.skip("the database of the test has a gallery already")
         lines = [json.loads(line) for line in export.read_text().splitlines()]
         lines[-1].update(image_sha256=lines[-2]["image_sha256"], box_px=lines[-2]["box_px"])
         broken = export.with_name("broken.jsonl")
@@ -233,7 +235,7 @@ class TestNewGallery:
             put(draft, target)
 
         monkeypatch.setattr(places, "_put_in_place", make_and_put)
-        with pytest.raises(GalleryError, match="by now; run the import again"):
+        with pytest.raises(GalleryError, match="by now; run the command again"):
             import_gallery(path, export)
         with open_gallery(path) as opened:
             assert [person.name for person in opened.people()] == ["Faster"]

@@ -53,6 +53,7 @@ def test_exported_names() -> None:
         "import_gallery",
         "is_same_face",
         "make_key_file",
+        "new_gallery",
         "normalize_name",
         "open_gallery",
     ]

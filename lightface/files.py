@@ -40,7 +40,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     something when they are opened. A path of another kind, such as a URL's, opens itself. Raises OSError, also for what
     is no regular file, and ValueError (a NUL in the path).
     """
-    if type(path).open is not Path.open:
+    if type(path).read_bytes is not Path.read_bytes:
         return io.BufferedReader(io.BytesIO(path.read_bytes()))
     return open(path, "rb", opener=_open_descriptor)
 
@@ -125,6 +125,20 @@ def check_owned(path: Path) -> None:
             _check_owner(place, status)
 
 
+def check_own_folder(folder: Path) -> None:
+    """Raise OSError unless a folder is one's own, and nobody else may write in it; that right is taken back.
+
+    For what is run, or what another user must not be able to exchange.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    status = os.stat(folder)
+    if status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "the folder is another user's; delete it, or name another", str(folder))
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        os.chmod(folder, status.st_mode & 0o700)
+
+
 def flush_entry(path: Path | str) -> None:
     """See to it that a name that is new, or has new contents, outlives a power cut; a disk that fails is logged."""
     try:
@@ -178,7 +192,7 @@ def _check_regular(status: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file", path)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", path)
 
 
 def _follow(path: Path | str) -> Iterator[tuple[str, os.stat_result]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from typing import Final
 
 import torch
@@ -15,6 +16,17 @@ _BF16_PRODUCTS: Final = ("avx512_bf16", "amx_bf16")
 def count_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def survive_forks() -> None:
+    """Once: have torch use one thread in processes that are forked from this one.
+
+    Those of this process do not come along, and torch would wait for them for ever; as in `multiprocessing` by fork,
+    and where a server loads a pipeline before it forks its workers.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def usual_precision(device: torch.device) -> str:

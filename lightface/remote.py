@@ -75,6 +75,9 @@ class RemotePath(_LocalPath):
     def exists(self, **_: Any) -> bool:
         return True
 
+    def absolute(self) -> Path:  # type: ignore[override]
+        return self
+
     def stat(self, **_: Any) -> os.stat_result:
         return os.stat_result((0, 0, 0, 0, 0, 0, self.size_bytes, 0, 0, 0))
 

@@ -24,7 +24,7 @@ LAYERS = {
         "quality",
         "clustering",
     ],
-    2: ["embedding", "gallery", "reports", "drawing"],
+    2: ["embedding", "gallery", "reports", "drawing", "sources"],
     3: ["pipeline"],
     4: ["batch"],
     5: ["evaluation", "training", "doctor"],

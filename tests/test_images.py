@@ -9,6 +9,7 @@ import random
 import struct
 import sys
 import threading
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +156,29 @@ def test_16_bit_rgb_png_keeps_its_high_byte() -> None:
     assert (decode_photo(data, name="scan.png") == values >> 8).all()
 
 
+@pytest.mark.parametrize(
+    ("brightest", "told", "white"), [(4095, None, 255), (3568, None, 255), (1000, 4095, 62), (200, None, 200)]
+)
+def test_grey_of_12_bits_in_16_is_stretched_to_its_own_range(brightest: int, told: int | None, white: int) -> None:
+    grey = np.linspace(0, brightest, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint16)
+    tags = {} if told is None else {281: told}
+    decoded = decode_photo(encode(Image.fromarray(grey), "TIFF", tiffinfo=tags), name="scan.tif")
+    assert decoded.min() == 0 and decoded.max() == white
+    assert (np.diff(decoded[..., 0].ravel().astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_12_bits_in_16_are_stretched_too(suffix: str, channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (20, 30, channels)).astype(np.uint16)
+    values[..., :3].flat[:2] = 0, 4095
+    if channels == 4:
+        values[..., 3] = 65535
+    data = cv2.imencode(suffix, values)[1].tobytes()
+    decoded = decode_photo(data, name=f"scan{suffix}")
+    assert np.abs(decoded - (values[..., 2::-1] * (255 / 4095))).max() < 1
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_32_bit_pixels_are_refused_with_a_remedy(dtype: type) -> None:
     data = encode(Image.fromarray(np.ones((8, 8), dtype)), "TIFF")
@@ -233,19 +257,65 @@ def test_a_meaningless_orientation_is_upright(picture_rgb: ByteArray, orientatio
 
 
 @pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP"])
-def test_a_broken_exif_block_is_refused(picture_rgb: ByteArray, picture_format: str) -> None:
-    data = encode(Image.fromarray(picture_rgb), picture_format, exif=b"Exif\x00\x00rubbish rubbish rubbish")
-    with pytest.raises(ImageError, match="broken EXIF block") as caught:
-        decode_photo(data, name="photo")
-    assert_one_line(caught.value)
+@pytest.mark.parametrize(
+    "block", [b"rubbish rubbish rubbish", b"\0" * 60, b"II*\0\x08\0\0\0\x09", b"MM\0*\xff\xff\xff\xff"]
+)
+def test_a_broken_exif_block_is_told_and_the_picture_is_upright(
+    picture_rgb: ByteArray, picture_format: str, block: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    lossless = {"lossless": True} if picture_format == "WEBP" else {"quality": 95}
+    data = encode(Image.fromarray(picture_rgb), picture_format, exif=b"Exif\x00\x00" + block, **lossless)
+    name = f"{picture_format} {block!r}"  # each remark is made once
+    for _ in range(2):
+        decoded = decode_photo(data, name=name)
+        assert decoded.shape == picture_rgb.shape and np.abs(decoded.astype(int) - picture_rgb).max() <= 10
+    assert [record.message for record in caplog.records if "EXIF" in record.message] == [
+        f"{name!r} has a broken EXIF block; it is taken to be upright"
+    ] or block.startswith((b"II", b"MM"))  # of which Pillow reads what is there
+
+
+def _exif_entry(kind: int, count: int, value: bytes) -> bytes:
+    """A block whose only entry is an orientation of that type."""
+    directory = struct.pack("<HHHI", 1, 0x0112, kind, count) + value[:4].ljust(4, b"\0") + b"\0" * 4
+    return b"Exif\0\0II*\0\x08\0\0\0" + directory + value
+
+
+@pytest.mark.parametrize(
+    ("entry", "turned"),
+    [
+        (_exif_entry(1, 1, b"\x06"), True),  # BYTE
+        (_exif_entry(7, 1, b"\x06"), True),  # UNDEFINED
+        (_exif_entry(7, 2, b"\x00\x06"), True),
+        (_exif_entry(2, 2, b"6\0"), True),  # ASCII
+        (_exif_entry(4, 1, struct.pack("<I", 6)), True),  # LONG
+        (_exif_entry(3, 2, struct.pack("<HH", 6, 1)), True),  # two of them
+        (_exif_entry(5, 1, struct.pack("<I", 26) + b"\0" * 4), False),  # RATIONAL, of a place that is not there
+        (_exif_entry(2, 4, b"top\0"), False),
+        (_exif_entry(7, 4, b"\xff\xff\xff\xff"), False),
+        (_exif_entry(11, 1, struct.pack("<f", 6.5)), False),  # FLOAT
+        (_exif_entry(11, 1, struct.pack("<f", float("nan"))), False),
+    ],
+)
+def test_an_orientation_of_another_type_is_obeyed_where_it_means_something(
+    picture_rgb: ByteArray, entry: bytes, turned: bool
+) -> None:
+    decoded = decode_photo(encode(Image.fromarray(picture_rgb), "PNG", exif=entry), name="photo.png")
+    assert (decoded == (np.rot90(picture_rgb, -1) if turned else picture_rgb)).all()
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(1, 0), (6, 0), (0, 0), (6, 1), (12, 2)])
+def test_a_rational_orientation(picture_rgb: ByteArray, top: int, bottom: int) -> None:
+    block = b"II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 0x0112, 5, 1, 26, 0) + struct.pack("<II", top, bottom)
+    decoded = decode_photo(encode(Image.fromarray(picture_rgb), "PNG", exif=b"Exif\0\0" + block), name="photo.png")
+    assert (decoded == (np.rot90(picture_rgb, -1) if bottom else picture_rgb)).all()
 
 
 def test_16_bit_pictures_are_turned_too() -> None:
-    grey = np.arange(6, dtype=np.uint16).reshape(2, 3) << 8
+    grey = np.arange(6, dtype=np.uint16).reshape(2, 3) * 51 << 8
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 3
     data = encode(Image.fromarray(grey), "PNG", exif=exif)
-    assert decode_photo(data, name="scan.png")[..., 0].tolist() == [[5, 4, 3], [2, 1, 0]]
+    assert decode_photo(data, name="scan.png")[..., 0].tolist() == [[255, 204, 153], [102, 51, 0]]
 
 
 # --- what is refused --------------------------------------------------------------------------------
@@ -295,17 +365,99 @@ def test_what_is_no_picture_is_refused(data: bytes, words: str) -> None:
     assert "letter.jpg" in str(caught.value)
 
 
-@pytest.mark.parametrize(("more", "is_read"), [(80, True), (120, False)])
-def test_passes_over_a_picture_are_counted(picture_rgb: ByteArray, more: int, is_read: bool) -> None:
+@pytest.mark.parametrize("passes", [80, 400])
+def test_a_small_jpeg_of_some_hundred_passes_is_read(picture_rgb: ByteArray, passes: int) -> None:
     data = encode(Image.fromarray(picture_rgb), "JPEG", progressive=True, comment=b"\xff\xda" * 999)
     last = data.rindex(b"\xff\xda")
-    data = data[:last] + data[last:-2] * more + b"\xff\xd9" + b"\xff\xda" * 999  # as in a film that some cameras add
-    if is_read:
-        assert decode_photo(data, name="photo").shape == picture_rgb.shape
-    else:
-        with pytest.raises(ImageError, match="more than 100 passes") as caught:
-            decode_photo(data, name="photo")
+    film = b"\xff\xda" * 99_999  # as some cameras add
+    data = data[:last] + data[last:-2] * passes + b"\xff\xd9" + film
+    assert decode_photo(data, name="photo").shape == picture_rgb.shape
+
+
+def many_passes(kind: str) -> bytes:
+    """2,000 passes over 120 megapixels, in some kilobytes."""
+    plain = Image.new("RGB", (16, 16), (1, 200, 3))
+    data = encode(plain, "JPEG", progressive=kind != "sequential", subsampling=0)
+    frame = data.index(b"\xff\xc0" if kind == "sequential" else b"\xff\xc2")
+    data = data[: frame + 5] + struct.pack(">HH", 10_000, 12_000) + data[frame + 9 :]
+    scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"  # of the first component alone, and no pixels
+    last = data.rindex(b"\xff\xda")
+    if kind == "sequential":
+        return data[:last] + scan * 2000 + b"\xff\xd9"
+    refined = data[last:-2]
+    between = {
+        "progressive": b"",
+        "behind a marker without length": b"\xff\x01\xff\xff",
+        "behind a marker that means nothing": b"\xff\x02\xff\xff",
+        "behind bytes that fill": b"\xff\xff\xff",
+        "behind a segment of no length": b"\xff\xe5\0\0",
+    }[kind]
+    return data[:last] + (between + refined) * 2000 + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("sequential", "progressive", "behind a marker without length", "behind a marker that means nothing"),
+        *("behind bytes that fill", "behind a segment of no length"),
+    ],
+)
+def test_passes_without_end_over_a_large_jpeg_are_refused(kind: str) -> None:
+    data = many_passes(kind)
+    started_s = time.process_time()
+    with pytest.raises(ImageError, match="has more than 100 passes") as caught:
+        decode_photo(data, name="photo.jpg")
+    assert_one_line(caught.value)
+    assert time.process_time() - started_s < 2
+
+
+def test_segments_without_end_are_refused() -> None:
+    data = encode(Image.new("RGB", (16, 16)), "JPEG")
+    data = data[:2] + b"\xff\xe5\0\x02" * 200_000 + data[2:]
+    with pytest.raises(ImageError, match="more than 100,000 segments"):
+        decode_photo(data, name="photo.jpg")
+
+
+# --- JPEGs that lack their end ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("tail", [b"", b"\0" * 500])
+def test_a_jpeg_that_lacks_the_mark_of_its_end_is_read_and_told(
+    astronaut_rgb: ByteArray, progressive: bool, tail: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = encode(Image.fromarray(astronaut_rgb), "JPEG", quality=90, progressive=progressive)
+    name = f"{progressive} {len(tail)}.jpg"
+    assert (decode_photo(data[:-2] + tail, name=name) == decode_photo(data, name="whole")).all()
+    assert f"{name!r} lacks the mark of its end; all of its pixels are there" in caplog.text
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("tail", [b"", b"\0" * 100_000])
+def test_a_jpeg_that_lacks_pixels_is_refused_unless_that_is_allowed(
+    astronaut_rgb: ByteArray, progressive: bool, tail: bytes
+) -> None:
+    data = encode(Image.fromarray(astronaut_rgb), "JPEG", quality=90, progressive=progressive)
+    for lacking in (0.01, 0.1, 0.5):
+        cut = data[: int(len(data) * (1 - lacking))] + tail
+        with pytest.raises(ImageError, match="pixels are missing at its end") as caught:
+            decode_photo(cut, name="cut.jpg")
         assert_one_line(caught.value)
+        decoded = decode_photo(cut, name="cut.jpg", allow_truncated=True)
+        rows = int(len(decoded) * (1 - 2 * lacking))
+        assert decoded.shape == astronaut_rgb.shape
+        if not progressive and lacking < 0.5:
+            assert np.abs(decoded[:rows].astype(int) - astronaut_rgb[:rows]).mean() < 3
+
+
+def test_a_progressive_jpeg_cut_between_its_passes_lacks_pixels(astronaut_rgb: ByteArray) -> None:
+    data = encode(Image.fromarray(astronaut_rgb), "JPEG", quality=90, progressive=True)
+    place, cuts = 0, []
+    while (place := data.find(b"\xff\xda", place + 1)) >= 0:
+        cuts.append(place)
+    for place in cuts[1:]:
+        with pytest.raises(ImageError, match="pixels are missing"):
+            decode_photo(data[:place], name="cut.jpg")
 
 
 def test_the_pixel_limit_is_inclusive_and_named(picture_rgb: ByteArray) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -60,3 +62,33 @@ def test_processors_can_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processor_features() == f"{platform.machine()} amx_bf16=False avx2=True"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert processor_features() == platform.machine()
+
+
+FORK = """if True:
+    import multiprocessing, sys
+    import numpy as np
+    import torch
+    torch.set_num_threads(2)
+    from lightface.pipeline import load_pipeline
+    pipeline = load_pipeline(precision="fp32")
+    picture = np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    embed = lambda: answers.put(len(list(pipeline.embed_paths([picture] * 2))))
+    embed()
+    child = fork.Process(target=embed)
+    child.start()
+    child.join(60)
+    waits = child.is_alive()
+    child.kill()
+    sys.exit("the child waits for ever" if waits else None)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+def test_a_pipeline_works_after_a_fork() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr

@@ -10,9 +10,8 @@ from typing import Protocol
 from lightface.batch.job import EmbedProgress, EmbedSummary, open_job
 from lightface.batch.local import LocalEngine
 from lightface.faces import FaceSelection
-from lightface.images import PHOTO_SUFFIXES, find_photos
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.remote import RemotePath, as_path, list_files
+from lightface.sources import find_sources
 
 
 class Engine(Protocol):
@@ -67,7 +66,7 @@ def embed_folder(
     not do what is asked of it.
     """
     with open_job(output, pipeline, selection=selection) as job:
-        plan = job.plan(_find_photos(paths, recursive=recursive), drop_others=drop_others)
+        plan = job.plan(find_sources(paths, recursive=recursive), drop_others=drop_others)
         report = progress or _ignore
         report(job.progress())
         with closing(
@@ -77,20 +76,6 @@ def embed_folder(
                 job.record(batch)
                 report(job.progress())
         return job.finish()
-
-
-def _find_photos(places: Iterable[Path | str], *, recursive: bool) -> list[Path]:
-    """As `find_photos`, by URL too."""
-    found: dict[Path, None] = {}
-    for place in places:
-        path = as_path(place)
-        if isinstance(path, RemotePath):
-            files = list_files(path, recursive=recursive)
-            is_file = files == [path]  # which is taken whatever its suffix
-            found.update((file, None) for file in files if is_file or file.suffix.lower() in PHOTO_SUFFIXES)
-        else:
-            found.update(dict.fromkeys(find_photos([path], recursive=recursive)))
-    return list(found)
 
 
 def _ignore(progress: EmbedProgress) -> None:

@@ -12,7 +12,6 @@ written at the end, whole, and only where it would differ from what lies there.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import time
@@ -212,7 +211,7 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
             "model": pipeline.model_id,
             "precision": pipeline.embedder.precision,
             "selection": selection.value,
-            "gates": dataclasses.asdict(pipeline.gates),
+            "gates": pipeline.gates.describe(),
             "detector": repr(settings),
         },
         sort_keys=True,

@@ -106,7 +106,7 @@ class _Search:
         from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
         self._frame = find_weights(settings.model or DEFAULT_WEIGHTS).contract.frame
-        self._reading = settings.given("max_pixels")
+        self._reading = settings.given("max_pixels", "allow_truncated")
         detection = MtcnnSettings(**detection_of(settings))
         self._detector = MtcnnDetector(resolve_device(settings.device or "auto"), detection)
 

@@ -107,7 +107,7 @@ def embed(
 
         summary = embed_folder(
             pipeline,
-            expand_stdin(photos),
+            expand_stdin(photos, may_be_picture=False),
             place,
             selection=FaceSelection(face_selection),
             recursive=recursive,

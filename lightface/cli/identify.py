@@ -31,7 +31,7 @@ from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.faces import Status
-    from lightface.pipeline import IdentifiedFace, IdentifiedPhoto
+    from lightface.pipeline import FaceGates, IdentifiedFace, IdentifiedPhoto
     from lightface.reports import FaceRow
 
 
@@ -86,7 +86,7 @@ def identify(
             )
     for result in results:
         if result.path in pictures and result.faces:
-            _draw(result, pictures[result.path], max_pixels=pipeline.gates.max_pixels)
+            _draw(result, pictures[result.path], pipeline.gates)
     if output is not None:
         named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`
         write_faces(output, [row for result in named for row, _ in _to_rows(result, bands.threshold)])
@@ -154,7 +154,7 @@ def _to_json(row: FaceRow, found: IdentifiedFace | None) -> dict[str, object]:
     return {**columns, "candidates": [] if found is None else found.candidates}
 
 
-def _draw(result: IdentifiedPhoto, picture: Path, *, max_pixels: int) -> None:
+def _draw(result: IdentifiedPhoto, picture: Path, gates: FaceGates) -> None:
     from lightface.drawing import draw_faces
     from lightface.images import load_photo, save_image
 
@@ -165,5 +165,6 @@ def _draw(result: IdentifiedPhoto, picture: Path, *, max_pixels: int) -> None:
     ]
     boxes = [found.face.detection for found in drawn if found.face.detection is not None]
     make_folder(picture.parent)
-    save_image(draw_faces(load_photo(result.path, max_pixels=max_pixels).image_rgb, boxes, labels), picture)
+    photo = load_photo(result.path, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated)
+    save_image(draw_faces(photo.image_rgb, boxes, labels), picture)
     note(f"drew {picture}")

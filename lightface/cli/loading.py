@@ -20,7 +20,9 @@ def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> 
     from lightface.pipeline import FaceGates, load_pipeline
 
     gates = FaceGates(
-        **detection_of(settings), **settings.given("min_quality", "max_pixels"), already_aligned=already_aligned
+        **detection_of(settings),
+        **settings.given("min_quality", "max_pixels", "allow_truncated"),
+        already_aligned=already_aligned,
     )
     pipeline = load_pipeline(
         **settings.given("model", "device", "precision", "flip"),

@@ -13,18 +13,25 @@ import typer
 
 from lightface.cli.commands import CommandApp
 from lightface.cli.console import show_messages
+from lightface.cli.inputs import refuse_urls
 from lightface.cli.settings import Settings, load_settings, option_name, setting_types, variable_name
+from lightface.remote import to_path
 
 GALLERY = ("gallery", "key_file")
 MODEL = ("model", "device", "precision", "flip")
-DETECTION = ("det_threshold", "min_face_size", "max_side", "max_pixels")
+DETECTION = ("det_threshold", "min_face_size", "max_side", "max_pixels", "allow_truncated")
 EMBEDDING = (*MODEL, *DETECTION, "min_quality")
 BATCH = ("batch_size", "workers")
 
 _SETTINGS_PANEL = "Settings (also in the configuration file)"
 
 Photos = Annotated[
-    list[Path], typer.Argument(metavar="PHOTO", help="Photographs and folders; - stands for a list of paths on stdin.")
+    list[Path],
+    typer.Argument(
+        metavar="PHOTO",
+        parser=to_path,
+        help="Photographs and folders, also by URL; - stands for a list of them on stdin, or for a photograph.",
+    ),
 ]
 Recursive = Annotated[
     bool, typer.Option("--recursive/--no-recursive", help="Search the folders in the folders that are named.")
@@ -66,6 +73,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         def command(**arguments: Any) -> None:
             show_messages(quiet=arguments.pop("quiet"), verbose=arguments.pop("verbose"))
             options = {name: arguments.pop(name) for name in names}
+            refuse_urls(arguments.values())
             function(settings=load_settings(options), **arguments)
 
         signature = inspect.signature(function, eval_str=True)

@@ -40,8 +40,9 @@ def refuse_to_replace(inputs: Iterable[Path], outputs: Iterable[Path], *, option
 
 def name_below(photos: Sequence[Path]) -> dict[Path, Path]:
     """The path of each photograph below the lowest folder that holds them all."""
-    common = Path(os.path.commonpath([photo.parent.absolute() for photo in photos]))
-    return {photo: photo.absolute().relative_to(common) for photo in photos}
+    places = {photo: os.path.abspath(photo) for photo in photos}
+    common = os.path.commonpath([os.path.dirname(place) for place in places.values()])
+    return {photo: Path(os.path.relpath(place, common)) for photo, place in places.items()}
 
 
 def make_folder(folder: Path) -> None:

@@ -101,6 +101,9 @@ class Settings:
     max_pixels: int | None = field(
         default=None, metadata=_about("Pixels above which a picture is refused before it is decoded.", low=1)
     )
+    allow_truncated: bool | None = field(
+        default=None, metadata=_about("Read a JPEG of which a part is missing; that part is grey (default: refuse it).")
+    )
     batch_size: int | None = field(default=None, metadata=_about("Photographs that go through together.", low=1))
     workers: int | None = field(
         default=None, metadata=_about("Processes that share the work (on a GPU: threads that decode).", low=1)

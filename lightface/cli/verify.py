@@ -26,6 +26,7 @@ from lightface.cli.pictures import refuse_to_replace
 from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
+from lightface.remote import to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,13 @@ if TYPE_CHECKING:
 def verify(
     settings: Settings,
     *,
-    photo_a: Annotated[Path | None, typer.Argument(metavar="A", help="A photograph; - reads it from stdin.")] = None,
-    photo_b: Annotated[Path | None, typer.Argument(metavar="B", help="Another; - reads it from stdin.")] = None,
+    photo_a: Annotated[
+        Path | None,
+        typer.Argument(metavar="A", parser=to_path, help="A photograph, also by URL; - reads it from stdin."),
+    ] = None,
+    photo_b: Annotated[
+        Path | None, typer.Argument(metavar="B", parser=to_path, help="Another; - reads it from stdin.")
+    ] = None,
     pairs: Annotated[
         Path | None, typer.Option("--pairs", metavar="CSV", help="Compare many: two paths a line; - is stdin.")
     ] = None,
@@ -174,7 +180,11 @@ def _draw_sheet(pair: VerifiedPair, verification: Verification, pipeline: FacePi
     from lightface.images import load_photo, save_image
 
     frame = pipeline.embedder.frame
-    images = [load_photo(path, max_pixels=pipeline.gates.max_pixels).image_rgb for path in (pair.path_a, pair.path_b)]
+    gates = pipeline.gates
+    images = [
+        load_photo(path, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated).image_rgb
+        for path in (pair.path_a, pair.path_b)
+    ]
     crops = [
         accept_aligned(image, frame) if face.detection is None else align_face(image, face.detection, frame)
         for image, face in zip(images, (verification.face_a, verification.face_b), strict=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +50,18 @@ class EmbeddedPictures:
 
 def frame_pipeline(pipeline: FacePipeline, framing: Framing) -> FacePipeline:
     """The pipeline that takes pictures as `framing` says; gates hold for photographs only."""
+    reading: dict[str, Any] = {
+        "max_pixels": pipeline.gates.max_pixels,
+        "allow_truncated": pipeline.gates.allow_truncated,
+    }
     match framing:
         case Framing.DETECT:
             return pipeline
         case Framing.LIGHTCNN:
-            gates = FaceGates(already_aligned=True, max_pixels=pipeline.gates.max_pixels)
+            gates = FaceGates(already_aligned=True, **reading)
             return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
         case Framing.ARCFACE:
-            gates = FaceGates(det_threshold=0, min_face_size_px=0, min_quality=0, max_pixels=pipeline.gates.max_pixels)
+            gates = FaceGates(det_threshold=0, min_face_size_px=0, min_quality=0, **reading)
             return FacePipeline(ArcFaceCrops(), pipeline.embedder, gates=gates)
 
 
@@ -147,7 +152,9 @@ def _embed(pipeline: FacePipeline, pictures: Mapping[str, Picture], selection: F
     faces: dict[str, CachedFace] = {}
     for sha256, picture in pictures.items():
         try:
-            photos[sha256] = picture.load(max_pixels=pipeline.gates.max_pixels)
+            photos[sha256] = picture.load(
+                max_pixels=pipeline.gates.max_pixels, allow_truncated=pipeline.gates.allow_truncated
+            )
         except PhotoError as error:
             faces[sha256] = _to_failure(error)
     results = pipeline.embed_photos(list(photos.values()), selection=selection) if photos else []
@@ -175,5 +182,5 @@ def _describe(pipeline: FacePipeline, framing: Framing, selection: FaceSelection
     }
     if framing is Framing.DETECT:
         settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
-        made_by |= {"selection": selection.value, "gates": asdict(pipeline.gates), "detector": repr(settings)}
+        made_by |= {"selection": selection.value, "gates": pipeline.gates.describe(), "detector": repr(settings)}
     return json.dumps(made_by, sort_keys=True)

@@ -32,7 +32,7 @@ class Picture(Protocol):
         """Of its bytes, hexadecimal. ImageError where they cannot be read."""
         ...
 
-    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False) -> Photo:
         """Decode it. ImageError as `images.load_photo`."""
         ...
 
@@ -48,9 +48,9 @@ class FilePicture:
         """Of the file."""
         return hash_file(self.path)
 
-    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False) -> Photo:
         """Read and decode the file."""
-        return load_photo(self.path, max_pixels=max_pixels)
+        return load_photo(self.path, max_pixels=max_pixels, allow_truncated=allow_truncated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class PackedPicture:
         """Of the bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
-    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False) -> Photo:
         """Decode the bytes."""
-        return _decode(self.name, self.data, max_pixels)
+        return _decode(self.name, self.data, max_pixels, allow_truncated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class ZipMember:
         """Of the member's bytes."""
         return hashlib.sha256(self.archive.read(self.member)).hexdigest()
 
-    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False) -> Photo:
         """Read and decode the member."""
-        return _decode(self.name, self.archive.read(self.member), max_pixels)
+        return _decode(self.name, self.archive.read(self.member), max_pixels, allow_truncated)
 
 
 class ZipArchive:
@@ -109,6 +109,6 @@ class ZipArchive:
             raise ImageError(f"cannot read {member!r} of {self.path.name} ({error}); copy it again") from error
 
 
-def _decode(name: str, data: bytes, max_pixels: int) -> Photo:
-    image_rgb = decode_photo(data, name=name, max_pixels=max_pixels)
+def _decode(name: str, data: bytes, max_pixels: int, allow_truncated: bool) -> Photo:
+    image_rgb = decode_photo(data, name=name, max_pixels=max_pixels, allow_truncated=allow_truncated)
     return Photo(path=Path(name), sha256=hashlib.sha256(data).hexdigest(), image_rgb=image_rgb)

@@ -4,20 +4,36 @@ Everything that comes out of here is (H, W, 3) uint8 RGB with the EXIF orientati
 needs to know what a file looked like.
 """
 
-from lightface.images.decoding import DEFAULT_MAX_PIXELS, count_pixels, decode_photo
-from lightface.images.photos import PHOTO_SUFFIXES, Photo, find_folders, find_photos, hash_file, load_photo
+from lightface.images.decoding import DEFAULT_MAX_PIXELS, count_pixels, decode_photo, is_picture
+from lightface.images.given import GivenPicture, PhotoSource, to_path
+from lightface.images.photos import (
+    PHOTO_SUFFIXES,
+    PassedOver,
+    Photo,
+    find_folders,
+    find_photos,
+    hash_file,
+    is_photo_name,
+    load_photo,
+)
 from lightface.images.writing import check_picture, save_image
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "PHOTO_SUFFIXES",
+    "GivenPicture",
+    "PassedOver",
     "Photo",
+    "PhotoSource",
     "check_picture",
     "count_pixels",
     "decode_photo",
     "find_folders",
     "find_photos",
     "hash_file",
+    "is_photo_name",
+    "is_picture",
     "load_photo",
     "save_image",
+    "to_path",
 ]

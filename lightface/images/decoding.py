@@ -4,45 +4,60 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Final
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lightface.errors import ImageError
 from lightface.faces import ByteArray
-from lightface.images.failures import DECODE_ERRORS, describe_reason, quiet_pillow, quote, too_large
-from lightface.images.jpeg import Reduction, check_passes, decode_reduced
+from lightface.files import open_regular
+from lightface.images import extras, jpeg
+from lightface.images.failures import DECODE_ERRORS, describe_reason, quiet_pillow, quote, remark, too_large
+from lightface.images.given import GivenPicture
+from lightface.images.jpeg import Reduction
 
-# Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a
-# moment (4 in Pillow, 3 in the array), so no photograph needs more than 850 MB.
+# Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a moment (4 in
+# Pillow, 3 in the array), and up to 16 for some kinds: docs/reliability.md has the figures.
 DEFAULT_MAX_PIXELS = 120_000_000
 
 # Pillow reads some sixty formats, a few through external programs. A file that a stranger may have written
 # is offered to these only.
-_READ_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
+_KINDS: Final = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
+
+_BEGINNINGS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
+_HEADER_BYTES: Final = 4 << 20  # enough to tell the size of a JPEG: before it come profiles, thumbnails and maps
+_STRIP_PIXELS: Final = 1 << 20  # converted at once, so that no copy of a whole picture lies about
+# Tags of TIFF.
+_NEW_SUBFILE_TYPE: Final = 254
+_MAX_SAMPLE_VALUE: Final = 281
+_DNG_VERSION: Final = 50706
+_PNG_DEPTH_AT: Final = 24  # byte of a PNG that says how many bits a value has
 
 # How to undo each EXIF orientation (EXIF 2.3, table 6); 1 is upright, anything else means nothing.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TURNS: Final = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_FLIPS: Final = {2: 1, 4: 0}  # as `cv2.flip` counts: around the vertical axis, around the horizontal one
+_TRANSPOSED: Final = frozenset({5, 7})
 
 
 def decode_photo(
-    data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, reduction: Reduction = 1
+    data: bytes,
+    *,
+    name: str,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    reduction: Reduction = 1,
+    allow_truncated: bool = False,
 ) -> ByteArray:
-    """Decode the bytes of a picture file to upright (H, W, 3) uint8 RGB; `name` is used in errors only.
+    """Decode the bytes of a picture file to upright (H, W, 3) uint8 RGB.
 
-    JPEG, PNG, WebP, BMP, TIFF and GIF (the first picture of several), and HEIC with the `heic` extra.
-    16-bit grey is reduced to 8 bits; transparent parts become black, as are the parts of an aligned crop
-    that lie outside the photograph, because that is the void LightCNN saw in training. Of a JPEG, each pixel may be the
-    mean of a square of `reduction` pixels.
+    JPEG, PNG, WebP, BMP, TIFF, GIF and AVIF (the first picture of several), HEIC with the `heic` extra, and photographs
+    as the sensor saw them with the `raw` extra, by the suffix of `name`, which is used in errors and remarks too.
+    Values of more than 8 bits are brought to the range that the file uses; transparent parts become black, as are the
+    parts of an aligned crop that lie outside the photograph, because that is the void LightCNN saw in training. Of a
+    JPEG, each pixel may be the mean of a square of `reduction` pixels; one that lacks pixels is decoded where
+    `allow_truncated` says so, grey where they are missing.
 
     Raises ImageError and ImageTooLargeError as `load_photo` does.
     """
@@ -50,66 +65,104 @@ def decode_photo(
         raise ImageError(f"{quote(name)} is empty; copy it again from its source")
     try:
         with quiet_pillow():
+            if extras.is_raw(name, data):
+                return extras.decode_raw(data, name=name, max_pixels=max_pixels)
+            if jpeg.is_jpeg(data):
+                data = _check_jpeg(data, name=name, max_pixels=max_pixels, allow_truncated=allow_truncated)
             return _decode(data, name=name, max_pixels=max_pixels, reduction=reduction)
     except Image.DecompressionBombError as error:
         raise too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from error
     except UnidentifiedImageError as error:
-        kinds = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
-        raise ImageError(f"{quote(name)} is not a picture that can be read; give a {kinds} file") from error
+        raise ImageError(f"{quote(name)} is not a picture that can be read; give a {_KINDS} file") from error
     except DECODE_ERRORS as error:
-        raise ImageError(
-            f"{quote(name)} is truncated or damaged ({describe_reason(error)}); copy it again from its source"
-        ) from error
+        raise _damaged(name, describe_reason(error)) from error
+
+
+def take_picture(image: Image.Image, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> ByteArray:
+    """The upright (H, W, 3) uint8 RGB of a Pillow picture, which stays as it is. Raises as `decode_photo`."""
+    try:
+        with quiet_pillow():
+            _check_size(image.size, name=name, max_pixels=max_pixels)
+            image.load()
+            return _turn_upright(_to_rgb(image, name=name), _read_orientation(image, name=name))
+    except DECODE_ERRORS as error:
+        raise _damaged(name, describe_reason(error)) from error
+
+
+def is_picture(data: bytes) -> bool:
+    """Whether a file that begins so is a picture of a kind that is read, damaged or not."""
+    if extras.is_heic(data) or data.startswith(_BEGINNINGS):
+        return True
+    try:
+        with quiet_pillow():
+            Image.open(BytesIO(data), formats=_READ_FORMATS)
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except (UnidentifiedImageError, *DECODE_ERRORS):
+        return False
 
 
 def count_pixels(path: Path) -> int:
     """How many pixels a photograph has, by its header alone; 0 where it cannot be told. Never raises."""
+    if isinstance(path, GivenPicture) and path.image is not None:
+        return path.image.width * path.image.height
     try:
-        if not path.is_file():  # a pipe would be waited on for ever
-            return 0
-        with quiet_pillow(), open(path, "rb") as file:
-            if _is_heic(file.read(12)):
-                import pillow_heif
-
-                width, height = pillow_heif.open_heif(file).size
-            else:
-                width, height = Image.open(file, formats=_READ_FORMATS).size
+        with quiet_pillow(), open_regular(path) as file:
+            head = file.read(12)
+            if extras.is_raw(str(path), head):
+                return path.stat().st_size  # some sensors take more bytes a pixel, few less
+            file.seek(0)
+            if jpeg.is_jpeg(head):
+                header = jpeg.read_header(file.read(_HEADER_BYTES), name=str(path))
+                return 0 if header is None else header.width * header.height
+            width, height = (
+                extras.open_heic(file, name=str(path)).size
+                if extras.is_heic(head)
+                else Image.open(file, formats=_READ_FORMATS).size
+            )
             return int(width * height)
-    except (ImportError, Image.DecompressionBombError, *DECODE_ERRORS):
+    except (ImageError, Image.DecompressionBombError, *DECODE_ERRORS):
         return 0
 
 
+def _check_jpeg(data: bytes, *, name: str, max_pixels: int, allow_truncated: bool) -> bytes:
+    """The same bytes, with an end where that is missing. ImageError where more is, or decoding would never end."""
+    header = jpeg.read_header(data, name=name)
+    if header is None:
+        return data  # for the decoder to complain of
+    _check_size((header.width, header.height), name=name, max_pixels=max_pixels)
+    jpeg.check_work(data, header, name=name)
+    if jpeg.has_end(data, header):
+        return data
+    if not jpeg.lacks_pixels(data, header):
+        remark(f"{quote(name)} lacks the mark of its end; all of its pixels are there")
+    elif allow_truncated:
+        remark(f"{quote(name)} is truncated; what is missing is grey")
+    else:
+        raise _damaged(name, "pixels are missing at its end")
+    return jpeg.with_end(data)
+
+
 def _decode(data: bytes, *, name: str, max_pixels: int, reduction: Reduction) -> ByteArray:
-    if _is_heic(data):
-        image: Image.Image = _decode_heic(data, name=name, max_pixels=max_pixels)
+    if extras.is_heic(data):
+        container = extras.open_heic(BytesIO(data), name=name)
+        _check_size(container.size, name=name, max_pixels=max_pixels)
+        # libheif turns the picture upright itself; to_pillow() then clears the EXIF orientation.
+        image: Image.Image = container.to_pillow()
+        del container
     else:
         image = Image.open(BytesIO(data), formats=_READ_FORMATS)
         _check_size(image.size, name=name, max_pixels=max_pixels)
-        if image.info.get("progressive"):
-            check_passes(data, name=name)
+        _refuse_thumbnail(image, name=name)
         if reduction > 1:
-            image = decode_reduced(image, reduction)
+            image = jpeg.decode_reduced(image, reduction)
         image.load()
     orientation = _read_orientation(image, name=name)
-    return _to_rgb(_turn_upright(_to_8_bits(image, name=name), orientation))
-
-
-def _is_heic(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
-
-
-def _decode_heic(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
-    try:
-        import pillow_heif  # an extra: few users need it, and it carries a large binary
-    except ImportError as error:
-        raise ImageError(
-            f"{quote(name)} is a HEIC picture; install pillow-heif (lightface's extra 'heic') to read it"
-        ) from error
-    container = pillow_heif.open_heif(BytesIO(data))
-    _check_size(container.size, name=name, max_pixels=max_pixels)
-    # libheif turns the picture upright itself; to_pillow() then clears the EXIF orientation.
-    image: Image.Image = container.to_pillow()
-    return image
+    deep = _read_deep(image, data)
+    image_rgb = _to_rgb(image, name=name) if deep is None else deep
+    image.close()  # or it would take 4 bytes a pixel while the rest is turned
+    return _turn_upright(image_rgb, orientation)
 
 
 def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
@@ -118,35 +171,119 @@ def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
         raise too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
 
 
+def _refuse_thumbnail(image: Image.Image, *, name: str) -> None:
+    """ImageError for a RAW file of another name: it is a TIFF whose first picture is a small one, for lists."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if _DNG_VERSION in tags or _to_number(tags.get(_NEW_SUBFILE_TYPE, 0)) == 1:
+        remedy = "give it its camera's suffix, such as .dng, or export it as JPEG or TIFF"
+        raise ImageError(f"{quote(name)} begins with a thumbnail, as what a sensor saw (RAW) does; {remedy}")
+
+
 def _read_orientation(image: Image.Image, *, name: str) -> int:
-    exif_block = image.info.get("exif")
-    if exif_block:
-        try:
-            # Pillow's own getexif() has by now swallowed the error of a broken block.
-            Image.Exif().load(exif_block)
-        except DECODE_ERRORS as error:
-            raise ImageError(
-                f"{quote(name)} has a broken EXIF block, so which side is up is unknown; "
-                "save it again from a photo viewer"
-            ) from error
-    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    """1 to 8; 1, which is upright, where there is none that means something."""
+    try:
+        if block := image.info.get("exif"):
+            Image.Exif().load(block)  # Pillow's own getexif() has by now swallowed the error of a broken block
+    except DECODE_ERRORS:
+        remark(f"{quote(name)} has a broken EXIF block; it is taken to be upright")
+        return 1
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DECODE_ERRORS:
+        value = None
+    orientation = _to_number(value)
+    if orientation is None:
+        remark(f"{quote(name)} has an EXIF orientation that means nothing; it is taken to be upright")
+    return orientation or 1
 
 
-def _to_8_bits(image: Image.Image, *, name: str) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+def _to_number(value: Any) -> int | None:
+    """An orientation, stored in whatever type; None for what is no whole number."""
+    if isinstance(value, tuple | list) and value:
+        value = value[0]
+    if isinstance(value, bytes):
+        stripped = value.strip(b"\0")  # of either byte order
+        value = stripped[0] if len(stripped) == 1 and stripped < b"\x09" else stripped.decode("latin-1")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return int(number) if number.is_integer() and abs(number) < 1 << 16 else None
+
+
+def _to_rgb(image: Image.Image, *, name: str) -> ByteArray:
+    """(H, W, 3), put together from strips."""
     if image.mode in ("I", "F"):
         raise ImageError(f"{quote(name)} has 32-bit pixels of unknown range; convert it to 8 or 16 bits")
-    return image
+    white = _white_of(image, image.getextrema()[1]) if image.mode.startswith("I;16") else 0
+    width, height = image.size
+    image_rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(height, top + rows)))
+        if white:
+            image_rgb[top : top + rows] = _to_8_bits(np.asarray(strip), white)[..., None]
+            continue
+        if strip.has_transparency_data:
+            layer = strip.convert("RGBA")
+            strip = Image.new("RGB", strip.size)
+            strip.paste(layer, mask=layer.getchannel("A"))
+        image_rgb[top : top + rows] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+    return image_rgb
 
 
-def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+def _white_of(image: Image.Image, brightest: Any) -> int:
+    """The value of white where values have 16 bits, of which the file may use 12: what it says, or its brightest."""
+    told = _to_number(getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE))
+    return max(int(brightest), 255) if told is None or not brightest <= told < 1 << 16 else told
 
 
-def _to_rgb(image: Image.Image) -> ByteArray:
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGB", image.size)
-        image.paste(layer, mask=layer.getchannel("A"))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # which would copy RGB as well
+def _to_8_bits(values: np.ndarray[Any, Any], white: int) -> ByteArray:
+    if white >= 1 << 15:  # all 16 bits are used
+        return np.asarray(values >> 8, np.uint8)
+    return np.asarray(values.astype(np.uint32) * 255 // white, np.uint8)
+
+
+def _read_deep(image: Image.Image, data: bytes) -> ByteArray | None:
+    """The pixels of a colour picture of 16 bits a value that uses the lower ones only: Pillow keeps the high byte.
+
+    None for any other.
+    """
+    if image.mode not in ("RGB", "RGBA", "LA") or not _is_deep(image, data):
+        return None
+    colours = image.getextrema()[: 1 if image.mode == "LA" else 3]
+    if max(high for _, high in colours) >= 128:  # type: ignore[misc]  # several bands
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[:2] != image.size[::-1]:
+        return None
+    if pixels.shape[2] not in (3, 4):
+        return None
+    values = pixels[..., 2::-1]
+    image_rgb = _to_8_bits(values, _white_of(image, values.max()))
+    if pixels.shape[2] == 4:
+        image_rgb = (image_rgb * (pixels[..., 3:] / 65535.0)).astype(np.uint8)
+    return np.ascontiguousarray(image_rgb)
+
+
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        return data[_PNG_DEPTH_AT] == 16
+    return image.format == "TIFF" and 16 in image.tag_v2.get(ExifTags.Base.BitsPerSample, ())  # type: ignore[attr-defined]
+
+
+def _turn_upright(image_rgb: ByteArray, orientation: int) -> ByteArray:
+    turned: Any = image_rgb
+    if orientation in _TRANSPOSED:
+        turned = cv2.transpose(image_rgb)
+    if orientation in _FLIPS:
+        turned = cv2.flip(image_rgb, _FLIPS[orientation])
+    if orientation in _TURNS:
+        turned = cv2.rotate(image_rgb, _TURNS[orientation])
+    if orientation == 7:
+        turned = cv2.rotate(turned, cv2.ROTATE_180)
+    return np.asarray(turned, np.uint8)
+
+
+def _damaged(name: str, reason: str) -> ImageError:
+    return ImageError(f"{quote(name)} is truncated or damaged ({reason}); copy it again from its source")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, lru_cache
 from pathlib import Path
 
+import PIL._imaging
+
 from lightface.errors import ImageTooLargeError
+
+_log = logging.getLogger(__name__)
 
 # What decoders raise on damaged or hostile files: found by feeding them a million, a sample of which is a test.
 DECODE_ERRORS = (
@@ -25,6 +32,7 @@ def quiet_pillow() -> Iterator[None]:
 
     Filters are the process's: the first thread to come in sets them, the last to leave puts back what was there.
     """
+    _silence_libtiff()
     _filters.set()
     try:
         yield
@@ -53,6 +61,24 @@ class _Filters:
 
 
 _filters = _Filters()
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Once: libtiff would write lines to stderr that name no file; Pillow raises for the same faults.
+
+    Pillow turns off libtiff's warnings itself, and leaves its errors.
+    """
+    # Where nobody else listens, Python would write what Pillow logs to stderr.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(OSError, AttributeError):  # libtiff is built in otherwise than in Pillow's wheels
+        ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)
+
+
+@lru_cache(maxsize=4096)
+def remark(message: str) -> None:
+    """Log what is odd about a picture that was read; once, though it may be decoded again for its full size."""
+    _log.warning("%s", message)
 
 
 def too_large(name: str, size: str, limit: str) -> ImageTooLargeError:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from lightface.errors import ImageError
 from lightface.faces import ByteArray
-from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo
+from lightface.files import open_regular
+from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo, take_picture
+from lightface.images.extras import RAW_SUFFIXES
 from lightface.images.failures import describe_reason, quote, too_large
+from lightface.images.given import GivenPicture, PhotoSource, to_path
 from lightface.images.jpeg import choose_reduction
+
+_log = logging.getLogger(__name__)
 
 # No compressed photograph within the pixel limit comes near this; a disk image or film given by mistake does.
 _MAX_FILE_BYTES = 1 << 30
 
 PHOTO_SUFFIXES = frozenset(
     {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp"),
-        *(".bmp", ".dib", ".tif", ".tiff", ".gif", ".heic", ".heif"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
+        *(".heic", ".heif", ".hif", ".heics", ".heifs", ".avif", ".avifs"),
     }
 )
 
@@ -34,6 +43,7 @@ class Photo:
     image_rgb: ByteArray  # (H, W, 3) uint8, upright
     reduction: int = 1  # each pixel is the mean of a square of so many pixels of the file: 1, 2, 4 or 8
     encoded: bytes | None = None  # the file, of a reduced photograph
+    is_truncated_allowed: bool = False  # that is how it was read
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,25 +55,53 @@ class Photo:
         """The photograph with all its pixels."""
         if self.encoded is None:
             return self
-        image_rgb = decode_photo(self.encoded, name=str(self.path), max_pixels=max_pixels)
+        image_rgb = decode_photo(
+            self.encoded, name=str(self.path), max_pixels=max_pixels, allow_truncated=self.is_truncated_allowed
+        )
         return Photo(self.path, self.sha256, image_rgb)
 
 
-def find_photos(paths: Iterable[Path | str], *, recursive: bool = True) -> list[Path]:
+@dataclass(slots=True)
+class PassedOver:
+    """Files that a search for photographs left out for their suffixes; `tell` when all folders have been searched."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+
+    def tell(self) -> None:
+        """Log how many of which suffix there were, in one line."""
+        if not self.suffixes:
+            return
+        counts = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in self.suffixes.most_common())
+        hint = "; install rawpy (lightface's extra 'raw') to read what sensors saw"
+        _log.warning("passed over %s%s", counts, hint if RAW_SUFFIXES.intersection(self.suffixes) else "")
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a folder's file of that name is taken for a photograph: by its suffix, RAW where it can be read."""
+    return os.path.splitext(name)[1].lower() in _found_suffixes()
+
+
+def find_photos(
+    paths: Iterable[Path | str], *, recursive: bool = True, passed_over: PassedOver | None = None
+) -> list[Path]:
     """List the photographs named by `paths`: files as they are given, folders searched for photo suffixes.
 
     A file named outright is taken whatever its suffix. What a folder yields is sorted; hidden files and
-    folders in it are skipped, symbolic links to folders are not followed. Each path is listed once.
+    folders in it are skipped, symbolic links to folders are not followed. Each path is listed once. Files that are
+    passed over for their suffix are counted and logged, or counted in `passed_over` for who searches more folders.
 
     Raises ImageError for a path that does not exist or a folder that cannot be read.
     """
+    counted = PassedOver() if passed_over is None else passed_over
     found: dict[Path, None] = {}
-    for path in map(_to_path, paths):
+    for path in map(to_path, paths):
         _check_exists(path)
         if os.path.isdir(path):
-            found.update(dict.fromkeys(sorted(_search_folder(path, recursive=recursive))))
+            found.update(dict.fromkeys(sorted(_search_folder(path, recursive=recursive, passed_over=counted))))
         else:
             found[path] = None
+    if passed_over is None:
+        counted.tell()
     return list(found)
 
 
@@ -72,7 +110,7 @@ def find_folders(folder: Path | str) -> list[Path]:
 
     Raises ImageError where there is no such folder or it cannot be read.
     """
-    folder = _to_path(folder)
+    folder = to_path(folder)
     _check_exists(folder)
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -80,34 +118,47 @@ def find_folders(folder: Path | str) -> list[Path]:
         raise _unreadable(folder, error) from error
 
 
-def load_photo(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS, enough_px: int | None = None) -> Photo:
-    """Read and decode one photograph.
+def load_photo(
+    source: PhotoSource,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    enough_px: int | None = None,
+    allow_truncated: bool = False,
+) -> Photo:
+    """Read and decode one photograph: a path, or what a program holds, see `PhotoSource`.
 
     Where it is a JPEG of at least twice `enough_px` on its longer side, it is decoded at a half, a quarter or an eighth
-    of its size, which takes a fraction of the time; the longer side stays at least `enough_px`.
+    of its size, which takes a fraction of the time; the longer side stays at least `enough_px`. With `allow_truncated`,
+    a JPEG of which a part is missing is read, and that part is grey.
 
-    Raises ImageError when the file is missing, unreadable or not a whole picture, and ImageTooLargeError,
-    before anything is decoded, when it has more than `max_pixels` pixels.
+    Raises ImageError when the file is missing, unreadable or not a whole picture, or the source is none of these, and
+    ImageTooLargeError, before anything is decoded, when it has more than `max_pixels` pixels.
     """
-    path = _to_path(path)
+    path = to_path(source)
+    if isinstance(path, GivenPicture) and path.image is not None:
+        image_rgb = take_picture(path.image, name=str(path), max_pixels=max_pixels)
+        return Photo(path, hash_file(path), image_rgb)
     data = _read_file(path)
     reduction = 1 if enough_px is None else choose_reduction(data, enough_px)
-    image_rgb = decode_photo(data, name=str(path), max_pixels=max_pixels, reduction=reduction)
+    image_rgb = decode_photo(
+        data, name=str(path), max_pixels=max_pixels, reduction=reduction, allow_truncated=allow_truncated
+    )
     digest = hashlib.sha256(data).hexdigest()
-    return Photo(path, digest, image_rgb, reduction, encoded=data if reduction > 1 else None)
+    return Photo(path, digest, image_rgb, reduction, data if reduction > 1 else None, allow_truncated)
 
 
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes as 64 hexadecimal digits; ImageError when it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def _to_path(path: Path | str) -> Path:
-    return Path(path) if isinstance(path, str) else path  # a path may be of another kind, which is to stay so
+@cache
+def _found_suffixes() -> frozenset[str]:
+    return PHOTO_SUFFIXES | RAW_SUFFIXES if find_spec("rawpy") else PHOTO_SUFFIXES
 
 
 def _check_exists(path: Path) -> None:
@@ -115,28 +166,30 @@ def _check_exists(path: Path) -> None:
         raise ImageError(f"{quote(path)} does not exist; check the path")
 
 
-def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:
+def _search_folder(folder: Path, *, recursive: bool, passed_over: PassedOver) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error
 
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES:
+            if name.startswith("."):
+                continue
+            if is_photo_name(name):
                 yield Path(parent, name)
+            else:
+                passed_over.suffixes[os.path.splitext(name)[1].lower()] += 1
 
 
 def _read_file(path: Path) -> bytes:
     try:
-        if path.is_dir():
-            raise ImageError(f"{quote(path)} is a folder, not a picture; name a file in it")
-        # A pipe or device would be waited on for ever.
-        if path.exists() and not path.is_file():
-            raise ImageError(f"{quote(path)} is not a regular file; save the picture to a file first")
         size = path.stat().st_size
         if size > _MAX_FILE_BYTES:
             raise too_large(str(path), f"{size / 1e9:.1f} GB", f"{_MAX_FILE_BYTES / 1e9:.1f} GB for a file")
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
+    except IsADirectoryError as error:
+        raise ImageError(f"{quote(path)} is a folder, not a picture; name a file in it") from error
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 

@@ -16,9 +16,9 @@ from lightface.errors import (
 )
 from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
-from lightface.images import find_folders, find_photos, hash_file
+from lightface.images import PassedOver, PhotoSource, find_folders, find_photos, hash_file
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
-from lightface.remote import as_path
+from lightface.sources import as_source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ def enroll_photos(
     pipeline: FacePipeline,
     gallery: Gallery,
     name: str,
-    paths: Sequence[Path | str],
+    paths: Sequence[PhotoSource],
     *,
     selection: FaceSelection = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
@@ -52,7 +52,7 @@ def enroll_photos(
         raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
     name = normalize_name(name)
     gallery.check_names([name])  # before hours of work
-    places = [as_path(path) for path in paths]
+    places = [as_source(path) for path in paths]
     known = {path for path in places if _is_enrolled(gallery, name, path)}
     photos = pipeline.embed_paths([path for path in places if path not in known], selection=selection)
     results = []
@@ -87,7 +87,9 @@ def find_people(folder: Path | str) -> dict[str, list[Path]]:
     Links to folders count. Raises ImageError where the folder cannot be read and FaceNotFoundError where no sub-folder
     has a photograph.
     """
-    photos = {person.name: find_photos([person]) for person in find_folders(folder)}
+    passed_over = PassedOver()
+    photos = {person.name: find_photos([person], passed_over=passed_over) for person in find_folders(folder)}
+    passed_over.tell()
     people = {name: paths for name, paths in photos.items() if paths}
     if not people:
         raise FaceNotFoundError(f"no folder in {folder} has photographs; expected a folder a person, as in Alice/1.jpg")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -15,12 +15,13 @@ from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings, sele
 from lightface.embedding import Embedder
 from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError
 from lightface.faces import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
-from lightface.images import DEFAULT_MAX_PIXELS, Photo
+from lightface.images import DEFAULT_MAX_PIXELS, Photo, PhotoSource
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
 from lightface.pipeline.loading import Loaded, load_in_batches
+from lightface.processor import survive_forks
 from lightface.quality import measure_crop, measure_quality
-from lightface.remote import as_path
+from lightface.sources import as_source
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
 _LOWEST_REPORTED_SCORE = 0.7
@@ -38,7 +39,12 @@ class FaceGates:
     min_quality: float = 0.1
     max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
+    allow_truncated: bool = False  # a JPEG of which a part is missing is read, and that part is grey
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
+
+    def describe(self) -> dict[str, Any]:
+        """Field by field, for whoever remembers how faces were made; as before there was `allow_truncated`, without."""
+        return {name: value for name, value in asdict(self).items() if name != "allow_truncated" or value}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +71,7 @@ class FacePipeline:
     """A detector and an embedder in a row, behind one set of gates."""
 
     def __init__(self, detector: FaceDetector, embedder: Embedder, *, gates: FaceGates = FaceGates()) -> None:
+        survive_forks()
         self.detector = detector
         self.embedder = embedder
         self.gates = gates
@@ -113,21 +120,22 @@ class FacePipeline:
 
     def embed_paths(
         self,
-        paths: Iterable[Path | str],
+        paths: Iterable[PhotoSource],
         *,
         selection: FaceSelection = FaceSelection.ALL,
         batch_size: int = 8,
         workers: int = 2,
     ) -> Iterator[PhotoFaces]:
-        """Decode and embed photographs by path: one result a path, in their order, in constant memory.
+        """Decode and embed photographs by path, or as `PhotoSource`: one result each, in order, in constant memory.
 
         `workers` threads decode ahead while `batch_size` photographs at a time are embedded.
         """
         gates = self.gates
         enough_px = None if gates.already_aligned else gates.max_side_px
         for batch in load_in_batches(
-            map(as_path, paths),
+            map(as_source, paths),
             max_pixels=gates.max_pixels,
+            allow_truncated=gates.allow_truncated,
             batch_size=batch_size,
             workers=workers,
             enough_px=enough_px,

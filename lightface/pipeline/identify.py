@@ -9,6 +9,7 @@ from pathlib import Path
 from lightface.errors import GalleryError, PhotoError
 from lightface.faces import FaceEmbedding, FaceSelection, FloatArray, Match
 from lightface.gallery import Gallery, GalleryMatrix
+from lightface.images import PhotoSource
 from lightface.matching import (
     DEFAULT_PERSON_SCORING,
     DecisionBands,
@@ -42,7 +43,7 @@ class IdentifiedPhoto:
 def identify_photos(
     pipeline: FacePipeline,
     gallery: Gallery,
-    paths: Iterable[Path | str],
+    paths: Iterable[PhotoSource],
     *,
     bands: DecisionBands,
     selection: FaceSelection = FaceSelection.ALL,

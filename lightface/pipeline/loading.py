@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lightface.errors import PhotoError
-from lightface.images import Photo, count_pixels, load_photo
+from lightface.images import GivenPicture, Photo, count_pixels, load_photo
 from lightface.remote import RemotePath
 
 Loaded = tuple[Path, Photo | PhotoError]
@@ -23,7 +23,13 @@ _READERS = 8  # at once, of what comes from other machines: most of the time the
 
 
 def load_in_batches(
-    paths: Iterable[Path], *, max_pixels: int, batch_size: int, workers: int, enough_px: int | None = None
+    paths: Iterable[Path],
+    *,
+    max_pixels: int,
+    batch_size: int,
+    workers: int,
+    enough_px: int | None = None,
+    allow_truncated: bool = False,
 ) -> Iterator[list[Loaded]]:
     """Each path with its photograph, or with the error that it met, in order, up to `batch_size` at once.
 
@@ -38,9 +44,12 @@ def load_in_batches(
 
     def load(path: Path) -> Photo | PhotoError:
         try:
-            return load_photo(path, max_pixels=max_pixels, enough_px=enough_px)
+            return load_photo(path, max_pixels=max_pixels, enough_px=enough_px, allow_truncated=allow_truncated)
         except PhotoError as error:
             return error
+        finally:
+            if isinstance(path, GivenPicture):
+                path.release()
 
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")

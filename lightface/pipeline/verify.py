@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lightface.errors import PhotoError
 from lightface.faces import FaceEmbedding, FaceSelection, Status, Verification
+from lightface.images import PhotoSource
 from lightface.matching import cosine_scores, is_same
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
-from lightface.remote import as_path
+from lightface.sources import as_source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +32,8 @@ class VerifiedPair:
 
 def verify_photos(
     pipeline: FacePipeline,
-    path_a: Path | str,
-    path_b: Path | str,
+    path_a: PhotoSource,
+    path_b: PhotoSource,
     *,
     threshold: float,
     selection: FaceSelection = FaceSelection.LARGEST,
@@ -51,7 +52,7 @@ def verify_photos(
 
 def verify_pairs(
     pipeline: FacePipeline,
-    pairs: Sequence[tuple[Path | str, Path | str]],
+    pairs: Sequence[tuple[PhotoSource, PhotoSource]],
     *,
     threshold: float,
     selection: FaceSelection = FaceSelection.LARGEST,
@@ -61,7 +62,8 @@ def verify_pairs(
 
     `progress` hears of each photograph.
     """
-    named = [(as_path(path_a), as_path(path_b)) for path_a, path_b in pairs]
+    known = {id(source): as_source(source) for pair in pairs for source in pair}  # a file that is open is read once
+    named = [(known[id(path_a)], known[id(path_b)]) for path_a, path_b in pairs]
     photos: dict[Path, PhotoFaces] = {}
     for photo in pipeline.embed_paths(dict.fromkeys(path for pair in named for path in pair), selection=selection):
         photos[photo.path] = photo

@@ -10,7 +10,7 @@ from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.errors import FaceNotFoundError, PhotoError, TrainingError
 from lightface.faces import ByteArray, FaceSelection, Frame
 from lightface.files import make_folder, read_regular, write_private
-from lightface.images import find_folders, find_photos, hash_file, load_photo, save_image
+from lightface.images import PassedOver, find_folders, find_photos, hash_file, load_photo, save_image
 from lightface.training.augmentation import CROP_PX
 from lightface.training.crop_index import CropEntry
 from lightface.words import count_of
@@ -36,10 +36,10 @@ def align_people(
     if not people:
         raise TrainingError(f"{folder} has neither an index nor a folder for each person, such as {folder.name}/Alice")
     aligned = _AlignedCache(cache / f"aligned-{_FORMAT}", detector)
-    entries, refused = [], []
+    entries, refused, passed_over = [], [], PassedOver()
     for person in people:
         known = aligned.made
-        for photo in find_photos([person]):
+        for photo in find_photos([person], passed_over=passed_over):
             try:
                 entries.append(CropEntry(file=aligned.find(photo), member=None, identity=person.name))
             except PhotoError as error:
@@ -47,6 +47,7 @@ def align_people(
         if aligned.made > known:
             photos = f"{count_of(len(refused), 'photograph')} refused"
             logger.info("aligned %s: %s so far, %s", person.name, count_of(len(entries), "crop"), photos)
+    passed_over.tell()
     if not entries:
         reason = f"the first of {len(refused)}: {refused[0]}" if refused else "there are none"
         raise TrainingError(f"no photograph in {folder} shows a face that can be used; {reason}")

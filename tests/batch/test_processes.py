@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import logging
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from stand_ins import MeanEmbedder, MiddleDetector, make_pipeline, paint
 
 from lightface.batch import EmbedProgress, embed_folder, journal_path
@@ -24,6 +29,22 @@ from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
 
 DEADLY = (7, 7, 7)  # the colour of a photograph that ends whoever looks at it
 SLOW = (8, 8, 8)
+
+
+EMBED_SLOWLY = """if True:
+    import sys
+    from pathlib import Path
+    from test_processes import mortal_pipeline
+    from lightface.batch import embed_folder
+    folder, output = map(Path, sys.argv[1:])
+    embed_folder(mortal_pipeline(), [folder], output, batch_size=4, workers=2,
+                 progress=lambda progress: print(progress.done, flush=True))
+"""
+
+
+def _environment() -> dict[str, str]:
+    search = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
+    return {**os.environ, "PYTHONPATH": search}
 
 
 class MortalDetector(MiddleDetector):
@@ -110,21 +131,11 @@ def test_a_process_that_is_killed_from_without_loses_nothing(crowd: Path, tmp_pa
 def test_processes_end_with_the_one_that_gives_the_work(tmp_path: Path) -> None:
     for number in range(16):
         paint(tmp_path / "photos" / f"{number:02}.png", SLOW if number > 3 else (200, number, 9))
-    script = """if True:
-        import sys
-        from pathlib import Path
-        from test_processes import mortal_pipeline
-        from lightface.batch import embed_folder
-        folder, output = map(Path, sys.argv[1:])
-        embed_folder(mortal_pipeline(), [folder], output, batch_size=4, workers=2,
-                     progress=lambda progress: print(progress.done, flush=True))
-    """
-    search = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
     output = tmp_path / "faces.csv"
     with subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "photos", output],
+        [sys.executable, "-c", EMBED_SLOWLY, tmp_path / "photos", output],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": search},
+        env=_environment(),
         text=True,
     ) as process:
         assert process.stdout is not None
@@ -139,6 +150,62 @@ def test_processes_end_with_the_one_that_gives_the_work(tmp_path: Path) -> None:
     assert journal_path(output).exists()
 
 
+def test_nothing_is_left_in_shared_memory_when_all_are_killed(tmp_path: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        pytest.skip("shared memory is elsewhere")
+    for number in range(16):
+        paint(tmp_path / "photos" / f"{number:02}.png", SLOW if number > 3 else (200, number, 9))
+    before = set(os.listdir(shared))
+    with subprocess.Popen(
+        [sys.executable, "-c", EMBED_SLOWLY, tmp_path / "photos", tmp_path / "faces.csv"],
+        stdout=subprocess.PIPE,
+        env=_environment(),
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["0\n", "4\n"]
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not [name for name in set(os.listdir(shared)) - before if name.startswith("sem.")]
+
+
+def test_no_room_in_shared_memory_is_no_hindrance(crowd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("_multiprocessing.SemLock", refuse)
+    summary = embed_folder(make_pipeline(MeanEmbedder()), [crowd], tmp_path / "faces.csv", batch_size=4, workers=2)
+    assert (summary.embedded, summary.failed) == (23, 2)
+
+
+def test_where_fewer_processes_can_be_started_those_do_the_work(
+    crowd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, started = BaseProcess.start, []
+
+    def start_one(process: BaseProcess) -> None:
+        if started:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(process)
+        start(process)
+
+    monkeypatch.setattr(BaseProcess, "start", start_one)
+    caplog.set_level(logging.INFO, "lightface")
+    summary = embed_folder(make_pipeline(MeanEmbedder()), [crowd], tmp_path / "faces.csv", batch_size=4, workers=3)
+    assert (summary.embedded, summary.failed) == (23, 2)
+    assert "1 of 3 worker processes could be started" in caplog.text
+
+
+def test_what_a_process_remarks_is_logged_here(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(8):
+        picture = io.BytesIO()
+        Image.new("RGB", (80, 80), (200, 9, 10 * number)).save(picture, "JPEG")
+        (tmp_path / f"{number}.jpg").write_bytes(picture.getvalue()[:-2])
+    embed_folder(make_pipeline(MeanEmbedder()), [tmp_path], tmp_path / "faces.csv", batch_size=2, workers=2)
+    assert sum("lacks the mark of its end" in record.message for record in caplog.records) == 8
+
+
 def test_what_cannot_travel_is_done_here(crowd: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pipeline = make_pipeline(MeanEmbedder())
     pipeline.detector.detect = lambda image: MiddleDetector().detect(image)  # type: ignore[method-assign]
@@ -149,7 +216,7 @@ def test_what_cannot_travel_is_done_here(crowd: Path, tmp_path: Path, caplog: py
 def test_where_no_process_comes_up_the_work_is_done_here(
     crowd: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(batch_processes, "_begin", os.abort)  # takes no arguments: an error in each process
+    monkeypatch.setattr(batch_processes, "_work", os.abort)  # takes no arguments: an error in each process
     photos = find_photos([crowd])
     pipeline = make_pipeline(MeanEmbedder())
     results = list(embed_in_processes(pipeline, photos, selection=FaceSelection.ALL, batch_size=4, workers=2))
@@ -174,8 +241,6 @@ def test_loaded_networks_are_loaded_again_where_they_are_unpickled() -> None:
 
 def test_real_networks_give_the_same_faces_in_any_number_of_processes(tmp_path: Path) -> None:
     data = pytest.importorskip("skimage.data")
-    from PIL import Image
-
     for number in range(4):
         side = 300 + 30 * number
         (tmp_path / "photos").mkdir(exist_ok=True)

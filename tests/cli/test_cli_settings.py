@@ -55,7 +55,7 @@ def test_a_tilde_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [
         ('galery = "x"', ["unknown key 'galery'", "did you mean 'gallery'?"]),
         ("min_face_size = 40", ["unknown key 'min_face_size'", "did you mean 'min-face-size'?"]),
-        ("xyz = 1", ["known are: batch-size, det-threshold"]),
+        ("xyz = 1", ["known are: allow-truncated, batch-size, det-threshold"]),
         ('batch-size = "many"', ["batch-size is 'many'; it must be a whole number"]),
         ("batch-size = 1.5", ["batch-size is 1.5; it must be a whole number"]),
         ("batch-size = true", ["batch-size is True; it must be a whole number"]),

@@ -64,7 +64,7 @@ def test_no_more_than_two_batches_are_in_memory(paths: list[Path], monkeypatch: 
         with lock:
             alive -= 1
 
-    def load(path: Path, *, max_pixels: int, enough_px: int | None) -> Photo:
+    def load(path: Path, *, max_pixels: int, enough_px: int | None, allow_truncated: bool) -> Photo:
         nonlocal alive, most
         photo = load_photo(path, max_pixels=max_pixels, enough_px=enough_px)
         weakref.finalize(photo.image_rgb, forget)

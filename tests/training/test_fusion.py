@@ -234,3 +234,47 @@ def test_a_compiler_that_fails(fresh_library: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CXX", os.fspath(compiler))
     with pytest.raises(ConfigError, match=r"cannot build the kernels .*no such vector"):
         library.load_library()
+
+
+@needs_compiler
+def test_nobody_else_can_put_a_library_there(fresh_library: Path) -> None:
+    before = os.umask(0)
+    try:
+        library.load_library()
+    finally:
+        os.umask(before)
+    assert [folder.stat().st_mode & 0o777 for folder in (fresh_library, fresh_library.parent)] == [0o700] * 2
+
+
+@needs_compiler
+def test_a_folder_that_was_open_to_others_is_closed(fresh_library: Path) -> None:
+    fresh_library.mkdir()
+    fresh_library.chmod(0o777)
+    library.load_library()
+    assert fresh_library.stat().st_mode & 0o777 == 0o700
+
+
+@needs_compiler
+def test_a_library_whose_contents_were_changed_is_built_again(fresh_library: Path) -> None:
+    library.load_library()
+    (built,) = fresh_library.iterdir()
+    data = built.read_bytes()
+    built.write_bytes(data[:-1] + b"x")  # a library that would be loaded
+    library.load_library.cache_clear()
+    library.load_library()
+    assert built.read_bytes() == data
+
+
+@needs_compiler
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to give files away")
+@pytest.mark.parametrize("planted", ["file", "link", "folder"])
+def test_what_another_user_put_there_is_not_run(fresh_library: Path, planted: str) -> None:
+    library.load_library()
+    library.load_library.cache_clear()
+    (built,) = fresh_library.iterdir()
+    if planted == "link":
+        built.rename(fresh_library.parent / "elsewhere.so")
+        built.symlink_to(fresh_library.parent / "elsewhere.so")
+    os.chown(fresh_library if planted == "folder" else built, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(ConfigError, match="another user.*set compile = false"):
+        library.load_library()

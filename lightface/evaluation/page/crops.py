@@ -25,7 +25,9 @@ def cut_crops(pipeline: FacePipeline, pairs: PairList, positions: Iterable[int])
     crops: dict[int, ByteArray] = {}
     for position in dict.fromkeys(positions):
         try:
-            photo = pairs.pictures[position].load(max_pixels=framed.gates.max_pixels)
+            photo = pairs.pictures[position].load(
+                max_pixels=framed.gates.max_pixels, allow_truncated=framed.gates.allow_truncated
+            )
             (face,) = framed.embed_photo(photo, selection=pairs.selection)
             frame = framed.embedder.frame
             crop = (

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lightface.errors import ConfigError
-from lightface.files import write_private
+from lightface.files import check_own_folder, check_owned, make_folder, read_regular, write_private
 from lightface.processor import processor_features
 
 _SOURCE = Path(__file__).with_name("kernels.cpp")
@@ -44,23 +44,46 @@ def load_library() -> ctypes.CDLL:
     source = _SOURCE.read_bytes()
     made_of = [source, *(text.encode() for text in (compiler, *_FLAGS, processor_features()))]
     folder = platformdirs.user_cache_path("lightface") / "kernels"
-    path = folder / f"{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
+    name = hashlib.sha256(b"|".join(made_of)).hexdigest()[:16]
     try:
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _build(compiler, path)
+        _close_to_others(folder)
+        path = _find_built(folder, name) or _build(compiler, folder, name)
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise ConfigError(f"cannot keep or load kernels in {folder} ({error}); set compile = false") from error
+        reason = f"{error.strerror or error}: {error.filename or folder}"
+        raise ConfigError(f"cannot keep or load kernels ({reason}); set compile = false") from error
 
 
-def _build(compiler: str, path: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / "kernels.so"
-        command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(built)]
+def _close_to_others(folder: Path) -> None:
+    """See to it that nobody else can put a library there, which would run as ours. OSError where somebody can."""
+    make_folder(folder)
+    for place in (folder, folder.parent):
+        check_own_folder(place)
+
+
+def _find_built(folder: Path, name: str) -> Path | None:
+    """The library that was built of this, if its contents are still those that its name tells."""
+    for path in sorted(folder.glob(f"{name}-*.so")):
+        check_owned(path)
+        if path == folder / _name(name, read_regular(path)):
+            return path
+    return None
+
+
+def _name(name: str, built: bytes) -> str:
+    return f"{name}-{hashlib.sha256(built).hexdigest()[:32]}.so"
+
+
+def _build(compiler: str, folder: Path, name: str) -> Path:
+    with tempfile.TemporaryDirectory() as workshop:
+        result = Path(workshop) / "kernels.so"
+        command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(result)]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             reason = next((line for line in run.stderr.splitlines() if "error" in line), run.stderr[:200])
             raise ConfigError(f"{compiler} cannot build the kernels ({reason}); set compile = false")
-        with write_private(path) as file:
-            file.write(built.read_bytes())
+        built = result.read_bytes()
+    path = folder / _name(name, built)
+    with write_private(path) as file:
+        file.write(built)
+    return path

@@ -6,18 +6,15 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from harmful_galleries import ENDLESS, PAGE, multiply, raw, use
 from made_up import make_sample
 
 from lightface.databases import check_schema, schema_made_by, schema_of
-from lightface.errors import GalleryError, LightfaceError, OutputError
-from lightface.gallery import Gallery, StoredThreshold, open_gallery, sqlite_file
-
-PAGE = 4096
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+from lightface.errors import GalleryError, OutputError
+from lightface.gallery import StoredThreshold, open_gallery, sqlite_file
 
 
 @pytest.fixture
@@ -29,41 +26,6 @@ def path(tmp_path: Path) -> Path:
         gallery.enroll("Bob", [make_sample(3)])
         gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
     return path
-
-
-def raw(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-
-
-def use(path: Path) -> list[str]:
-    """What each method says; every error is a LightfaceError of one line."""
-    methods: list[Callable[[Gallery], object]] = [
-        Gallery.people,
-        Gallery.samples,
-        Gallery.matrix,
-        Gallery.stats,
-        Gallery.thresholds,
-        Gallery.log,
-        lambda gallery: gallery.find_person("Ada"),
-        lambda gallery: gallery.enroll("Ada", [make_sample(99)]),
-        lambda gallery: gallery.remove_person("Bob"),
-        lambda gallery: gallery.export_to(path.with_name("export.jsonl")),
-    ]
-    said = []
-    try:
-        with open_gallery(path) as gallery:
-            for method in methods:
-                try:
-                    method(gallery)
-                except LightfaceError as error:
-                    said.append(str(error))
-    except LightfaceError as error:
-        said.append(str(error))
-    assert not [line for line in said if "\n" in line]
-    return said
 
 
 class TestSchema:
@@ -149,38 +111,6 @@ class TestSchema:
         check_schema(connection, expected)
         assert {(kind, name) for kind, name, *_ in schema_of(connection)} == {("table", "a"), ("index", "c")}
         connection.close()
-
-
-def interior_page(child: int, keys: int) -> bytes:
-    """A page of a table's tree all of whose children are one page."""
-    cells = [struct.pack(">I", child) + bytes([number]) for number in range(1, keys + 1)]  # a key below 128 is a byte
-    starts = [PAGE - 5 * (number + 1) for number in range(keys)]
-    page = bytearray(PAGE)
-    page[:12] = struct.pack(">BHHHBI", 5, 0, keys, starts[-1], 0, child)
-    page[12 : 12 + 2 * keys] = struct.pack(f">{keys}H", *starts)
-    for start, cell in zip(starts, cells, strict=True):
-        page[start : start + 5] = cell
-    return bytes(page)
-
-
-def multiply(path: Path, table: str, *, levels: int, keys: int = 120) -> None:
-    """Let each row of a table come again `keys` to the power of `levels` times, in some more pages."""
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode = DELETE")
-    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
-    connection.close()
-    data = bytearray(path.read_bytes())
-    leaf = data[(root - 1) * PAGE : root * PAGE]
-    while leaf[0] == 5:
-        (child,) = struct.unpack(">I", leaf[8:12])
-        leaf = data[(child - 1) * PAGE : child * PAGE]
-    assert leaf[0] == 13
-    data += leaf
-    for _ in range(levels - 1):
-        data += interior_page(len(data) // PAGE, keys)
-    data[(root - 1) * PAGE : root * PAGE] = interior_page(len(data) // PAGE, keys)
-    data[28:32] = struct.pack(">I", len(data) // PAGE)
-    path.write_bytes(data)
 
 
 class TestPages:

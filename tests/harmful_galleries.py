@@ -111,7 +111,7 @@ def raw(path: Path, *statements: str) -> None:
 
 
 def use(path: Path) -> list[str]:
-    """Call each method of a gallery; their complaints, each a LightfaceError of one line. Who is found was asked for."""
+    """Call each method of a gallery; their complaints, each a LightfaceError of one line."""
     methods: list[Callable[[Gallery], object]] = [
         Gallery.people,
         Gallery.samples,

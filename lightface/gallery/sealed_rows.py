@@ -95,6 +95,8 @@ class ClearCodec:
 
     def decode_vector(self, row: Row) -> tuple[int, bytes]:
         person_id, embedding = row
+        if not isinstance(person_id, int) or not isinstance(embedding, bytes):
+            raise TypeError("an embedding that is none")
         return person_id, embedding
 
     def _as_it_is(self, row: Row) -> Row:

@@ -31,6 +31,7 @@ from lightface.gallery.rows import (
     from_date,
     from_text,
     to_date,
+    to_ids,
     to_int,
     to_log_entry,
     to_person,
@@ -211,14 +212,14 @@ class SqlStore(ABC):
         return found
 
     def sample_ids(self) -> set[int]:
-        return {sample_id for (sample_id,) in self._query("SELECT id FROM sample")}
+        return set(self._read("SELECT id FROM sample", (), to_int))
 
     def sample_counts(self) -> dict[int, int]:
         query = (
             "SELECT person.id, count(sample.id) FROM person LEFT JOIN sample ON sample.person_id = person.id "
             "GROUP BY person.id ORDER BY person.id"
         )
-        return dict(self._read(query, (), tuple))
+        return dict(self._read(query, (), to_ids))
 
     def created_at(self) -> datetime:
         text = self.setting("created_at")
@@ -288,7 +289,7 @@ class SqlStore(ABC):
 
     def samples_before(self, date: datetime) -> dict[int, int]:
         query = "SELECT id, person_id FROM sample WHERE created_at < ? ORDER BY id"
-        return dict(self._read(query, (from_date(date),), tuple))
+        return dict(self._read(query, (from_date(date),), to_ids))
 
     def people_before(self, date: datetime) -> list[Person]:
         query = (

@@ -22,6 +22,7 @@ from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.faces import FloatArray, are_unit_rows
 from lightface.gallery.copying import reseal_records
 from lightface.gallery.records import LARGEST_ID, FaceSample, IntArray, Person
+from lightface.gallery.rows import to_int
 from lightface.gallery.sealed_rows import SEALING, codec_of
 from lightface.gallery.sql_store import SAMPLE_VALUES, SqlStore
 from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
@@ -182,12 +183,12 @@ class SqliteStore(SqlStore):
 
     def people_since(self, sample_id: int) -> list[int]:
         query = "SELECT DISTINCT person_id FROM sample WHERE id > ? ORDER BY person_id"
-        return [person_id for (person_id,) in self._stream(query, (sample_id,))]
+        return self._read(query, (sample_id,), to_int)
 
     def newest_sample(self, *, up_to: int | None = None) -> tuple[int, str] | None:
         query = "SELECT id, created_at || ' ' || image_sha256 FROM sample WHERE id <= ? ORDER BY id DESC LIMIT 1"
-        rows = self._query(query, (_HIGHEST_ID if up_to is None else up_to,))
-        return (int(rows[0][0]), str(rows[0][1])) if rows else None
+        highest = _HIGHEST_ID if up_to is None else up_to
+        return self._first(query, (highest,), lambda row: (to_int(row), str(row[1])))
 
     def rewritten(self) -> str:
         return self.setting(_REWRITTEN) or ""
@@ -257,7 +258,8 @@ class SqliteStore(SqlStore):
             f"SELECT max(id) FROM {table}",
             "SELECT max(person_id) FROM sample" if table == "person" else "SELECT 0",
         ]
-        next_id = 1 + max(row[0] or 0 for query in known for row in self._query(query))
+        ids = [one for query in known for one in self._read(query, (), lambda row: int(row[0] or 0))]
+        next_id = 1 + max(ids)
         if next_id > LARGEST_ID:
             raise self._damage(f"it has no id left for another {table}")
         return next_id

@@ -79,7 +79,6 @@ class SqliteStore(SqlStore):
                     self._query("UPDATE setting SET value = value + 1 WHERE name = 'revision'")
                     self._check_sealing()
                     if sealing is not None and is_outdated:
-                        _log.info("encrypting %s anew, in the format of this version", self._path)
                         reseal_records(self, sealing.up_to_date())
                     yield
             except BaseException:
@@ -88,6 +87,7 @@ class SqliteStore(SqlStore):
             if self._is_rewriting:
                 self.delete_index()
             if is_outdated:
+                _log.warning("%s is encrypted anew: an earlier lightface does not open it any more", self._path)
                 with suppress(GalleryError):  # it is no more than what the same key opens; the next opening tries again
                     self.scrub()
 

@@ -476,13 +476,14 @@ class TestFirstEncryption:
             self.check_contents(gallery)
         assert read_header(old_path) == header and json.loads(header or "")["version"] == 1
 
-    def test_is_encrypted_anew_by_the_first_change(self, old_path: Path) -> None:
+    def test_is_encrypted_anew_by_the_first_change(self, old_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         connection = sqlite3.connect(old_path)
         old = [str(name).encode() for (name,) in connection.execute("SELECT name FROM person")]
         old += [sealed for (sealed,) in connection.execute("SELECT embedding FROM sample")]
         connection.close()
         with open_gallery(old_path, key=PASSPHRASE) as gallery, open_gallery(old_path, key=PASSPHRASE) as unaware:
             gallery.enroll("Bob Ray", [small_sample(5)])
+            assert caplog.messages == [f"{old_path} is encrypted anew: an earlier lightface does not open it any more"]
             self.check_contents(gallery)
             with pytest.raises(GalleryError, match="run the command again"):
                 unaware.matrix()

@@ -106,7 +106,9 @@ class ReadBudget:
     """How much one statement may do and return, by the size of the database; an honest one never comes near."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._path = path
+        self._paths = [Path(f"{path.absolute()}{suffix}") for suffix in ("", "-wal")]
+        self._largest_bytes = 0
+        self._size_bytes()  # while the file is where it was opened
         self._calls = 0
         connection.set_progress_handler(self._is_spent, _STEPS_A_CALL)
 
@@ -131,11 +133,13 @@ class ReadBudget:
         return steps > 0 and steps > _STEPS_PER_BYTE * self._size_bytes()
 
     def _size_bytes(self) -> int:
+        """Of the file; where it has been moved away, as it was."""
         size = 0
-        for path in (self._path, Path(f"{self._path}-wal")):
+        for path in self._paths:
             with suppress(OSError):
                 size += path.stat().st_size
-        return size
+        self._largest_bytes = max(self._largest_bytes, size)
+        return self._largest_bytes
 
 
 def error_code(error: sqlite3.Error) -> int | None:

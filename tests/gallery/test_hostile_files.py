@@ -168,6 +168,10 @@ class TestPages:
             assert len(gallery.people()) == 60 and len(gallery.log()) == 1201
             gallery.remove_person("Person 7")
             assert gallery.stats().sample_count == 1180
+        monkeypatch.chdir(tmp_path)
+        with open_gallery(Path("gallery.sqlite")) as gallery:
+            monkeypatch.chdir("/")
+            assert len(gallery.samples()) == 1180
 
 
 @pytest.mark.parametrize("table", ["person", "sample"])

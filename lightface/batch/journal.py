@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from lightface.databases import error_code, open_database, transaction
+from lightface.databases import check_schema, error_code, open_database, schema_made_by, transaction
 from lightface.errors import OutputError
 from lightface.faces import DetectedFace, FaceEmbedding, are_unit_rows
 from lightface.files import check_owned, check_regular, touch_private
@@ -226,7 +226,6 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the first read on, until the connection closes
-    connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # deleted faces are overwritten with zeros
     connection.execute("PRAGMA temp_store = MEMORY")
@@ -234,8 +233,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (application_id,), (version,) = (
         connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
     )
-    (table_count,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application_id == version == table_count == 0:
+    is_empty = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+    if application_id == version == 0 and is_empty:
         for statement in (
             *_SCHEMA,
             f"PRAGMA application_id = {_APPLICATION_ID}",
@@ -244,6 +243,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(statement)
     elif (application_id, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
         raise OutputError(f"{path} is not a journal of this version of lightface; delete it, or choose another output")
+    else:
+        try:
+            check_schema(connection, schema_made_by(_SCHEMA))
+        except ValueError as error:
+            raise OutputError(_describe_damage(path)) from error
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last photographs, no more

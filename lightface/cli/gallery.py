@@ -204,19 +204,22 @@ def import_gallery(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - is stdin.")],
 ) -> None:
     """Add the people of an exported gallery; makes the gallery if there is none."""
-    from lightface.gallery import check_export, gallery_exists
+    from lightface.gallery import gallery_exists, import_gallery
 
     with ExitStack() as stack:
         if file == STANDARD_STREAM:
             file = stack.enter_context(stdin_as_file())
-        if not gallery_exists(gallery_place(settings)):
-            check_export(file)  # rather than make an empty gallery for nothing
-        gallery = stack.enter_context(open_gallery_of(settings, create=True))
-        summary = gallery.import_from(file)
+        if gallery_exists(gallery_place(settings)):
+            summary = stack.enter_context(open_gallery_of(settings, create=True)).import_from(file)
+        else:
+            summary = import_gallery(gallery_place(settings), file)
     note(
         f"imported {count_of(summary.people_added, 'person')} and {count_of(summary.samples_added, 'sample')}; "
         f"{count_of(summary.samples_skipped, 'sample was', 'samples were')} there already"
     )
+    if summary.thresholds_added:
+        brought = count_of(summary.thresholds_added, "threshold, which decides", "thresholds, which decide")
+        note(f"the file brought {brought} who is recognised; see 'lightface gallery stats'")
 
 
 @app.command("copy")
@@ -237,12 +240,15 @@ def copy_gallery(
     A copy that is there already, whole, is left alone. SRC stays what it is. The copy of an encrypted gallery has the
     same key.
     """
+    from lightface.gallery import describe_place, gallery_exists, new_gallery
+
+    is_there = gallery_exists(target)
     with (
         open_gallery_of(replace(settings, gallery=source)) as original,
-        open_gallery_of(replace(settings, gallery=target), create=True) as copy,
+        open_gallery_of(replace(settings, gallery=target), create=True) if is_there else new_gallery(target) as copy,
     ):
         summary = original.copy_to(copy, in_clear=in_clear)
-        where = copy.location
+    where = describe_place(target)
     what = f"{count_of(summary.person_count, 'person')} with {count_of(summary.sample_count, 'sample')}"
     done = f"{where} is the same already:" if summary.was_there else f"copied to {where}:"
     note(f"{done} {what}, export SHA-256 {summary.sha256}")

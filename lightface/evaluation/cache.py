@@ -121,7 +121,6 @@ def _to_face(blob: bytes | None, quality: float | None, reason: str | None, mess
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA secure_delete = ON")
     for table in ("picture_1", "picture_2"):  # what an earlier lightface kept
         connection.execute(f"DROP TABLE IF EXISTS {table}")

@@ -1,10 +1,16 @@
 """Galleries: the people to be recognised, with their face samples, kept in one file or on a server."""
 
 from lightface.gallery.audit import GalleryAudit, audit_gallery
-from lightface.gallery.exchange import check_export
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyFile, Passphrase, make_key_file
-from lightface.gallery.places import default_gallery_path, describe_place, gallery_exists, open_gallery
+from lightface.gallery.places import (
+    default_gallery_path,
+    describe_place,
+    gallery_exists,
+    import_gallery,
+    new_gallery,
+    open_gallery,
+)
 from lightface.gallery.records import (
     CopySummary,
     Event,
@@ -39,12 +45,13 @@ __all__ = [
     "Person",
     "StoredThreshold",
     "audit_gallery",
-    "check_export",
     "default_gallery_path",
     "describe_place",
     "gallery_exists",
+    "import_gallery",
     "is_same_face",
     "make_key_file",
+    "new_gallery",
     "normalize_name",
     "open_gallery",
 ]

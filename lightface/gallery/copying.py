@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from lightface.errors import GalleryError
 from lightface.gallery.exchange import ExportHeader, ExportRecord, hash_records
 from lightface.gallery.periods import LOG_DAYS, RETENTION_DAYS
-from lightface.gallery.records import CopySummary
+from lightface.gallery.records import CopySummary, FaceSample, check_new_sample, check_new_threshold, check_person
 from lightface.gallery.rules import MODEL_ID
 from lightface.gallery.store import GalleryStore
 
@@ -43,7 +43,7 @@ def copy_records(source: GalleryStore, target: GalleryStore, *, in_clear: bool) 
     was_there = _describe(target) != ExportHeader(None, 0, 0)
     if not was_there:
         if source.sealing is not None and target.sealing is None and not in_clear:
-            target.reseal(source.sealing)
+            target.reseal(source.sealing.up_to_date())
         _fill(target, source, header.model_id)
     elif _describe(target) != header:
         raise GalleryError(f"{target.location} holds something else than {source.location}; name an empty gallery")
@@ -62,10 +62,20 @@ def _describe(store: GalleryStore) -> ExportHeader:
 def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> None:
     if model_id is not None:
         target.set_setting(MODEL_ID, model_id)
-    target.insert_people(source.people())
-    target.insert_samples(source.samples())
+    people = source.people()
+    for person in people:
+        check_person(person)
+    target.insert_people(people)
+    target.insert_samples(_checked(source.samples()))
     for threshold in source.thresholds():
+        check_new_threshold(threshold)
         target.put_threshold(threshold)
     for name in _OBLIGATIONS:
         if (value := source.setting(name)) is not None:
             target.set_setting(name, value)
+
+
+def _checked(samples: Iterator[FaceSample]) -> Iterator[FaceSample]:
+    for sample in samples:
+        check_new_sample(sample)
+        yield sample

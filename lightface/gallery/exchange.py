@@ -34,7 +34,10 @@ from lightface.gallery.records import (
     Person,
     StoredThreshold,
     check_metadata,
-    check_sample,
+    check_new_sample,
+    check_new_threshold,
+    check_person,
+    name_key,
     normalize_name,
     parse_date,
 )
@@ -101,18 +104,13 @@ def read_export(path: Path) -> Iterator[ExportRecord]:
         raise GalleryError(f"{path}, line {number}: {error}; export the gallery again") from error
 
 
-def check_export(path: Path) -> None:
-    """GalleryError unless `read_export` reads all of it."""
-    for _ in read_export(path):
-        pass
-
-
 class _Reader:
     """Turns lines into records and remembers what a later line has to fit."""
 
     def __init__(self) -> None:
         self._header: ExportHeader | None = None
         self._person_ids: set[int] = set()
+        self._names: dict[str, str] = {}
         self._sample_ids: set[int] = set()
 
     def parse(self, line: bytes) -> ExportRecord:
@@ -125,6 +123,9 @@ class _Reader:
             case "person":
                 person = _parse_person(values)
                 _add_new(person.id, self._person_ids)
+                other = self._names.setdefault(name_key(person.name), person.name)
+                if len(self._names) < len(self._person_ids):
+                    raise ValueError(f"two people with one name, {person.name!r} and {other!r}; rename one of them")
                 return person
             case "sample":
                 sample = _parse_sample(values, self._header.model_id)
@@ -207,16 +208,20 @@ def _parse_header(values: dict[str, Any]) -> ExportHeader:
 def _parse_person(values: dict[str, Any]) -> Person:
     check_metadata(values["metadata"])
     name, created_at = normalize_name(values["name"]), parse_date(values["created_at"])
-    return Person(_id(values["id"]), name, values["metadata"], created_at)
+    person = Person(_id(values["id"]), name, values["metadata"], created_at)
+    check_person(person)
+    return person
 
 
 def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
-    return StoredThreshold(
+    threshold = StoredThreshold(
         far=_number(values["far"]),
         threshold=_number(values["threshold"]),
         source=_text(values["source"]),
         created_at=parse_date(values["created_at"]),
     )
+    check_new_threshold(threshold)
+    return threshold
 
 
 def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
@@ -237,7 +242,7 @@ def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
         quality=None if values["quality"] is None else _number(values["quality"]),
         created_at=parse_date(values["created_at"]),
     )
-    check_sample(sample)
+    check_new_sample(sample)
     return sample
 
 
@@ -254,12 +259,12 @@ def _text(value: object) -> str:
 
 
 def _id(value: object) -> int:
-    if not isinstance(value, int) or not 0 < value < 2**63:
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} is not an id")
     return value
 
 
 def _number(value: object) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a finite number")
     return float(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,9 @@ from lightface.gallery.records import (
     LogEntry,
     Person,
     StoredThreshold,
-    check_metadata,
+    check_name,
+    check_new_metadata,
+    check_new_threshold,
     check_vector,
     name_key,
     normalize_name,
@@ -45,6 +47,9 @@ class Gallery(Upkeep):
     or nothing, also when several processes work on one gallery; it then raises GalleryError or OutputError. A
     `person` is named by their name, in any case, or by their id as an int; PersonNotFoundError if there is no
     such person.
+
+    Any thread may call any method, and several threads at once: while one reads the gallery's file or writes to it, the
+    others wait. A process that was forked opens the gallery itself.
     """
 
     def __init__(self, store: GalleryStore, *, model_id: str | None = None) -> None:
@@ -101,7 +106,7 @@ class Gallery(Upkeep):
 
     def get_person(self, name: str) -> Person | None:
         """The person of that name, None where there is none."""
-        return self._store.person_by_key(name_key(name))
+        return self._store.person_by_name(name)
 
     def samples(self, person: str | int | None = None) -> list[FaceSample]:
         """The samples of one person, or everybody's by person id; oldest first."""
@@ -125,7 +130,7 @@ class Gallery(Upkeep):
             if self._matrix is None or self._matrix_version != version:
                 self.check_model()
                 self._matrix, self._matrix_version = self._read_matrix(), version
-        return self._matrix
+            return self._matrix
 
     def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
         """The samples of some people, the `k` nearest of each unit row of `probes` (P, D) among them.
@@ -166,7 +171,8 @@ class Gallery(Upkeep):
 
         Raises DuplicateFaceError for a face that this person already has, IdentityConflictError for one that
         somebody else has, ModelMismatchError for another model's embedding and GalleryError for a sample or a
-        name that cannot be stored.
+        name that cannot be stored: a name, too, that differs from somebody's only in case, blanks or invisible
+        characters.
         """
         if not samples:
             raise GalleryError(f"there is no face to enroll for {name!r}; give at least one photograph")
@@ -180,6 +186,13 @@ class Gallery(Upkeep):
         if metadata:
             self._store.scrub()  # values that were overwritten
         return person
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise GalleryError, before any work is done, where `enroll` would refuse a name.
+
+        So it would where a name looks like another of these, or of the gallery, and is not the same.
+        """
+        rules.check_names(self._store, names)
 
     def remove_person(self, person: str | int) -> Person:
         """Delete a person with all samples, and every trace of them from the files of the gallery."""
@@ -211,7 +224,7 @@ class Gallery(Upkeep):
         with self._store.writing():
             source = self.find_person(person)
             foreign = set(sample_ids) - {sample.id for sample in self._store.samples(source.id)}
-            if foreign or self._store.person_by_key(name_key(new_name)) is not None:
+            if foreign or self._store.person_by_name(new_name) is not None:
                 reason = (
                     f"{source.name!r} has no sample {min(foreign)}" if foreign else f"there is a {new_name!r} already"
                 )
@@ -225,9 +238,10 @@ class Gallery(Upkeep):
     def rename_person(self, person: str | int, new_name: str) -> Person:
         """Give a person another name, which must be free. The old one leaves no trace."""
         new_name = normalize_name(new_name)
+        check_name(new_name)
         with self._store.writing():
             found = self.find_person(person)
-            namesake = self._store.person_by_key(name_key(new_name))
+            namesake = self._store.person_by_name(new_name)
             if namesake is not None and namesake.id != found.id:
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
@@ -238,7 +252,7 @@ class Gallery(Upkeep):
 
     def set_metadata(self, person: str | int, metadata: Mapping[str, str]) -> Person:
         """Add to what is known of a person; a key known before takes the new value, or goes where that is empty."""
-        check_metadata(metadata)
+        check_new_metadata(metadata)
         with self._store.writing():
             found = self.find_person(person)
             gone = {key for key, value in metadata.items() if not value}
@@ -300,6 +314,7 @@ class Gallery(Upkeep):
 
     def set_threshold(self, threshold: StoredThreshold) -> None:
         """Keep a threshold, in place of an earlier one for the same false-accept rate."""
+        check_new_threshold(threshold)
         with self._store.writing():
             self._store.put_threshold(threshold)
 
@@ -331,7 +346,8 @@ class Gallery(Upkeep):
         GalleryError where it can have none, on a server.
         """
         self._log(Event.COPIED)
-        with self._store.reading(), target._store.writing():
+        one, other = sorted((self._store, target._store), key=id)  # or two copies, there and back, wait for each other
+        with one.alone(), other.alone(), self._store.reading(), target._store.writing():
             return copy_records(self._store, target._store, in_clear=in_clear)
 
     def import_from(self, path: Path) -> ImportSummary:
@@ -341,8 +357,8 @@ class Gallery(Upkeep):
         of the same name are joined as in `merge_people`, samples that are there already are skipped, and
         thresholds are left out.
 
-        Raises GalleryError for a damaged file (with the line), ModelMismatchError, and IdentityConflictError
-        where one face would belong to two people.
+        Raises GalleryError for a damaged file (with the line) and for a name that only looks like one of the gallery's,
+        ModelMismatchError, and IdentityConflictError where one face would belong to two people.
         """
         with self._store.writing():
             summary = rules.import_records(self._store, read_export(path))

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from lightface.files import open_regular, write_private
+from lightface.files import check_owned, open_regular, write_private
 from lightface.gallery.index import Codes
 
 _MAGIC: Final = b"lightface index 1\n"
@@ -56,6 +56,7 @@ def write_index(path: Path, source: IndexSource, shape: tuple[int, int], parts: 
 def read_index(path: Path) -> tuple[IndexSource, Codes] | None:
     """What `write_index` has left, mapped into memory; None where there is nothing, or nothing whole."""
     try:
+        check_owned(path)
         with open_regular(path) as file:
             return _read(file)
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):  # of any bytes

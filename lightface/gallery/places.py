@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 import platformdirs
 
-from lightface.errors import GalleryError, LockedGalleryError
+from lightface.errors import GalleryError, LockedGalleryError, OutputError
+from lightface.files import flush_entry, make_folder
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyKind
+from lightface.gallery.records import ImportSummary
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.gallery.store import GalleryStore
 from lightface.words import count_of
@@ -82,6 +86,56 @@ def open_gallery(
             )
         on_failure.pop_all()
     return gallery
+
+
+@contextmanager
+def new_gallery(place: Path | str) -> Iterator[Gallery]:
+    """A gallery to be filled, which gets its place when the block ends; where the block fails, none is made.
+
+    On a server it is made at once, and stays. Errors as in `open_gallery`; GalleryError too where something came to
+    that place meanwhile.
+    """
+    if is_url(place):
+        with open_gallery(place, create=True) as gallery:
+            yield gallery
+        return
+    path = Path(place)
+    with ExitStack() as stack:
+        try:
+            make_folder(path.parent)
+            private = stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=".lightface-"))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise OutputError(f"{path} cannot be made ({error}); choose another place") from error
+        draft = Path(private) / path.name
+        with open_gallery(draft, create=True) as gallery:
+            yield gallery
+        _put_in_place(draft, path)
+
+
+def import_gallery(place: Path | str, path: Path) -> ImportSummary:
+    """Make the gallery at `place`, where there is none, of an export; where that fails, none is made.
+
+    Errors as in `new_gallery` and `Gallery.import_from`.
+    """
+    if is_url(place):  # a server keeps what was made for nothing
+        with tempfile.TemporaryDirectory(prefix=".lightface-") as private:
+            import_gallery(Path(private) / "gallery.sqlite", path)
+    with new_gallery(place) as gallery:
+        return gallery.import_from(path)
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Give a file its name, unless there is something of that name by now."""
+    try:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            raise GalleryError(f"there is something at {path} by now; run the command again") from None
+        except OSError:  # a file system that knows no second name of a file
+            os.rename(draft, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made ({error}); choose another place") from error
+    flush_entry(path)
 
 
 def _open_store(

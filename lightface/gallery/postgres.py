@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -48,7 +47,7 @@ _IDLE_WRITER_S: Final = 300  # after which a writer that has vanished from the n
 
 
 class PostgresStore(SqlStore):
-    """A `GalleryStore` in the schema `lightface` of a database. For one thread at a time.
+    """A `GalleryStore` in the schema `lightface` of a database.
 
     There is one writer at a time: each takes the lock of one row before it reads, as the rules of a gallery ask for.
     So nothing has to be tried again, and what a writer has checked is still true when it commits.
@@ -57,28 +56,25 @@ class PostgresStore(SqlStore):
     _TEXT = "?"
 
     def __init__(self, connection: Connection, location: str) -> None:
+        super().__init__()
         self._connection = connection
         self._location = location
-        self._thread_id = threading.get_ident()
         self._changed_people: set[int] = set()  # in the transaction under way
 
     @property
     def location(self) -> str:
         return self._location
 
-    def close(self) -> None:
-        self._connection.close()
-
     @contextmanager
     def reading(self) -> Iterator[None]:
-        with self._own_thread(), self._connection.transaction():
+        with self._alone_and_translated(), self._connection.transaction():
             self._query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        self._changed_people.clear()
-        with self._own_thread(), self._connection.transaction():
+        with self._alone_and_translated(), self._connection.transaction():
+            self._changed_people.clear()
             self._query(
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "  # each statement sees what the last writer has left
                 f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_WRITER_S}s'; "
@@ -89,7 +85,7 @@ class PostgresStore(SqlStore):
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        with self._own_thread(), self._connection.transaction():
+        with self._alone_and_translated(), self._connection.transaction():
             yield
 
     def version(self) -> Hashable:
@@ -184,18 +180,18 @@ class PostgresStore(SqlStore):
 
     def _insert_rows(self, table: Literal["person", "sample"], columns: str, rows: Iterable[Sequence[object]]) -> None:
         copy = f"COPY {table} (id, {columns}) FROM STDIN (FORMAT BINARY)"
-        with self._own_thread(), self._connection.cursor() as cursor, cursor.copy(copy.encode()) as writer:
+        with self._alone_and_translated(), self._connection.cursor() as cursor, cursor.copy(copy.encode()) as writer:
             writer.set_types(_TYPES[table])
             for *values, created_at in rows:
                 writer.write_row((*values, datetime.fromisoformat(str(created_at))))
 
     def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._own_thread():
+        with self._alone_and_translated():
             cursor = self._connection.execute(_for_psycopg(statement), values or None, binary=bool(values))
             return cursor.fetchall() if cursor.description else []
 
     def _stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._own_thread(), self._connection.cursor("stream") as cursor:
+        with translated_errors(self._location), self._connection.cursor("stream") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(_for_psycopg(query), values, binary=True)
             yield from map(tuple, cursor)
@@ -220,12 +216,12 @@ class PostgresStore(SqlStore):
             f"SELECT setval('{table}_id_seq', greatest(?, (SELECT last_value FROM {table}_id_seq)))", (last_id,)
         )
 
+    def _disconnect(self) -> None:
+        self._connection.close()
+
     @contextmanager
-    def _own_thread(self) -> Iterator[None]:
-        """Errors in lightface's words, and one where a second thread would mix its work into a transaction."""
-        if threading.get_ident() != self._thread_id:
-            raise GalleryError(f"{self._location} was opened by another thread; open it again in this one")
-        with translated_errors(self._location):
+    def _alone_and_translated(self) -> Iterator[None]:
+        with self.alone(), translated_errors(self._location):
             yield
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
+from lightface.gallery.records import folded_name
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -77,12 +78,14 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX log_date ON log (at)",
         "CREATE INDEX sample_date ON sample (created_at)",
     ),
+    (),  # from here on, people are found by `folded_name`, see `_fold_names`
 )
 CREATE_INDEX: Final = (
     f"CREATE INDEX template_likeness ON template USING hnsw ((embedding::halfvec({INDEXED_SIZE})) halfvec_cosine_ops) "
     f"WHERE vector_dims(embedding) = {INDEXED_SIZE}"
 )
 
+_FOLDED_FROM: Final = 3  # version of the schema
 _LOCK_KEY: Final = 0x4C464741  # "LFGA": one process at a time creates or migrates
 _LOST: Final = ("08", "57P", "25P03", "25P04")  # SQLSTATEs after which there is no connection any more
 _OLDEST_SERVER: Final = 150000  # NULLS NOT DISTINCT
@@ -203,11 +206,24 @@ def _migrate(connection: Connection, location: str) -> None:
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement.encode())
+        if version < _FOLDED_FROM:
+            _fold_names(connection)
         if version == 0:
             connection.execute(CREATE_INDEX)
             settings = {"created_at": datetime.now(UTC).isoformat(), "revision": "0", "schema_version": "0"}
             connection.cursor().executemany("INSERT INTO setting VALUES (%s, %s)", list(settings.items()))
         connection.execute("UPDATE setting SET value = %s WHERE name = 'schema_version'", (str(len(MIGRATIONS)),))
+
+
+def _fold_names(connection: Connection) -> None:
+    """Find people by their folded names, but for who shares theirs with another."""
+    people = connection.execute("SELECT id, name, name_key FROM person ORDER BY id").fetchall()
+    taken = {key for *_, key in people}
+    for person_id, name, _ in people:
+        with suppress(GalleryError):  # a damaged name, which whoever reads it will be told
+            if (key := folded_name(name)) not in taken:
+                taken.add(key)
+                connection.execute("UPDATE person SET name_key = %s WHERE id = %s", (key, person_id))
 
 
 def _check_server(connection: Connection, location: str) -> None:

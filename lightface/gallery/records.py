@@ -21,13 +21,32 @@ IntArray = npt.NDArray[np.int64]
 
 CONSENT: Final = "consent"  # the key of a person's metadata that says what they have agreed to
 
+LARGEST_ID: Final = 2**53 - 1  # that JSON keeps, and far from the last that SQLite could give
+
+# Of what comes from outside. What an earlier lightface has stored is read beyond them.
+_LONGEST_NAME: Final = 250  # characters; one more would be no name of a folder
+_LONGEST_TEXT: Final = 10_000  # of a path, or of a person's metadata
+_MOST_METADATA: Final = 1_000
+_EMBEDDING_SIZES: Final = range(64, 4097)
+_LARGEST_COORDINATE: Final = 1e7  # pixels
+_ROUNDING: Final = 1e-6  # of scores in single precision
+_YEARS: Final = range(1970, 3000)  # that a clock may show, be it a wrong one
+
+# Characters that show nothing, beside blanks and those of the category Cf: fillers and variation selectors.
+_INVISIBLE: Final = frozenset(
+    [
+        *"\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0",
+        *map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))),
+    ]
+)
+
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SAME_FACE_OVERLAP: Final = 0.5  # intersection over union; a detector finds one face again well above it
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody of the gallery. Ids are never used again, names are unique whatever their case."""
+    """Somebody of the gallery. Ids are never used again, names are unique whatever their case and blanks."""
 
     id: int
     name: str  # in Unicode's NFC form
@@ -63,6 +82,8 @@ class StoredThreshold:
     def __post_init__(self) -> None:
         if not 0 < self.far < 1 or not math.isfinite(self.threshold):
             raise GalleryError(f"no threshold to keep: {self.threshold} at a false-accept rate of {self.far}")
+        if not 0 < self.threshold <= 1:  # half of all strangers have a cosine above 0
+            raise GalleryError(f"a threshold of {self.threshold:g} is not above 0 and at most 1; calibrate again")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +165,7 @@ class ImportSummary:
     people_added: int
     samples_added: int
     samples_skipped: int
+    thresholds_added: int = 0  # which decide from now on who is recognised
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +195,39 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", normalize_name(name).casefold())
 
 
+def folded_name(name: str) -> str:
+    """What names share that a reader could take for one another.
+
+    Neither case nor blanks count, no invisible characters, no compatibility forms: Unicode's NFKC_Casefold without
+    blanks. It begins with a blank, as no `name_key` does.
+    """
+    text = normalize_name(name)
+    for _ in range(2):  # each of the two may undo the other
+        text = unicodedata.normalize("NFKC", text).casefold()
+    seen = "".join(character for character in text if not _is_invisible(character))
+    return f" {unicodedata.normalize('NFC', seen)}" if seen else name_key(name)
+
+
 def parse_date(text: str) -> datetime:
     """A date in ISO 8601, in UTC. ValueError or TypeError for anything else, and for one without its time zone."""
     date = datetime.fromisoformat(text)
     if date.tzinfo is None:
         raise ValueError(f"the date {text!r} has no time zone")
     return date.astimezone(UTC)
+
+
+def check_person(person: Person) -> None:
+    """Raise GalleryError unless a person that comes from outside is fit to be stored."""
+    _check_id(person.id)
+    check_name(person.name)
+    check_new_metadata(person.metadata)
+    _check_date(person.created_at)
+
+
+def check_name(name: str) -> None:
+    """Raise GalleryError unless a name that comes from outside is fit to be stored."""
+    if len(normalize_name(name)) > _LONGEST_NAME:
+        raise GalleryError(f"the name {name[:20]!a}... is longer than {_LONGEST_NAME} characters; shorten it")
 
 
 def check_metadata(metadata: object) -> None:
@@ -208,6 +257,46 @@ def check_sample(sample: FaceSample) -> None:
         raise GalleryError(f"box, score and quality of {sample.source_path!r} must be finite numbers")
 
 
+def check_new_sample(sample: FaceSample) -> None:
+    """Raise GalleryError unless a sample that comes from outside is fit to be stored, and within its ranges."""
+    check_sample(sample)
+    what = f"the sample of {sample.source_path[:200]!a}"
+    if sample.id is not None:
+        _check_id(sample.id)
+    if sample.vector.size not in _EMBEDDING_SIZES:
+        raise GalleryError(f"{what} is an embedding of {sample.vector.size} numbers, which no model makes; embed again")
+    if len(sample.model_id) > _LONGEST_NAME or not sample.model_id.isprintable():
+        raise GalleryError(f"{sample.model_id[:40]!a} is no model's id; give one that can be printed")
+    if len(sample.source_path) > _LONGEST_TEXT or "\0" in sample.source_path:
+        raise GalleryError(f"{what} names no photograph; give its path")
+    scores = (sample.det_score, sample.quality)
+    if not all(score is None or -_ROUNDING <= score <= 1 + _ROUNDING for score in scores):
+        raise GalleryError(f"score and quality of {what} must be from 0 to 1, not {scores}")
+    if sample.box_px is not None:
+        x_min, y_min, x_max, y_max = sample.box_px
+        if x_min > x_max or y_min > y_max or max(map(abs, sample.box_px)) > _LARGEST_COORDINATE:
+            raise GalleryError(f"{what} has no box of a face: {sample.box_px}")
+    _check_date(sample.created_at)
+
+
+def check_new_threshold(threshold: StoredThreshold) -> None:
+    """Raise GalleryError unless a threshold that comes from outside is fit to be stored."""
+    if len(threshold.source) > _LONGEST_TEXT or "\0" in threshold.source:
+        raise GalleryError(f"what the threshold {threshold.threshold:g} was measured on is no text to keep")
+    _check_date(threshold.created_at)
+
+
+def check_new_metadata(metadata: object) -> None:
+    """Raise GalleryError unless metadata that come from outside are fit to be stored. Any characters are."""
+    check_metadata(metadata)
+    assert isinstance(metadata, Mapping)
+    if len(metadata) > _MOST_METADATA or max(map(len, (*metadata, *metadata.values())), default=0) > _LONGEST_TEXT:
+        raise GalleryError(
+            f"a person's metadata are more than {_MOST_METADATA:,} texts, or one is longer than {_LONGEST_TEXT:,} "
+            "characters; leave some out"
+        )
+
+
 def is_same_face(box_a: BoxPx | None, box_b: BoxPx | None) -> bool:
     """Whether two boxes in one and the same photograph mark one face.
 
@@ -225,6 +314,20 @@ def overlap(box_a: BoxPx, box_b: BoxPx) -> float:
         return float(box_a == box_b)
     intersection = width * height
     return intersection / (_area(box_a) + _area(box_b) - intersection)
+
+
+def _check_id(number: int) -> None:
+    if not 0 < number <= LARGEST_ID:
+        raise GalleryError(f"{number} is no id; ids go from 1 to {LARGEST_ID:,}")
+
+
+def _check_date(date: datetime) -> None:
+    if date.year not in _YEARS:
+        raise GalleryError(f"the date {date:%Y-%m-%d} is out of range; years go from {_YEARS[0]} to {_YEARS[-1]}")
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in ("Cf", "Zs") or character in _INVISIBLE
 
 
 def _area(box_px: BoxPx) -> float:

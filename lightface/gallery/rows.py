@@ -19,7 +19,7 @@ from lightface.gallery.records import (
     parse_date,
 )
 
-PERSON_COLUMNS: Final = "id, name, metadata, created_at"
+PERSON_COLUMNS: Final = "id, name, name_key, metadata, created_at"
 SAMPLE_COLUMNS: Final = (
     "id, person_id, embedding, (SELECT value FROM setting WHERE name = 'model_id'), source_path, "
     "image_sha256, x_min, y_min, x_max, y_max, det_score, quality, created_at"
@@ -30,10 +30,10 @@ CONVERSION_ERRORS: Final = (ValueError, TypeError, AttributeError, OverflowError
 
 
 def to_person(row: tuple[Any, ...]) -> Person:
-    person_id, name, metadata, created_at = row
+    person_id, name, _, metadata, created_at = row
     known = json.loads(metadata)
     check_metadata(known)
-    return Person(person_id, normalize_name(name), known, _date(created_at))
+    return Person(to_id(person_id), normalize_name(name), known, _date(created_at))
 
 
 def to_sample(row: tuple[Any, ...]) -> FaceSample:
@@ -52,10 +52,10 @@ def to_sample(row: tuple[Any, ...]) -> FaceSample:
     ) = row
     x_min, y_min, x_max, y_max = box_px
     sample = FaceSample(
-        id=sample_id,
-        person_id=person_id,
+        id=to_id(sample_id),
+        person_id=to_id(person_id),
         vector=vector,
-        model_id=model_id,
+        model_id=_text(model_id),
         source_path=_text(source_path),
         image_sha256=image_sha256,
         box_px=None if x_min is None else (x_min, y_min, x_max, y_max),
@@ -74,7 +74,8 @@ def to_threshold(row: tuple[Any, ...]) -> StoredThreshold:
 
 def to_log_entry(row: tuple[Any, ...]) -> LogEntry:
     event, person_id, target_id, sample_id, similarity, at = row
-    return LogEntry(Event(event), person_id, target_id, sample_id, similarity, _date(at))
+    person, target, sample = (None if one is None else to_id(one) for one in (person_id, target_id, sample_id))
+    return LogEntry(Event(event), person, target, sample, None if similarity is None else float(similarity), _date(at))
 
 
 def to_date(row: tuple[Any, ...]) -> datetime:
@@ -83,6 +84,18 @@ def to_date(row: tuple[Any, ...]) -> datetime:
 
 def to_int(row: tuple[Any, ...]) -> int:
     return int(row[0])
+
+
+def to_ids(row: tuple[Any, ...]) -> tuple[int, int]:
+    one, other = row
+    return to_id(one), to_id(other)
+
+
+def to_id(value: object) -> int:
+    """A number of a row. A damaged page may hold anything, whatever its column says."""
+    if not isinstance(value, int):
+        raise TypeError(f"{str(value)[:40]!r} is not a number")
+    return value
 
 
 def from_text(text: str) -> bytes:
@@ -94,8 +107,10 @@ def from_date(date: datetime) -> str:
     return date.astimezone(UTC).isoformat(timespec="microseconds")  # one width, so that text sorts by time
 
 
-def _text(value: str | bytes) -> str:
+def _text(value: object) -> str:
     """A text as it went through `from_text`: SQLite gives it as text, PostgreSQL as bytes."""
+    if not isinstance(value, str | bytes):
+        raise TypeError(f"{value!r} is not a text")
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 

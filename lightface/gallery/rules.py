@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from lightface.errors import (
@@ -25,15 +26,16 @@ from lightface.gallery.records import (
     LogEntry,
     Person,
     StoredThreshold,
-    check_metadata,
-    check_sample,
+    check_new_sample,
+    check_new_threshold,
+    check_person,
+    folded_name,
     is_same_face,
-    name_key,
     normalize_name,
 )
 from lightface.gallery.store import GalleryStore
 
-_LARGEST_ID: Final = 2**63 - 1
+_LAST_ID: Final = 2**63 - 1  # that a database takes
 MODEL_ID: Final = "model_id"  # the setting that pins a gallery to its model
 
 
@@ -45,6 +47,20 @@ def check_model(store: GalleryStore, model_id: str) -> None:
             f"the gallery {store.location} holds embeddings of {pinned}, not of {model_id}; "
             "use that model, or move the gallery to the new one with `lightface gallery reembed`"
         )
+    stored_size, size = store.embedding_size(), embedding_size_of(model_id)
+    if stored_size is not None and (pinned is None or size not in (None, stored_size)):
+        raise GalleryError(
+            f"{store.location} is damaged (embeddings of {stored_size} numbers, of the model {pinned}); restore a copy"
+        )
+
+
+@cache
+def embedding_size_of(model_id: str) -> int | None:
+    """How many numbers an embedding of that model has; None for a model that is not registered here."""
+    from lightface.models.registry import list_weights  # which much work on a gallery does without
+
+    known = [record.with_flip(flip) for record in list_weights() for flip in (False, True)]
+    return next((record.embedding_size for record in known if record.model_id == model_id), None)
 
 
 def pin_model(store: GalleryStore, model_id: str) -> None:
@@ -57,10 +73,10 @@ def pin_model(store: GalleryStore, model_id: str) -> None:
 def find_person(store: GalleryStore, person: str | int) -> Person:
     """The person of that name or id; PersonNotFoundError, naming the closest, where there is none."""
     if isinstance(person, int):
-        found = store.person_by_id(person) if 0 < person <= _LARGEST_ID else None
+        found = store.person_by_id(person) if 0 < person <= _LAST_ID else None
         closest: list[str] = []
     else:
-        found = store.person_by_key(name_key(person))
+        found = store.person_by_name(person)
         closest = [] if found else difflib.get_close_matches(person, [other.name for other in store.people()], 1)
     if found is None:
         hint = f"did you mean {closest[0]!r}?" if closest else "`lightface gallery list` shows everybody"
@@ -68,20 +84,31 @@ def find_person(store: GalleryStore, person: str | int) -> Person:
     return found
 
 
-def find_or_add_person(
-    store: GalleryStore,
-    name: str,
-    metadata: Mapping[str, str],
-    created_at: datetime,
-    *,
-    person_id: int | None = None,
-) -> Person:
-    """The person of that name, with the metadata added, or a new one, under `person_id` if given."""
+def find_namesake(store: GalleryStore, name: str) -> Person | None:
+    """The person of that very name, in NFC form. GalleryError where somebody has a name that only looks the same."""
+    known = store.person_by_name(name)
+    if known is not None and known.name != name:
+        raise _too_alike(name, known.name)
+    return known
+
+
+def check_names(store: GalleryStore, names: Iterable[str]) -> None:
+    """Raise GalleryError where a name cannot be taken, or looks like another of these or of the gallery."""
+    seen: dict[str, str] = {}
+    for name in map(normalize_name, names):
+        other = seen.setdefault(folded_name(name), name)
+        if other != name:
+            raise _too_alike(name, other)
+        find_namesake(store, name)
+
+
+def find_or_add_person(store: GalleryStore, name: str, metadata: Mapping[str, str], created_at: datetime) -> Person:
+    """The person of that very name, with the metadata added, or a new one. GalleryError as in `find_namesake`."""
     name = normalize_name(name)
-    check_metadata(metadata)
-    known = store.person_by_key(name_key(name))
+    check_person(Person(1, name, metadata, created_at))
+    known = find_namesake(store, name)
     if known is None:
-        return store.insert_person(name, metadata, created_at, person_id=person_id)
+        return store.insert_person(name, metadata, created_at)
     person = replace(known, metadata={**known.metadata, **metadata})
     if person != known:
         store.update_person(person)
@@ -100,10 +127,10 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
     Raises GalleryError for one that is not fit to be stored, DuplicateFaceError and IdentityConflictError
     where the face is enrolled already.
     """
-    check_sample(sample)
-    stored_size = store.embedding_size()
+    check_new_sample(sample)
+    stored_size = store.embedding_size() or embedding_size_of(sample.model_id)
     if stored_size not in (None, sample.vector.size):
-        raise GalleryError(f"an embedding of {sample.vector.size} numbers does not fit the gallery's {stored_size}")
+        raise GalleryError(f"an embedding of {sample.vector.size} numbers does not fit the {stored_size} of its model")
     enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
     if enrolled is None:
         sample_id = store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
@@ -138,20 +165,17 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
 
 def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> ImportSummary:
     """Add the records of an export; see `Gallery.import_from`."""
-    is_empty = not store.people()
+    is_empty = not store.sample_counts()
     people: dict[int, Person] = {}
-    people_added = samples_added = samples_skipped = 0
+    people_added = samples_added = samples_skipped = thresholds_added = 0
     for record in records:
         match record:
             case ExportHeader(model_id=model_id):
                 if model_id is not None:
                     pin_model(store, model_id)
             case Person():
-                known = store.person_by_key(name_key(record.name))
-                metadata = {**record.metadata, **(known.metadata if known else {})}
-                people[record.id] = find_or_add_person(
-                    store, record.name, metadata, record.created_at, person_id=record.id if is_empty else None
-                )
+                known = None if is_empty else find_namesake(store, record.name)
+                people[record.id] = _import_person(store, record, known, keep_id=is_empty)
                 people_added += known is None
             case FaceSample():
                 assert record.person_id is not None  # `read_export` has seen to it
@@ -162,8 +186,29 @@ def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> Impo
                     samples_skipped += 1
             case StoredThreshold():
                 if is_empty:
+                    check_new_threshold(record)
                     store.put_threshold(record)
-    return ImportSummary(people_added, samples_added, samples_skipped)
+                    thresholds_added += 1
+    return ImportSummary(people_added, samples_added, samples_skipped, thresholds_added)
+
+
+def _import_person(store: GalleryStore, person: Person, known: Person | None, *, keep_id: bool) -> Person:
+    """Whoever of the store an imported person is, from now on; what is known of them already wins."""
+    check_person(person)
+    if known is None:
+        person_id = person.id if keep_id else None
+        return store.insert_person(person.name, person.metadata, person.created_at, person_id=person_id)
+    joined = replace(known, metadata={**person.metadata, **known.metadata})
+    if joined != known:
+        store.update_person(joined)
+    return joined
+
+
+def _too_alike(name: str, other: str) -> GalleryError:
+    return GalleryError(
+        f"{name!r} and {other!r} look like one name, for case, blanks and invisible characters do not count; write it "
+        "as it is there if that is who it is, or choose a name that can be told from it"
+    )
 
 
 def _no_sample(sample_id: int) -> GalleryError:

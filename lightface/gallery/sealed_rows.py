@@ -1,9 +1,13 @@
-"""How a gallery's rows lie in its file: as they are, or sealed. The store asks one of two doors, and knows no key.
+"""How a gallery's rows lie in its file: as they are, or encrypted. The store asks one of the codecs, and knows no key.
 
-A sealed row has the columns of any other. What is secret is one sealed value in one of them (`name` of a person,
-`embedding` of a sample, `source` of a threshold), bound to the ids and the date of its row; the other secret columns
-are empty. The name's key and the photograph's hash are keyed hashes, by which a row is still found. In clear stay ids,
-dates, the model's id, the thresholds' numbers, and with them how many people and samples there are.
+An encrypted row has the columns of any other. What is secret is one ciphertext in one of them (`name` of a person,
+`embedding` of a sample, `source` of a threshold, `value` of a setting); the other secret columns are empty. A name and
+the hash of a photograph are found by a blind index: their HMAC, in `name_key` and `image_sha256`. In clear stay ids,
+dates and the thresholds' numbers, and with them how many people and samples there are.
+
+All that stays in clear in a row is associated data of its ciphertext: kind, ids, date, numbers and the blind index. So
+nothing of one row opens in another, and no row is found under what belongs to another. Texts are padded, so that their
+length says little.
 """
 
 from __future__ import annotations
@@ -13,140 +17,204 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from lightface.gallery.records import name_key
+
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
 
 Row = tuple[Any, ...]
 
+SEALING: Final = "sealing"  # the setting that has the header of an encrypted gallery
+
+# Settings that are read before there is a key, or counted by SQL; none says anything of a person.
+_ALWAYS_CLEAR: Final = frozenset({SEALING, "revision", "rewritten", "scrub_owed"})
 _NO_BOX: Final = (None,) * 4
 _SIZE: Final = struct.Struct("<I")  # bytes of an embedding, before it and the rest of its sample
+_PADDED_TO: Final = 256  # bytes, of which the length of a text is a multiple
 
 
-class RowDoor(Protocol):
-    """What goes through on the way into the file (`close_*`) and out of it (`open_*`). ValueError for what is not
-    what went in."""
+class RowCodec(Protocol):
+    """How rows are written (`encode_*`) and read back (`decode_*`). ValueError for what is not what was written."""
 
-    vector_columns: str  # of which `open_vector` is given the values
+    vector_columns: str  # of which `decode_vector` is given the values
 
     @property
     def sealing(self) -> Sealing | None:
         """The keys; None for rows as they are."""
 
-    def name_word(self, name_key: str) -> str:
-        """What stands in the column `name_key`."""
+    def index_name(self, key: str) -> str:
+        """What stands in the column `name_key`: encrypted, a blind index."""
 
-    def image_word(self, image_sha256: str) -> str:
-        """What stands in the column `image_sha256`."""
+    def index_image(self, image_sha256: str) -> str:
+        """What stands in the column `image_sha256`: encrypted, a blind index."""
 
-    def close_person(self, row: Row) -> Row:
-        """Of id, name, name_key, metadata, created_at."""
+    def encode_setting(self, name: str, value: str) -> str:
+        """Of a setting's value."""
 
-    def open_person(self, row: Row) -> Row:
-        """Of id, name, metadata, created_at."""
+    def decode_setting(self, name: str, value: str) -> str:
+        """Of the same."""
 
-    def close_sample(self, row: Row) -> Row:
+    def encode_person(self, row: Row) -> Row:
+        """Of id, name, key of the name, metadata, created_at."""
+
+    def decode_person(self, row: Row) -> Row:
+        """Of the same; of an encrypted row without the key."""
+
+    def encode_sample(self, row: Row) -> Row:
         """Of id, person_id, embedding, source_path (bytes), image_sha256, box, det_score, quality, created_at."""
 
-    def open_sample(self, row: Row) -> Row:
+    def decode_sample(self, row: Row) -> Row:
         """Of the same with the model's id behind the embedding."""
 
-    def open_vector(self, row: Row) -> tuple[int, bytes]:
+    def decode_vector(self, row: Row) -> tuple[int, bytes]:
         """The person's id and the embedding, of `vector_columns`."""
 
-    def close_threshold(self, row: Row) -> Row:
+    def encode_threshold(self, row: Row) -> Row:
         """Of far, threshold, source (bytes), created_at."""
 
-    def open_threshold(self, row: Row) -> Row:
+    def decode_threshold(self, row: Row) -> Row:
         """Of the same."""
 
 
-class OpenDoor:
+class ClearCodec:
     """Rows as they are."""
 
     sealing: Sealing | None = None
     vector_columns = "person_id, embedding"
 
-    def name_word(self, name_key: str) -> str:
-        return name_key
+    def index_name(self, key: str) -> str:
+        return key
 
-    def image_word(self, image_sha256: str) -> str:
+    def index_image(self, image_sha256: str) -> str:
         return image_sha256
 
-    def open_vector(self, row: Row) -> tuple[int, bytes]:
+    def encode_setting(self, name: str, value: str) -> str:
+        return value
+
+    decode_setting = encode_setting
+
+    def decode_vector(self, row: Row) -> tuple[int, bytes]:
         person_id, embedding = row
+        if not isinstance(person_id, int) or not isinstance(embedding, bytes):
+            raise TypeError("an embedding that is none")
         return person_id, embedding
 
     def _as_it_is(self, row: Row) -> Row:
         return row
 
-    close_person = open_person = close_sample = open_sample = close_threshold = open_threshold = _as_it_is
+    encode_person = decode_person = encode_sample = decode_sample = encode_threshold = decode_threshold = _as_it_is
 
 
-class SealedDoor:
-    """Rows sealed with the keys of one gallery."""
+class EncryptedCodec:
+    """Rows encrypted with the keys of one gallery."""
 
-    vector_columns = "id, person_id, created_at, embedding"
+    vector_columns = "id, person_id, created_at, image_sha256, embedding"
 
     def __init__(self, sealing: Sealing) -> None:
         self.sealing = sealing
 
-    def name_word(self, name_key: str) -> str:
-        return self.sealing.look_up_word("name", name_key)
+    def index_name(self, key: str) -> str:
+        return self.sealing.look_up_word("name", key)
 
-    def image_word(self, image_sha256: str) -> str:
+    def index_image(self, image_sha256: str) -> str:
         return self.sealing.look_up_word("image", image_sha256)
 
-    def close_person(self, row: Row) -> Row:
-        person_id, name, name_key, metadata, created_at = row
-        sealed = self._close_text([name, metadata], "person", person_id, created_at)
-        return person_id, sealed, self.name_word(name_key), "", created_at
+    def encode_setting(self, name: str, value: str) -> str:
+        return value if name in _ALWAYS_CLEAR else self._encrypt_text(value, "setting", name)
 
-    def open_person(self, row: Row) -> Row:
-        person_id, sealed, _, created_at = row
-        name, metadata = self._open_text(sealed, "person", person_id, created_at)
-        return person_id, name, metadata, created_at
+    def decode_setting(self, name: str, value: str) -> str:
+        return value if name in _ALWAYS_CLEAR else str(self._decrypt_text(value, "setting", name))
 
-    def close_sample(self, row: Row) -> Row:
+    def encode_person(self, row: Row) -> Row:
+        person_id, name, key, metadata, created_at = row
+        word = self.index_name(key)
+        sealed = self._encrypt_text([name, metadata], "person", person_id, created_at, word)
+        return person_id, sealed, word, "", created_at
+
+    def decode_person(self, row: Row) -> Row:
+        person_id, sealed, word, _, created_at = row
+        name, metadata = self._decrypt_text(sealed, "person", person_id, created_at, word)
+        return person_id, name, None, metadata, created_at
+
+    def encode_sample(self, row: Row) -> Row:
         sample_id, person_id, embedding, source_path, image_sha256, *rest, created_at = row
         numbers = [None if number is None else float(number) for number in rest]  # as their columns would have them
-        secret = json.dumps([_text(source_path), image_sha256, *numbers]).encode()
-        data = _SIZE.pack(len(embedding)) + embedding + secret
-        sealed = self.sealing.seal(data, _place("sample", sample_id, person_id, created_at))
-        return sample_id, person_id, sealed, b"", self.image_word(image_sha256), *_NO_BOX, None, None, created_at
+        secret = _to_padded_json([_text(source_path), image_sha256, *numbers])
+        data, word = _SIZE.pack(len(embedding)) + embedding + secret, self.index_image(image_sha256)
+        sealed = self.sealing.seal(data, _associated_data("sample", sample_id, person_id, created_at, word))
+        return sample_id, person_id, sealed, b"", word, *_NO_BOX, None, None, created_at
 
-    def open_sample(self, row: Row) -> Row:
-        sample_id, person_id, sealed, model_id, *_, created_at = row
-        embedding, secret = self._open_embedding(sealed, sample_id, person_id, created_at)
-        return sample_id, person_id, embedding, model_id, *json.loads(secret), created_at
+    def decode_sample(self, row: Row) -> Row:
+        sample_id, person_id, sealed, model_id, _, word, *_, created_at = row
+        embedding, secret = self._decrypt_embedding(sealed, sample_id, person_id, created_at, word)
+        opened_id = None if model_id is None else self.decode_setting("model_id", model_id)
+        return sample_id, person_id, embedding, opened_id, *json.loads(secret), created_at
 
-    def open_vector(self, row: Row) -> tuple[int, bytes]:
-        sample_id, person_id, created_at, sealed = row
-        return person_id, self._open_embedding(sealed, sample_id, person_id, created_at)[0]
+    def decode_vector(self, row: Row) -> tuple[int, bytes]:
+        sample_id, person_id, created_at, word, sealed = row
+        return person_id, self._decrypt_embedding(sealed, sample_id, person_id, created_at, word)[0]
 
-    def close_threshold(self, row: Row) -> Row:
+    def encode_threshold(self, row: Row) -> Row:
         far, threshold, source, created_at = row
-        sealed = self._close_text(_text(source), "threshold", float(far), float(threshold), created_at)
+        sealed = self._encrypt_text(_text(source), "threshold", float(far), float(threshold), created_at)
         return far, threshold, sealed.encode(), created_at
 
-    def open_threshold(self, row: Row) -> Row:
+    def decode_threshold(self, row: Row) -> Row:
         far, threshold, sealed, created_at = row
-        return far, threshold, self._open_text(sealed, "threshold", far, threshold, created_at), created_at
+        return far, threshold, self._decrypt_text(sealed, "threshold", far, threshold, created_at), created_at
 
-    def _open_embedding(self, sealed: bytes, *place: object) -> tuple[bytes, bytes]:
-        data = self.sealing.unseal(sealed, _place("sample", *place))
+    def _decrypt_embedding(self, sealed: bytes, *place: object) -> tuple[bytes, bytes]:
+        data = self.sealing.unseal(sealed, _associated_data("sample", *place))
         end = _SIZE.size + _SIZE.unpack_from(data)[0]
         return data[_SIZE.size : end], data[end:]
 
-    def _close_text(self, value: object, *place: object) -> str:
-        return base64.b64encode(self.sealing.seal(json.dumps(value).encode(), _place(*place))).decode("ascii")
+    def _encrypt_text(self, value: object, *place: object) -> str:
+        return base64.b64encode(self.sealing.seal(_to_padded_json(value), _associated_data(*place))).decode("ascii")
 
-    def _open_text(self, sealed: str, *place: object) -> Any:
-        return json.loads(self.sealing.unseal(base64.b64decode(sealed, validate=True), _place(*place)))
+    def _decrypt_text(self, sealed: str, *place: object) -> Any:
+        return json.loads(self.sealing.unseal(base64.b64decode(sealed, validate=True), _associated_data(*place)))
 
 
-def _place(*parts: object) -> bytes:
-    """The row that a sealed value belongs to."""
+class FirstEncryptedCodec(EncryptedCodec):
+    """Opens what the first lightface that encrypted has left, without the blind index in the associated data.
+
+    The index is compared with what was opened, which comes to the same. Settings were in clear. Nothing is written so
+    any more: whoever writes to such a gallery encrypts all of it anew first.
+    """
+
+    def decode_setting(self, name: str, value: str) -> str:
+        return value
+
+    def decode_person(self, row: Row) -> Row:
+        person_id, sealed, word, _, created_at = row
+        name, metadata = self._decrypt_text(sealed, "person", person_id, created_at)
+        if self.index_name(name_key(name)) != word:
+            raise ValueError("a person under another's name")
+        return person_id, name, None, metadata, created_at
+
+    def _decrypt_embedding(self, sealed: bytes, *place: object) -> tuple[bytes, bytes]:
+        *place_of_old, word = place
+        embedding, secret = super()._decrypt_embedding(sealed, *place_of_old)
+        if self.index_image(json.loads(secret)[1]) != word:
+            raise ValueError("a sample under another's photograph")
+        return embedding, secret
+
+
+def codec_of(sealing: Sealing | None) -> RowCodec:
+    """The codec of rows that are encrypted so; None: that are not."""
+    if sealing is None:
+        return ClearCodec()
+    return FirstEncryptedCodec(sealing) if sealing.is_outdated else EncryptedCodec(sealing)
+
+
+def _associated_data(*parts: object) -> bytes:
+    """The associated data of the row that a ciphertext belongs to."""
     return json.dumps(parts).encode()
+
+
+def _to_padded_json(value: object) -> bytes:
+    data = json.dumps(value).encode()
+    return data + b" " * (-len(data) % _PADDED_TO)  # which JSON allows
 
 
 def _text(data: bytes) -> str:

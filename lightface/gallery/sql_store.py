@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from lightface.errors import GalleryError
 from lightface.faces import FloatArray
-from lightface.gallery.records import FaceSample, LogEntry, Person, StoredThreshold, name_key
+from lightface.gallery.records import (
+    FaceSample,
+    LogEntry,
+    Person,
+    StoredThreshold,
+    folded_name,
+    name_key,
+    parse_date,
+)
 from lightface.gallery.rows import (
     CONVERSION_ERRORS,
     LOG_COLUMNS,
@@ -20,13 +31,14 @@ from lightface.gallery.rows import (
     from_date,
     from_text,
     to_date,
+    to_ids,
     to_int,
     to_log_entry,
     to_person,
     to_sample,
     to_threshold,
 )
-from lightface.gallery.sealed_rows import OpenDoor, RowDoor
+from lightface.gallery.sealed_rows import ClearCodec, RowCodec
 
 Record = TypeVar("Record")
 
@@ -37,21 +49,53 @@ SAMPLE_VALUES: Final = (
 
 
 class SqlStore(ABC):
-    """The part of a `GalleryStore` that is plain SQL, with `?` for a value. For one thread at a time.
+    """The part of a `GalleryStore` that is plain SQL, with `?` for a value.
 
     A database adds transactions, its own statements, and what it does when embeddings change or are erased.
+
+    Any thread may use a store. There is one connection and one lock, which is held for a statement or a transaction:
+    what threads do beside, they do at once.
     """
 
     _TEXT: ClassVar[str]  # the placeholder of a text that `from_text` has made bytes of
-    _door: RowDoor = OpenDoor()
+    _codec: RowCodec = ClearCodec()
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._process_id = os.getpid()
+        self._is_closed = False
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """As in `GalleryStore`."""
+
+    def close(self) -> None:
+        if os.getpid() == self._process_id:  # in a forked process, the connection is still the parent's
+            with self._lock:
+                self._is_closed = True
+                self._disconnect()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        if os.getpid() != self._process_id:  # with a lock that a thread of the parent may have held for ever
+            raise GalleryError(f"{self.location} was opened before this process was forked; open it in this process")
+        with self._lock:
+            if self._is_closed:
+                raise GalleryError(f"{self.location} is closed; open it again")
+            yield
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Give up the connection."""
 
     @abstractmethod
     def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement; all rows that it returns."""
+        """Run a statement, `alone`; all rows that it returns."""
 
     @abstractmethod
     def _stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query that may be too many to be held at once."""
+        """The rows of a query that may be too many to be held at once. Read inside `reading()` or `writing()`."""
 
     @abstractmethod
     def _insert_rows(self, table: Literal["person", "sample"], columns: str, rows: Iterable[Sequence[object]]) -> None:
@@ -82,12 +126,13 @@ class SqlStore(ABC):
         """A row was added under an id that the table had not chosen itself and must not choose again."""
 
     def setting(self, name: str) -> str | None:
-        rows = self._query("SELECT value FROM setting WHERE name = ?", (name,))
-        return str(rows[0][0]) if rows else None
+        query = "SELECT value FROM setting WHERE name = ?"
+        return self._first(query, (name,), lambda row: self._codec.decode_setting(name, str(row[0])))
 
     def set_setting(self, name: str, value: str) -> None:
         self._query(
-            "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+            "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, self._codec.encode_setting(name, value)),
         )
 
     def delete_setting(self, name: str) -> None:
@@ -99,9 +144,17 @@ class SqlStore(ABC):
     def person_by_id(self, person_id: int) -> Person | None:
         return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE id = ?", (person_id,), self._to_person)
 
-    def person_by_key(self, key: str) -> Person | None:
-        word = self._door.name_word(key)
-        return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (word,), self._to_person)
+    def person_by_name(self, name: str) -> Person | None:
+        keys = (name_key(name), folded_name(name))  # the first, of people whose folded name was taken
+        for key in keys:
+            with self.alone():
+                word = self._codec.index_name(key)
+                found = self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (word,), self._to_person)
+            if found is not None:
+                if key not in (name_key(found.name), folded_name(found.name)):
+                    raise self._damage("a person is found under another's name")
+                return found
+        return None
 
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
@@ -110,18 +163,26 @@ class SqlStore(ABC):
             person = Person(person_id, name, dict(metadata), created_at)
             self.insert_people([person])
             return person
-        values = (name, name_key(name), json.dumps(dict(metadata)), from_date(created_at))
+        values = (name, self._free_key(name), json.dumps(dict(metadata)), from_date(created_at))
         (row,) = self._query(f"INSERT INTO person ({PERSON_VALUES}) VALUES (?, ?, ?, ?) RETURNING id", values)
         return Person(to_int(row), name, dict(metadata), created_at)
 
     def insert_people(self, people: Collection[Person]) -> None:
-        if people:
-            self._insert_rows("person", PERSON_VALUES, map(self._from_person, people))
-            self._id_given("person", max(one.id for one in people))
+        if not people:
+            return
+        keys: dict[str, str] = {}  # by name, for it takes long to ask for each of very many
+        taken: set[str] = set()
+        for person in people:
+            key = self._free_key(person.name) if len(people) == 1 else folded_name(person.name)
+            keys[person.name] = name_key(person.name) if key in taken else key
+            taken.add(key)
+        self._insert_rows("person", PERSON_VALUES, (self._from_person(one, keys[one.name]) for one in people))
+        self._id_given("person", max(one.id for one in people))
 
     def update_person(self, person: Person) -> None:
         self._erasing()
-        person_id, *values, _created_at = self._from_person(person)
+        key = self._free_key(person.name, but_for=person.id)
+        person_id, *values, _created_at = self._from_person(person, key)
         self._query("UPDATE person SET name = ?, name_key = ?, metadata = ? WHERE id = ?", (*values, person_id))
 
     def delete_person(self, person_id: int) -> None:
@@ -131,27 +192,34 @@ class SqlStore(ABC):
     def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample"
         if person_id is None:
-            rows = self._stream(f"{query} ORDER BY person_id, id")
-        else:
-            rows = self._stream(f"{query} WHERE person_id = ? ORDER BY id", (person_id,))
-        return self._convert(rows, self._to_sample)
+            yield from self._convert(self._stream(f"{query} ORDER BY person_id, id"), self._to_sample)
+            return
+        rows = self._stream(f"{query} WHERE person_id = ? ORDER BY id", (person_id,))
+        for sample in self._convert(rows, self._to_sample):
+            if sample.person_id != person_id:
+                raise self._damage("a sample is found under another person")
+            yield sample
 
     def sample_by_id(self, sample_id: int) -> FaceSample | None:
         return self._first(f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE id = ?", (sample_id,), self._to_sample)
 
     def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
-        return self._read(query, (self._door.image_word(image_sha256),), self._to_sample)
+        with self.alone():
+            found = self._read(query, (self._codec.index_image(image_sha256),), self._to_sample)
+        if any(sample.image_sha256 != image_sha256 for sample in found):
+            raise self._damage("a sample is found under another photograph")
+        return found
 
     def sample_ids(self) -> set[int]:
-        return {sample_id for (sample_id,) in self._stream("SELECT id FROM sample")}
+        return set(self._read("SELECT id FROM sample", (), to_int))
 
     def sample_counts(self) -> dict[int, int]:
         query = (
             "SELECT person.id, count(sample.id) FROM person LEFT JOIN sample ON sample.person_id = person.id "
             "GROUP BY person.id ORDER BY person.id"
         )
-        return dict(self._read(query, (), tuple))
+        return dict(self._read(query, (), to_ids))
 
     def template_sizes(self) -> dict[int, int]:
         query = (
@@ -161,10 +229,11 @@ class SqlStore(ABC):
         return dict(self._read(query, (), tuple))
 
     def created_at(self) -> datetime:
-        date = self._first("SELECT value FROM setting WHERE name = 'created_at'", (), to_date)
-        if date is None:
-            raise self._damage("it has no date")
-        return date
+        text = self.setting("created_at")
+        try:
+            return parse_date(text or "")
+        except CONVERSION_ERRORS as error:
+            raise self._damage(f"it has no date: {error}") from error
 
     def last_enrolled_at(self) -> datetime | None:
         return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
@@ -188,7 +257,7 @@ class SqlStore(ABC):
                 assert sample.id is not None and sample.person_id is not None  # whoever asks for it has seen to it
                 owners.add(sample.person_id)
                 last_id = max(last_id, sample.id)
-                yield self._door.close_sample((sample.id, *self._from_sample(sample.person_id, sample)))
+                yield self._codec.encode_sample((sample.id, *self._from_sample(sample.person_id, sample)))
 
         self._insert_rows("sample", SAMPLE_VALUES, rows())
         if owners:
@@ -212,14 +281,14 @@ class SqlStore(ABC):
 
     def thresholds(self) -> list[StoredThreshold]:
         query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
-        return self._read(query, (), lambda row: to_threshold(self._door.open_threshold(row)))
+        return self._read(query, (), lambda row: to_threshold(self._codec.decode_threshold(row)))
 
     def put_threshold(self, threshold: StoredThreshold) -> None:
         row = (threshold.far, threshold.threshold, from_text(threshold.source), from_date(threshold.created_at))
         self._query("DELETE FROM threshold WHERE far = ?", (threshold.far,))
         self._query(
             f"INSERT INTO threshold (far, threshold, source, created_at) VALUES (?, ?, {self._TEXT}, ?)",
-            self._door.close_threshold(row),
+            self._codec.encode_threshold(row),
         )
 
     def delete_thresholds(self) -> None:
@@ -227,7 +296,7 @@ class SqlStore(ABC):
 
     def samples_before(self, date: datetime) -> dict[int, int]:
         query = "SELECT id, person_id FROM sample WHERE created_at < ? ORDER BY id"
-        return dict(self._read(query, (from_date(date),), tuple))
+        return dict(self._read(query, (from_date(date),), to_ids))
 
     def people_before(self, date: datetime) -> list[Person]:
         query = (
@@ -252,13 +321,19 @@ class SqlStore(ABC):
         """Run a statement that returns a person's id for each of `rows`."""
         self._samples_changed({person_id for row in rows for (person_id,) in self._query(statement, row)})
 
-    def _from_person(self, person: Person) -> tuple[Any, ...]:
+    def _free_key(self, name: str, *, but_for: int = 0) -> str:
+        """What a person is found by: their folded name. Two could share it once; the second is found by `name_key`."""
+        query = "SELECT 1 FROM person WHERE name_key = ? AND id <> ?"
+        folded = folded_name(name)
+        return name_key(name) if self._query(query, (self._codec.index_name(folded), but_for)) else folded
+
+    def _from_person(self, person: Person, key: str) -> tuple[Any, ...]:
         """The row of a person: id and PERSON_VALUES."""
         metadata, date = json.dumps(dict(person.metadata)), from_date(person.created_at)
-        return self._door.close_person((person.id, person.name, name_key(person.name), metadata, date))
+        return self._codec.encode_person((person.id, person.name, key, metadata, date))
 
     def _to_person(self, row: tuple[Any, ...]) -> Person:
-        return to_person(self._door.open_person(row))
+        return to_person(self._codec.decode_person(row))
 
     def _from_sample(self, person_id: int, sample: FaceSample) -> tuple[object, ...]:
         """The values of a sample's row but for its id."""
@@ -269,11 +344,12 @@ class SqlStore(ABC):
         )
 
     def _to_sample(self, row: tuple[Any, ...]) -> FaceSample:
-        sample_id, person_id, embedding, *rest = self._door.open_sample(row)
+        sample_id, person_id, embedding, *rest = self._codec.decode_sample(row)
         return to_sample((sample_id, person_id, self._to_vector(embedding), *rest))
 
     def _read(self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]) -> list[Record]:
-        return list(self._convert(self._query(query, values), convert))
+        with self.alone():  # the keys may be others afterwards
+            return list(self._convert(self._query(query, values), convert))
 
     def _first(
         self, query: str, values: Sequence[object], convert: Callable[[tuple[Any, ...]], Record]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
 import time
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from lightface.databases import transaction
+from lightface.databases import ReadBudget, transaction
 from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.faces import FloatArray, are_unit_rows
-from lightface.gallery.records import FaceSample, IntArray, Person
-from lightface.gallery.sealed_rows import OpenDoor, SealedDoor
+from lightface.gallery.copying import reseal_records
+from lightface.gallery.records import LARGEST_ID, FaceSample, IntArray, Person
+from lightface.gallery.rows import to_int
+from lightface.gallery.sealed_rows import SEALING, codec_of
 from lightface.gallery.sql_store import SAMPLE_VALUES, SqlStore
 from lightface.gallery.sqlite_file import connect, describe_damage, translated_errors
 
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     from lightface.gallery.people_index import PeopleIndex
     from lightface.gallery.sealing import Sealing
 
-BUSY_TIMEOUT_S: Final = 30.0  # how long to wait for other processes
+_log = logging.getLogger(__name__)
 
-SEALING: Final = "sealing"  # the setting that has the header of an encrypted gallery
+BUSY_TIMEOUT_S: Final = 30.0  # how long to wait for other processes
 
 _SCRUB_OWED: Final = "scrub_owed"  # the setting that stands from a deletion until its traces are gone
 _HIGHEST_ID: Final = 2**63 - 1
@@ -38,12 +41,14 @@ _REWRITTEN: Final = "rewritten"  # the setting that is another one after each ch
 
 
 class SqliteStore(SqlStore):
-    """A `GalleryStore` in one SQLite file with a write-ahead log beside it. For one thread at a time."""
+    """A `GalleryStore` in one SQLite file with a write-ahead log beside it."""
 
     _TEXT = "CAST(? AS TEXT)"  # lets the undecodable bytes of a file name into a text column
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        super().__init__()
         self._connection = connection
+        self._budget = ReadBudget(connection, path)
         self._path = path
         self._index_path = Path(f"{path}.index")
         self._index: PeopleIndex | None = None
@@ -53,37 +58,42 @@ class SqliteStore(SqlStore):
     def location(self) -> str:
         return str(self._path)
 
-    def close(self) -> None:
-        with translated_errors(self._path):
-            self._connection.close()
-
     @contextmanager
     def reading(self) -> Iterator[None]:
-        with translated_errors(self._path), transaction(self._connection, "BEGIN"):
-            self._check_sealing()
-            yield
-        if self._index is not None and self._index.is_new:
+        with self.alone():
             with translated_errors(self._path), transaction(self._connection, "BEGIN"):
-                self._index.settle()
+                self._check_sealing()
+                yield
+            if self._index is not None and self._index.is_new:
+                with translated_errors(self._path), transaction(self._connection, "BEGIN"):
+                    self._index.settle()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        self._is_rewriting = False
-        sealing = self.sealing
-        try:
-            with translated_errors(self._path), transaction(self._connection):
-                self._query("UPDATE setting SET value = value + 1 WHERE name = 'revision'")
-                self._check_sealing()
-                yield
-        except BaseException:
-            self.use(sealing)  # what `reseal` has done was undone as well
-            raise
-        if self._is_rewriting:
-            self.delete_index()
+        with self.alone():
+            self._is_rewriting = False
+            sealing = self.sealing
+            is_outdated = sealing is not None and sealing.is_outdated
+            try:
+                with translated_errors(self._path), transaction(self._connection):
+                    self._query("UPDATE setting SET value = value + 1 WHERE name = 'revision'")
+                    self._check_sealing()
+                    if sealing is not None and is_outdated:
+                        reseal_records(self, sealing.up_to_date())
+                    yield
+            except BaseException:
+                self.use(sealing)  # what `reseal` has done was undone as well
+                raise
+            if self._is_rewriting:
+                self.delete_index()
+            if is_outdated:
+                _log.warning("%s is encrypted anew: an earlier lightface does not open it any more", self._path)
+                with suppress(GalleryError):  # it is no more than what the same key opens; the next opening tries again
+                    self.scrub()
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        with translated_errors(self._path), transaction(self._connection):
+        with self.alone(), translated_errors(self._path), transaction(self._connection):
             yield
 
     def version(self) -> Hashable:
@@ -98,10 +108,13 @@ class SqliteStore(SqlStore):
 
     @property
     def sealing(self) -> Sealing | None:
-        return self._door.sealing
+        return self._codec.sealing
 
     def reseal(self, sealing: Sealing | None) -> None:
+        assert sealing is None or not sealing.is_outdated
         before, people, thresholds = self.sealing, self.people(), self.thresholds()
+        names = [str(name) for (name,) in self._query("SELECT name FROM setting WHERE name <> ?", (SEALING,))]
+        settings = {name: self.setting(name) for name in names}
         if people or thresholds:
             self._erasing()
             self._rewriting()
@@ -116,6 +129,9 @@ class SqliteStore(SqlStore):
         self.use(sealing)
         for threshold in thresholds:
             self.put_threshold(threshold)
+        for name, value in settings.items():
+            if value is not None:
+                self.set_setting(name, value)
         if sealing is None:
             self.delete_setting(SEALING)
         else:
@@ -126,22 +142,25 @@ class SqliteStore(SqlStore):
         return None
 
     def scrub(self) -> None:
-        token = self.setting(_SCRUB_OWED)
-        if token is None:
-            return
-        try:
-            self._query("VACUUM")  # drops the pages that secure_delete has zeroed, and slack inside the others
-            self._empty_log()
-            with self.writing():  # by its token, for another process may have deleted more by now
-                self._query("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
-        except (GalleryError, OutputError) as error:
-            reason = error.__cause__ or error  # SQLite's own, for "nothing was changed" would be wrong here
-            raise GalleryError(
-                f"{self._path}: done, but traces stay until the gallery is next opened ({reason})"
-            ) from error
+        with self.alone():
+            token = self.setting(_SCRUB_OWED)
+            if token is None:
+                return
+            try:
+                if [row[0] for row in self._query("PRAGMA quick_check(1)")] != ["ok"]:
+                    raise self._damage("its pages are not in order")  # VACUUM would copy them without end
+                self._query("VACUUM")  # drops the pages that secure_delete has zeroed, and slack inside the others
+                self._empty_log()
+                with self.logging():  # by its token, for another process may have deleted more by now
+                    self._query("DELETE FROM setting WHERE name = ? AND value = ?", (_SCRUB_OWED, token))
+            except (GalleryError, OutputError) as error:
+                reason = error.__cause__ or error  # SQLite's own, for "nothing was changed" would be wrong here
+                raise GalleryError(
+                    f"{self._path}: done, but traces stay until the gallery is next opened ({reason})"
+                ) from error
 
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
-        query = f"SELECT {self._door.vector_columns} FROM sample"
+        query = f"SELECT {self._codec.vector_columns} FROM sample"
         if person_ids is not None:
             query = f"{query} WHERE person_id IN (SELECT value FROM json_each(?)) ORDER BY person_id, id"
             return self._to_vectors(self._stream(query, (json.dumps(list(person_ids)),)))
@@ -150,8 +169,9 @@ class SqliteStore(SqlStore):
         return self._to_vectors(self._stream(f"{query} ORDER BY person_id, id"))
 
     def embedding_size(self) -> int | None:
-        query = f"SELECT {self._door.vector_columns} FROM sample LIMIT 1"
-        found = self._first(query, (), self._door.open_vector)
+        with self.alone():
+            query = f"SELECT {self._codec.vector_columns} FROM sample LIMIT 1"
+            found = self._first(query, (), self._codec.decode_vector)
         return None if found is None else len(found[1]) // 4
 
     def people_near(self, probes: FloatArray, k: int) -> list[int]:
@@ -163,12 +183,12 @@ class SqliteStore(SqlStore):
 
     def people_since(self, sample_id: int) -> list[int]:
         query = "SELECT DISTINCT person_id FROM sample WHERE id > ? ORDER BY person_id"
-        return [person_id for (person_id,) in self._stream(query, (sample_id,))]
+        return self._read(query, (sample_id,), to_int)
 
     def newest_sample(self, *, up_to: int | None = None) -> tuple[int, str] | None:
         query = "SELECT id, created_at || ' ' || image_sha256 FROM sample WHERE id <= ? ORDER BY id DESC LIMIT 1"
-        rows = self._query(query, (_HIGHEST_ID if up_to is None else up_to,))
-        return (int(rows[0][0]), str(rows[0][1])) if rows else None
+        highest = _HIGHEST_ID if up_to is None else up_to
+        return self._first(query, (highest,), lambda row: (to_int(row), str(row[1])))
 
     def rewritten(self) -> str:
         return self.setting(_REWRITTEN) or ""
@@ -183,12 +203,12 @@ class SqliteStore(SqlStore):
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
     ) -> Person:
-        if person_id is None and self.sealing is not None:  # sealed rows are bound to their ids
+        if person_id is None:  # sealed rows are bound to their ids
             person_id = self._next_id("person")
         return super().insert_person(name, metadata, created_at, person_id=person_id)
 
     def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        if sample.id is None and self.sealing is not None:
+        if sample.id is None:
             sample = replace(sample, id=self._next_id("sample"))
         return super().insert_sample(person_id, sample)
 
@@ -228,18 +248,26 @@ class SqliteStore(SqlStore):
         places = ", ".join(
             f"{column} = {self._TEXT if column == 'source_path' else '?'}" for column in SAMPLE_VALUES.split(", ")
         )
-        sample_id, *values = self._door.close_sample((sample.id, *self._from_sample(sample.person_id, sample)))
+        sample_id, *values = self._codec.encode_sample((sample.id, *self._from_sample(sample.person_id, sample)))
         self._query(f"UPDATE sample SET {places} WHERE id = ?", (*values, sample_id))
 
     def _next_id(self, table: str) -> int:
-        """What AUTOINCREMENT would choose."""
-        query = f"SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{table}'), 0), "
-        return int(self._query(f"{query} coalesce((SELECT max(id) FROM {table}), 0)) + 1")[0][0])
+        """What AUTOINCREMENT would choose, and nobody's whose samples are still there."""
+        known = [
+            f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",
+            f"SELECT max(id) FROM {table}",
+            "SELECT max(person_id) FROM sample" if table == "person" else "SELECT 0",
+        ]
+        ids = [one for query in known for one in self._read(query, (), lambda row: int(row[0] or 0))]
+        next_id = 1 + max(ids)
+        if next_id > LARGEST_ID:
+            raise self._damage(f"it has no id left for another {table}")
+        return next_id
 
     def use(self, sealing: Sealing | None) -> None:
         """Read and write rows that are sealed so from now on."""
         if sealing is not self.sealing:
-            self._door = OpenDoor() if sealing is None else SealedDoor(sealing)
+            self._codec = codec_of(sealing)
             self._index = None  # which keeps a file in clear or none
 
     def _check_sealing(self) -> None:
@@ -249,7 +277,7 @@ class SqliteStore(SqlStore):
 
     def _to_vectors(self, rows: Iterator[tuple[Any, ...]]) -> tuple[FloatArray, IntArray]:
         person_ids, values, sizes = array("q"), bytearray(), set()
-        for person_id, blob in self._convert(rows, self._door.open_vector):
+        for person_id, blob in self._convert(rows, self._codec.decode_vector):
             person_ids.append(person_id)
             values += blob  # one growing buffer: a list of rows would take the memory twice
             sizes.add(len(blob))
@@ -270,13 +298,16 @@ class SqliteStore(SqlStore):
             time.sleep(0.01)
 
     def _query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with translated_errors(self._path):
-            return self._connection.execute(statement, values).fetchall()
+        with self.alone(), translated_errors(self._path):
+            return list(self._budget.run(lambda: self._connection.execute(statement, values)))
 
     def _stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         with translated_errors(self._path):
-            # A bare cursor would be closed with a generator that is given up, perhaps after its connection: an error.
-            yield from map(tuple, self._connection.execute(query, values))
+            yield from self._budget.run(lambda: self._connection.execute(query, values))
+
+    def _disconnect(self) -> None:
+        with translated_errors(self._path):
+            self._connection.close()
 
     def _insert_rows(self, table: Literal["person", "sample"], columns: str, rows: Iterable[Sequence[object]]) -> None:
         places = [self._TEXT if column == "source_path" else "?" for column in ("id", *columns.split(", "))]

@@ -8,13 +8,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
-from lightface.databases import error_code, open_database, transaction
+from lightface.databases import (
+    ReadBudget,
+    Schema,
+    check_schema,
+    error_code,
+    open_database,
+    schema_made_by,
+    transaction,
+)
 from lightface.errors import GalleryError, OutputError
-from lightface.files import make_folder, touch_private
+from lightface.files import check_owned, make_folder, touch_private
+from lightface.gallery.records import folded_name
 
 APPLICATION_ID: Final = 0x4C464741  # "LFGA", in the file's header: tells a gallery from other SQLite files
 
@@ -63,22 +72,26 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX log_date ON log (at)",
         "CREATE INDEX sample_date ON sample (created_at)",
     ),
+    (),  # from here on, people are found by `folded_name`, see `_fold_names`
 )
+_FOLDED_FROM: Final = 3  # version of the schema
 
 
 def connect(path: Path, *, create: bool, busy_timeout_s: float) -> sqlite3.Connection:
     """A connection to the gallery at `path`, which is created where `create` allows it.
 
     Raises GalleryError for a missing file, one that is no gallery or one of a newer lightface, and
-    OutputError where the place cannot be written.
+    OutputError where the place cannot be written, or what is there was put there by another user.
     """
     try:
+        check_owned(path)
         _make_ready(path, create=create)
+        check_owned(path)  # of which somebody may have been faster
     except (OSError, ValueError) as error:  # ValueError: no path at all, with a NUL in it
         raise OutputError(f"{path} cannot be opened ({error}); choose another place") from error
     prepare = partial(_prepare, path=path, create=create, busy_timeout_s=busy_timeout_s)
     with translated_errors(path):
-        connection = open_database(path, prepare, timeout_s=busy_timeout_s)
+        connection = open_database(path, prepare, timeout_s=busy_timeout_s, any_thread=True)
     return connection
 
 
@@ -105,7 +118,9 @@ def translated_errors(path: Path) -> Iterator[None]:
                 raise GalleryError(f"{path} is held by another process; try again when that has finished") from error
             case sqlite3.SQLITE_NOTADB:
                 raise GalleryError(f"{path} is not a gallery (no SQLite file); name another file") from error
-            case None:  # not of SQLite: closed, or of another thread
+            case sqlite3.SQLITE_INTERRUPT:  # by its `ReadBudget`
+                raise describe_damage(path, "a table holds more than its file has room for") from error
+            case None:  # not of SQLite
                 raise GalleryError(f"{path} could not be used as a gallery: {error}") from error
             case _:  # a table or an index is not what lightface made
                 raise describe_damage(path, error) from error
@@ -132,14 +147,14 @@ def _make_ready(path: Path, *, create: bool) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool, busy_timeout_s: float) -> None:
     connection.text_factory = _decode_text
+    budget = ReadBudget(connection, path)
     _check_identity(connection, path, create=create)
     _close_to_others(path)
-    connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # deleted faces are overwritten with zeros
     connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM would copy the faces into the temporary folder
     connection.execute("PRAGMA synchronous = FULL")  # what was enrolled survives a power cut
-    _migrate(connection)
+    _migrate(connection, budget)
     _use_write_ahead_log(connection, busy_timeout_s)
 
 
@@ -148,17 +163,26 @@ def _check_identity(connection: sqlite3.Connection, path: Path, *, create: bool)
     with transaction(connection, "BEGIN"):  # another process may be creating the gallery at this moment
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        table_count = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application_id == APPLICATION_ID:
-        if version > len(MIGRATIONS):
+        if application_id == APPLICATION_ID and version > len(MIGRATIONS):
             raise GalleryError(
                 f"{path} was written by a newer lightface (schema {version}, known is {len(MIGRATIONS)}); "
                 "upgrade lightface"
             )
-    elif application_id or version or table_count:
-        raise GalleryError(f"{path} is another application's database, not a gallery; name another file")
-    elif not create:
-        raise GalleryError(f"the gallery at {path} is empty; enroll somebody first, or name another file")
+        if application_id == APPLICATION_ID:
+            try:
+                check_schema(connection, _schema_of_version(max(version, 0), MIGRATIONS))
+            except ValueError as error:
+                raise describe_damage(path, error) from error
+        elif application_id or version or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+            raise GalleryError(f"{path} is another application's database, not a gallery; name another file")
+        elif not create:
+            raise GalleryError(f"the gallery at {path} is empty; enroll somebody first, or name another file")
+
+
+@cache
+def _schema_of_version(version: int, migrations: tuple[tuple[str, ...], ...]) -> Schema:
+    """What the file of a gallery declares after so many steps."""
+    return schema_made_by(statement for step in migrations[:version] for statement in step)
 
 
 def _close_to_others(path: Path) -> None:
@@ -169,7 +193,7 @@ def _close_to_others(path: Path) -> None:
                 file.chmod(0o600)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, budget: ReadBudget) -> None:
     """Run the outstanding migrations, all or none."""
     if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
         return
@@ -178,11 +202,23 @@ def _migrate(connection: sqlite3.Connection) -> None:
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
+        if version < _FOLDED_FROM:
+            _fold_names(connection, budget)
         if version == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             now = datetime.now(UTC).isoformat()
             connection.execute("INSERT INTO setting VALUES ('created_at', ?)", (now,))
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _fold_names(connection: sqlite3.Connection, budget: ReadBudget) -> None:
+    """Find people by their folded names, but for who shares theirs with another, and for encrypted ones."""
+    if connection.execute("SELECT 1 FROM setting WHERE name = 'sealing'").fetchone():
+        return
+    people = list(budget.run(lambda: connection.execute("SELECT id, name FROM person ORDER BY id")))
+    for person_id, name in people:
+        with suppress(GalleryError):  # a damaged name, which whoever reads it will be told
+            connection.execute("UPDATE OR IGNORE person SET name_key = ? WHERE id = ?", (folded_name(name), person_id))
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout_s: float) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GalleryStore(Protocol):
-    """Tables of settings, people, samples and thresholds.
+    """Tables of settings, people, samples and thresholds. Any thread may use it.
 
     Every method raises GalleryError or OutputError with one clear line where the store fails. Methods that
     change anything are called inside `writing()`.
@@ -27,6 +27,9 @@ class GalleryStore(Protocol):
 
     def close(self) -> None:
         """Give up the connection."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Other threads wait until the block ends. GalleryError where the store is closed, or another process's."""
 
     def reading(self) -> AbstractContextManager[None]:
         """One unchanging view for all reads inside."""
@@ -72,8 +75,8 @@ class GalleryStore(Protocol):
     def person_by_id(self, person_id: int) -> Person | None:
         """The person of that id."""
 
-    def person_by_key(self, key: str) -> Person | None:
-        """The person whose name has that `name_key`."""
+    def person_by_name(self, name: str) -> Person | None:
+        """The person of that name, or else of one that has the same `folded_name`."""
 
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None

@@ -116,7 +116,10 @@ def enroll_people(
         raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
     if not isinstance(people, Mapping):
         people = find_people(people)
-    named = {normalize_name(name): paths for name, paths in people.items()}
+    gallery.check_names(people)  # before hours of work
+    named: dict[str, list[PhotoSource]] = {}
+    for name, paths in people.items():
+        named.setdefault(normalize_name(name), []).extend(paths)
     planned = [(name, as_source(path)) for name, paths in named.items() for path in paths]
     gallery.check_model(pipeline.model_id)
     decides = _find_threshold(pipeline, gallery, threshold)

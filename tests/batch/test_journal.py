@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,27 @@ def test_a_cut_journal_is_refused(journal: Path) -> None:
         journal.write_bytes(data[:length])
         with pytest.raises(OutputError):
             read_everything(journal)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (
+            "DROP TABLE face",
+            "CREATE VIEW face AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i photo_id, "
+            "i face_index, zeroblob(900000000) embedding FROM n",
+        ),
+        ("CREATE TRIGGER t AFTER DELETE ON photo BEGIN DELETE FROM face; END",),
+        ("ALTER TABLE photo ADD COLUMN twice TEXT AS (reason || reason)",),
+    ],
+)
+def test_a_journal_that_declares_something_else_is_refused_at_once(journal: Path, statements: tuple[str, ...]) -> None:
+    connection = sqlite3.connect(journal, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(OutputError, match="is damaged; delete it"):
+        Journal(journal)
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_finished(tmp_path: Path) -> None:

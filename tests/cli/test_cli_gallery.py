@@ -148,6 +148,46 @@ def test_an_import_of_something_else_changes_nothing(cli: Cli, made_up_gallery: 
     assert names(made_up_gallery) == ["Ada", "Émile"]
 
 
+def test_an_import_says_which_thresholds_it_brought(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
+    with open_gallery(made_up_gallery) as gallery:
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs"))
+    exported = tmp_path / "people.jsonl"
+    cli("gallery", "export", exported)
+    said = cli("gallery", "import", exported, "--gallery", tmp_path / "copy.sqlite").stderr
+    assert said.splitlines()[1:] == [
+        "the file brought 1 threshold, which decides who is recognised; see 'lightface gallery stats'"
+    ]
+    assert cli("gallery", "import", exported, "--gallery", tmp_path / "copy.sqlite").stderr.count("\n") == 1
+
+
+def test_an_import_that_fails_in_its_middle_leaves_no_gallery(cli: Cli, tmp_path: Path) -> None:
+    exported = tmp_path / "people.jsonl"
+    cli("gallery", "export", exported)
+    lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    lines[-1]["image_sha256"] = lines[-2]["image_sha256"]  # one face of two people
+    exported.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    folder = tmp_path / "new"
+    folder.mkdir()
+    result = cli("gallery", "import", exported, "--gallery", folder / "gallery.sqlite")
+    assert_one_line(result, "cannot be 'Émile' as well")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_copy_that_fails_leaves_no_gallery(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
+    connection = sqlite3.connect(made_up_gallery, isolation_level=None)
+    connection.execute("UPDATE sample SET quality = 7 WHERE id = 3")
+    connection.close()
+    folder = tmp_path / "new"
+    folder.mkdir()
+    result = cli("gallery", "copy", made_up_gallery, folder / "gallery.sqlite")
+    assert_one_line(result, "score and quality", "from 0 to 1")
+    assert list(folder.iterdir()) == []
+    (folder / "gallery.sqlite").touch()  # as after a kill at the very first moment
+    exported = tmp_path / "people.jsonl"
+    assert cli("gallery", "export", exported).exit_code == 0
+    assert_one_line(cli("gallery", "import", exported, "--gallery", folder / "gallery.sqlite"), "from 0 to 1")
+
+
 def test_stats(cli: Cli, made_up_gallery: Path) -> None:
     with open_gallery(made_up_gallery) as gallery:
         gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs"))

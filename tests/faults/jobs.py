@@ -20,7 +20,7 @@ from spawning import Spawner
 from lightface.errors import GalleryError, LockedGalleryError
 from lightface.faces import FloatArray
 from lightface.gallery import FaceSample, Gallery, KeyFile, open_gallery
-from lightface.gallery.sqlite import SEALING
+from lightface.gallery.sealed_rows import SEALING
 from lightface.reports import read_faces
 from lightface.training.checkpoint import BEST, LAST, load_checkpoint
 from lightface.training.synthetic import write_synthetic_set

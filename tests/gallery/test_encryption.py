@@ -30,10 +30,17 @@ from lightface.gallery import (
     people_index,
     sealing,
     sqlite,
+    sqlite_file,
 )
 from lightface.gallery.sealing import Sealing
 
 PASSPHRASE = Passphrase("correct horse")
+SWAP_NAMES = (  # of persons 1 and 2
+    "CREATE TEMP TABLE old AS SELECT id, name_key FROM person WHERE id IN (1, 2)",
+    "UPDATE person SET name_key = 'x' WHERE id = 1",
+    "UPDATE person SET name_key = (SELECT name_key FROM old WHERE id = 1) WHERE id = 2",
+    "UPDATE person SET name_key = (SELECT name_key FROM old WHERE id = 2) WHERE id = 1",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +70,11 @@ def contents(gallery: Gallery) -> list[object]:
         for sample in gallery.samples()
     ]
     return [gallery.model_id, *gallery.people(), *gallery.thresholds(), *samples]
+
+
+def small_sample(photo: int) -> FaceSample:
+    """One whose embedding has the size of those in first_encryption.sql."""
+    return make_sample(photo, vector=np.eye(1, 64, photo, dtype=np.float32)[0])
 
 
 def readable(path: Path) -> list[bytes]:
@@ -157,6 +169,9 @@ class TestAtRest:
         with pytest.raises(GalleryError, match="is encrypted"):
             open_gallery(gallery_path)  # even without the key
         assert readable(gallery_path) == []
+        connection = sqlite3.connect(gallery_path)
+        assert connection.execute("SELECT count(*) FROM setting WHERE name = 'scrub_owed'").fetchone() == (0,)
+        connection.close()
 
     def test_a_failure_leaves_everything_as_it_was(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
@@ -241,7 +256,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("version", 2),
+            ("version", 3),
             ("kind", "magic"),
             ("cost", 2**40),
             ("cost", "a"),
@@ -302,6 +317,8 @@ class TestIntegrity:
     @pytest.mark.parametrize(
         "change",
         [
+            "UPDATE sample SET image_sha256 = iif(id = 1, 'x', image_sha256)",
+            "UPDATE person SET name_key = 'x' WHERE id = 1",
             "UPDATE person SET name = (SELECT name FROM person WHERE id = 2) WHERE id = 1",
             "UPDATE sample SET embedding = (SELECT embedding FROM sample WHERE id = 20) WHERE id = 1",
             "UPDATE sample SET person_id = 2 WHERE id = 1",
@@ -347,6 +364,172 @@ class TestIntegrity:
                 with pytest.raises(GalleryError, match="another key, or lost it, meanwhile; run the command again"):
                     action(unaware)
         assert readable(gallery_path) == []
+
+    def test_two_people_whose_names_were_swapped_are_not_taken_for_one_another(
+        self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile
+    ) -> None:
+        encrypted.close()
+        raw(gallery_path, *SWAP_NAMES)
+        actions: list[Callable[[Gallery], object]] = [
+            lambda gallery: gallery.enroll("Person 000", [make_sample(5000)]),
+            lambda gallery: gallery.remove_person("Person 000"),
+            lambda gallery: gallery.rename_person("Person 000", "Somebody"),
+            lambda gallery: gallery.merge_people("Person 003", "Person 000"),
+            lambda gallery: gallery.people(),
+        ]
+        with open_gallery(gallery_path, key=key_file) as opened:
+            for action in actions:
+                with pytest.raises(GalleryError, match="is damaged"):
+                    action(opened)
+        raw(gallery_path, *SWAP_NAMES)  # back again
+        with open_gallery(gallery_path, key=key_file) as opened:
+            assert len(opened.people()) == 13 and len(opened.samples()) == 49
+
+    def test_nor_in_a_gallery_in_clear(self, filled: Gallery, gallery_path: Path) -> None:
+        raw(gallery_path, *SWAP_NAMES)
+        with pytest.raises(GalleryError, match="a person is found under another's name"):
+            filled.remove_person("Person 000")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE setting SET value = 'model-b' WHERE name = 'model_id'",
+            "UPDATE setting SET value = '1' WHERE name = 'retention_days'",
+            "UPDATE setting SET value = (SELECT value FROM setting WHERE name = 'log_days') WHERE name = "
+            "'retention_days'",
+            "DELETE FROM setting WHERE name = 'model_id'",
+        ],
+    )
+    def test_a_setting_is_what_was_set(
+        self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile, change: str
+    ) -> None:
+        encrypted.set_log_days(5)
+        encrypted.set_retention_days(5000)
+        encrypted.close()
+        raw(gallery_path, change)
+        with (
+            pytest.raises(GalleryError, match="is damaged"),
+            open_gallery(gallery_path, key=key_file, model_id="model-a") as opened,
+        ):
+            opened.expired()
+
+    def test_what_was_encrypted_cannot_be_passed_off_as_older(
+        self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile
+    ) -> None:
+        encrypted.close()
+        header = json.loads(read_header(gallery_path) or "")
+        assert header["version"] == 2
+        raw(gallery_path, f"UPDATE setting SET value = '{json.dumps({**header, 'version': 1})}' WHERE name = 'sealing'")
+        with pytest.raises(GalleryError, match="this is not the key file of"):
+            open_gallery(gallery_path, key=key_file)
+
+    def test_an_id_whose_samples_were_kept_is_nobodys_again(
+        self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile
+    ) -> None:
+        (last,) = [person for person in encrypted.people() if "Ren" in person.name]
+        encrypted.close()
+        raw(gallery_path, f"DELETE FROM person WHERE id = {last.id}", "DELETE FROM sqlite_sequence")
+        with open_gallery(gallery_path, key=key_file) as opened:
+            assert opened.enroll("Eve", [make_sample(5)]).id > last.id
+
+    def test_lengths_say_little(self, gallery: Gallery, gallery_path: Path, key_file: KeyFile) -> None:
+        gallery.encrypt(key_file)
+        gallery.enroll("Al", [make_sample(1, source_path="/a")])
+        gallery.enroll("Bartholomew Montgomery", [make_sample(2, source_path="/a/rather/long/path.jpg")])
+        gallery.set_threshold(StoredThreshold(1e-3, 0.4, "a"))
+        gallery.set_threshold(StoredThreshold(1e-2, 0.3, "a longer description"))
+        connection = sqlite3.connect(gallery_path)
+        for column in ("name FROM person", "embedding FROM sample", "source FROM threshold"):
+            assert len({len(value) for (value,) in connection.execute(f"SELECT {column}")}) == 1
+        connection.close()
+
+
+class TestFirstEncryption:
+    """A gallery that the first lightface that encrypted has left: tests/gallery/first_encryption.sql, made by it."""
+
+    @pytest.fixture
+    def old_path(self, gallery_path: Path) -> Path:
+        gallery_path.parent.mkdir()
+        connection = sqlite3.connect(gallery_path)
+        connection.executescript((Path(__file__).parent / "first_encryption.sql").read_text())
+        connection.execute(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 2")
+        connection.close()
+        return gallery_path
+
+    def check_contents(self, gallery: Gallery) -> None:
+        people = {person.name: person.id for person in gallery.people()}
+        assert people == {"Ada Lovelace": 1, "Bob  Ray": 2, "Bob Ray": 3}
+        for name in ("Ada Lovelace", "Bob  Ray", "Bob Ray"):
+            assert gallery.find_person(name).name == name
+        assert gallery.find_person("ada lovelace").metadata == {"consent": "form 7"}
+        assert [sample.source_path for sample in gallery.samples()][:4] == [f"/photos/{n}.jpg" for n in (1, 2, 3, 4)]
+        found = gallery.find_enrolled(make_sample(3).image_sha256)
+        assert found is not None and found.person_id == 2 and found.quality == 0.8
+        assert gallery.thresholds()[0].source == "/data/pairs.csv"
+        assert (gallery.model_id, gallery.log_days, gallery.retention_days) == ("model-a", 365, 3650)
+        assert gallery.matrix().vectors.shape[1] == 64
+
+    def test_opens_and_stays_while_it_is_read(self, old_path: Path) -> None:
+        header = read_header(old_path)
+        with open_gallery(old_path, key=PASSPHRASE, model_id="model-a") as gallery:
+            self.check_contents(gallery)
+        assert read_header(old_path) == header and json.loads(header or "")["version"] == 1
+
+    def test_is_encrypted_anew_by_the_first_change(self, old_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        connection = sqlite3.connect(old_path)
+        old = [str(name).encode() for (name,) in connection.execute("SELECT name FROM person")]
+        old += [sealed for (sealed,) in connection.execute("SELECT embedding FROM sample")]
+        connection.close()
+        with open_gallery(old_path, key=PASSPHRASE) as gallery, open_gallery(old_path, key=PASSPHRASE) as unaware:
+            gallery.enroll("Bob Ray", [small_sample(5)])
+            assert caplog.messages == [f"{old_path} is encrypted anew: an earlier lightface does not open it any more"]
+            self.check_contents(gallery)
+            with pytest.raises(GalleryError, match="run the command again"):
+                unaware.matrix()
+        assert json.loads(read_header(old_path) or "")["version"] == 2
+        content = b"".join(file.read_bytes() for file in old_path.parent.iterdir())
+        assert [part for part in old if part in content] == []
+        with open_gallery(old_path, key=PASSPHRASE) as gallery:
+            self.check_contents(gallery)
+            assert len(gallery.samples("Bob Ray")) == 2
+            gallery.set_metadata("Bob  Ray", {"note": "still there"})
+            self.check_contents(gallery)
+        with pytest.raises(GalleryError, match="this is not the passphrase"):
+            open_gallery(old_path, key=Passphrase("battery staple"))
+
+    def test_is_copied_into_the_format_of_today(self, old_path: Path, tmp_path: Path) -> None:
+        path = tmp_path / "copy" / "g.sqlite"
+        with open_gallery(old_path, key=PASSPHRASE) as gallery, open_gallery(path, create=True) as copy:
+            gallery.copy_to(copy)
+            assert contents(copy) == contents(gallery)
+        assert json.loads(read_header(old_path) or "")["version"] == 1
+        assert json.loads(read_header(path) or "")["version"] == 2
+        with open_gallery(path, key=PASSPHRASE) as copy:
+            assert [person.name for person in copy.people()] == ["Ada Lovelace", "Bob  Ray", "Bob Ray"]
+
+    def test_a_change_that_fails_leaves_it_as_it_was(self, old_path: Path) -> None:
+        header = read_header(old_path)
+        with open_gallery(old_path, key=PASSPHRASE) as gallery:
+            with pytest.raises(GalleryError, match="no person 'Nobody'"):
+                gallery.remove_person("Nobody")
+            self.check_contents(gallery)
+        assert read_header(old_path) == header
+
+    @pytest.mark.parametrize(
+        "swap",
+        [
+            ("UPDATE person SET name_key = iif(id = 1, 'x', name_key)",),
+            ("UPDATE sample SET image_sha256 = (SELECT image_sha256 FROM sample WHERE id = 2) WHERE id = 1",),
+        ],
+    )
+    def test_is_not_rewired_either(self, old_path: Path, swap: tuple[str, ...]) -> None:
+        raw(old_path, *swap)
+        with open_gallery(old_path, key=PASSPHRASE) as gallery:
+            for action in (lambda: contents(gallery), lambda: gallery.enroll("Ada Lovelace", [small_sample(5)])):
+                with pytest.raises(GalleryError, match="is damaged"):
+                    action()
+            assert json.loads(read_header(old_path) or "")["version"] == 1
 
 
 class TestCopies:

@@ -17,7 +17,19 @@ from hypothesis import strategies as st
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, IdentityConflictError, LightfaceError, ModelMismatchError, OutputError
-from lightface.gallery import FaceSample, Gallery, ImportSummary, StoredThreshold, open_gallery
+from lightface.faces import FloatArray
+from lightface.gallery import (
+    FaceSample,
+    Gallery,
+    ImportSummary,
+    StoredThreshold,
+    gallery_exists,
+    import_gallery,
+    open_gallery,
+    places,
+)
+from lightface.gallery.sql_store import SqlStore
+from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
 
 def contents(gallery: Gallery) -> list[object]:
@@ -61,7 +73,7 @@ def empty(tmp_path: Path) -> Iterator[Gallery]:
 
 class TestRoundTrip:
     def test_everything_comes_back(self, filled: Gallery, export: Path, empty: Gallery, tmp_path: Path) -> None:
-        assert empty.import_from(export) == ImportSummary(3, 3, 0)
+        assert empty.import_from(export) == ImportSummary(3, 3, 0, thresholds_added=1)
         assert contents(empty) == contents(filled)
         assert [person.id for person in empty.people()] == [1, 4, 3]
         second = tmp_path / "second.jsonl"
@@ -109,10 +121,10 @@ class TestRoundTrip:
 class TestJoin:
     def test_people_of_one_name_are_joined(self, export: Path, empty: Gallery) -> None:
         empty.enroll("Somebody", [make_sample(50)])
-        empty.enroll("REN\u00c9E \u5f20", [make_sample(51)], metadata={"note": "mine", "own": "kept"})
+        empty.enroll("Rene\u0301e \u5f20", [make_sample(51)], metadata={"note": "mine", "own": "kept"})
         assert empty.import_from(export) == ImportSummary(2, 3, 0)
         joined = empty.find_person("ren\u00e9e \u5f20")
-        assert (joined.id, joined.name) == (2, "REN\u00c9E \u5f20")
+        assert (joined.id, joined.name) == (2, "Ren\u00e9e \u5f20")
         assert joined.metadata == {"note": "mine", "own": "kept", "": "\U0001f600"}
         assert len(empty.samples(joined.id)) == 2
         assert {sample.id for sample in empty.samples()} == {1, 2, 3, 4, 5}
@@ -133,6 +145,138 @@ class TestJoin:
             pytest.raises(ModelMismatchError),
         ):
             other.import_from(export)
+
+    def test_nobody_is_joined_with_somebody_whose_name_only_looks_the_same(self, export: Path, empty: Gallery) -> None:
+        empty.enroll("ren\u00e9e \u5f20", [make_sample(50)])
+        before = contents(empty)
+        with pytest.raises(GalleryError, match="look like one name"):
+            empty.import_from(export)
+        assert contents(empty) == before
+
+    def test_a_pair_of_an_earlier_lightface_comes_back_as_two(self, export: Path, empty: Gallery) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        lines[1]["name"], lines[2]["name"] = "Ann Lee", "Ann  Lee"
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        empty.import_from(export)
+        assert [empty.find_person(line["name"]).id for line in lines[1:3]] == [line["id"] for line in lines[1:3]]
+        empty.enroll("Ann  Lee", [make_sample(60)])
+        with pytest.raises(GalleryError, match="look like one name"):
+            empty.enroll("ANN LEE", [make_sample(61)])
+
+    def test_enrolment_goes_on_after_the_largest_ids(self, export: Path, empty: Gallery) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        people = [line for line in lines if line["kind"] == "person"]
+        lines[-1]["person_id"] = people[-1]["id"] = lines[-1]["id"] = 2**52
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        empty.import_from(export)
+        zoe = empty.enroll("Zoe", [make_sample(50)])
+        assert (zoe.id, [sample.id for sample in empty.samples(zoe.id)]) == (2**52 + 1, [2**52 + 1])
+
+
+class TestNewGallery:
+    """An import that makes the gallery: all of it, or none."""
+
+    def test_is_what_the_file_holds(self, filled: Gallery, export: Path, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "gallery.sqlite"
+        assert import_gallery(path, export) == ImportSummary(3, 3, 0, thresholds_added=1)
+        with open_gallery(path) as opened:
+            assert contents(opened) == contents(filled)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert [file.name for file in path.parent.iterdir()] == ["gallery.sqlite"]
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda lines: lines.pop(),
+            lambda lines: lines[4].update(threshold=-1),
+            lambda lines: lines[-1].update(image_sha256=lines[-2]["image_sha256"], box_px=lines[-2]["box_px"]),
+        ],
+    )
+    def test_a_failure_leaves_none(self, export: Path, tmp_path: Path, edit: Edit) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        edit(lines)
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        folder = tmp_path / "new"
+        folder.mkdir()
+        with pytest.raises(LightfaceError):
+            import_gallery(folder / "gallery.sqlite", export)
+        assert list(folder.iterdir()) == []
+
+    def test_nor_on_a_server(self, filled: Gallery, export: Path, postgres_url: str) -> None:
+        if filled.location.startswith("postgresql:"):
+            pytest.skip("the database of the test has a gallery already")
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        lines[-1].update(image_sha256=lines[-2]["image_sha256"], box_px=lines[-2]["box_px"])
+        broken = export.with_name("broken.jsonl")
+        broken.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        with pytest.raises(IdentityConflictError):
+            import_gallery(postgres_url, broken)
+        assert not gallery_exists(postgres_url)
+        assert import_gallery(postgres_url, export).samples_added == 3
+
+    def test_nor_does_ctrl_c(self, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(SqlStore, "put_threshold", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            import_gallery(tmp_path / "new" / "gallery.sqlite", export)
+        assert list((tmp_path / "new").iterdir()) == []
+
+    def test_one_that_came_meanwhile_is_not_replaced(
+        self, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "new" / "gallery.sqlite"
+        put = places._put_in_place
+
+        def make_and_put(draft: Path, target: Path) -> None:
+            with open_gallery(target, create=True) as other:
+                other.enroll("Faster", [make_sample(77)])
+            put(draft, target)
+
+        monkeypatch.setattr(places, "_put_in_place", make_and_put)
+        with pytest.raises(GalleryError, match="by now; run the command again"):
+            import_gallery(path, export)
+        with open_gallery(path) as opened:
+            assert [person.name for person in opened.people()] == ["Faster"]
+
+    def test_a_place_that_cannot_be(self, export: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for place in (tmp_path / "file" / "gallery.sqlite", tmp_path / "a\0b" / "g"):
+            with pytest.raises(OutputError, match="choose another place"):
+                import_gallery(place, export)
+
+
+class TestModels:
+    """Embeddings are as long as those of the model whose they are said to be, where that is known."""
+
+    model_id = find_weights(DEFAULT_WEIGHTS).model_id
+
+    def test_of_another_length_are_not_imported(self, export: Path, empty: Gallery) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        lines[0]["model_id"] = self.model_id
+        for number, line in enumerate(lines[5:]):
+            line["embedding"] = encode(np.eye(1, 128, number)[0])
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        with pytest.raises(GalleryError, match="128 numbers does not fit the 256 of its model"):
+            empty.import_from(export)
+        assert contents(empty) == [None]
+
+    def test_nor_opened(self, tmp_path: Path) -> None:
+        path = tmp_path / "g.sqlite"
+        with open_gallery(path, create=True) as gallery:
+            gallery.enroll("Ada", [make_sample(1, vector=np.eye(1, 128, dtype=np.float32)[0])])
+            gallery._store.set_setting("model_id", self.model_id)
+        with pytest.raises(GalleryError, match=r"is damaged \(embeddings of 128 numbers"):
+            open_gallery(path, model_id=self.model_id)
+
+    def test_nor_of_no_model(self, tmp_path: Path) -> None:
+        path = tmp_path / "g.sqlite"
+        with open_gallery(path, create=True) as gallery:
+            gallery.enroll("Ada", [make_sample(1)])
+            gallery._store.delete_setting("model_id")
+        with pytest.raises(GalleryError, match="is damaged"):
+            open_gallery(path, model_id="model-b")
 
 
 class TestFile:
@@ -175,6 +319,10 @@ class TestFile:
 Edit = Callable[[list[dict[str, Any]]], Any]
 
 
+def encode(vector: FloatArray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+
+
 class TestDamage:
     def test_missing(self, empty: Gallery, tmp_path: Path) -> None:
         with pytest.raises(GalleryError, match=r"cannot be read \(No such file"):
@@ -193,7 +341,7 @@ class TestDamage:
             (lambda lines: lines[1].pop("name"), "line 2: no 'name'"),
             (lambda lines: lines[1].update(name=""), "line 2: a person's name is empty"),
             (lambda lines: lines[1].update(name=5), "line 2: "),
-            (lambda lines: lines[1].update(id=2**63), "line 2: .* is not an id"),
+            (lambda lines: lines[1].update(id=2**63), "line 2: .* is no id"),
             (lambda lines: lines[1].update(metadata={"a": 1}), "line 2: a person's metadata must be texts"),
             (lambda lines: lines[1].update(metadata="a"), "line 2: "),
             (lambda lines: lines[1].update(created_at="2025-01-01"), "line 2: .* has no time zone"),
@@ -208,6 +356,33 @@ class TestDamage:
             (lambda lines: lines[5].update(box_px=[1, 2, 3]), "line 6: "),
             (lambda lines: lines[5].update(image_sha256="ab"), "line 6: .*SHA-256"),
             (lambda lines: lines[6].update(id=1), "line 7: id 1 occurs twice"),
+            (lambda lines: lines[0].update(model_id="\x1b[2J"), "line 6: .* is no model's id"),
+            (lambda lines: lines[1].update(id=2**63 - 1), "line 2: .* is no id"),
+            (lambda lines: lines[1].update(id=2**53), "line 2: .* is no id"),
+            (lambda lines: lines[1].update(id=True), "line 2: True is not an id"),
+            (lambda lines: lines[1].update(name="A" * 251), "line 2: .* is longer than 250 characters"),
+            (lambda lines: lines[1].update(name="\x1b]0;A"), "line 2: .* cannot be printed"),
+            (lambda lines: lines[1].update(name=lines[2]["name"].upper()), "line 3: two people with one name"),
+            (lambda lines: lines[1].update(metadata={"a": "x" * 10_001}), "line 2: .* longer than 10,000 characters"),
+            (lambda lines: lines[1].update(metadata={str(n): "" for n in range(1001)}), "line 2: .* than 1,000 texts"),
+            (lambda lines: lines[1].update(created_at="1969-12-31T00:00:00+00:00"), "line 2: .* out of range"),
+            (lambda lines: lines[1].update(created_at="9999-12-31T00:00:00+00:00"), "line 2: .* out of range"),
+            (lambda lines: lines[4].update(threshold=-1), "line 5: a threshold of -1 is not above 0"),
+            (lambda lines: lines[4].update(threshold=0), "line 5: a threshold of 0 is not above 0"),
+            (lambda lines: lines[4].update(threshold=1.01), "line 5: a threshold of 1.01 is not above 0 and at most 1"),
+            (lambda lines: lines[4].update(threshold=float("nan")), "line 5: nan is not a finite number"),
+            (lambda lines: lines[4].update(threshold=True), "line 5: True is not a finite number"),
+            (lambda lines: lines[4].update(source="x" * 10_001), "line 5: .* is no text to keep"),
+            (lambda lines: lines[5].update(embedding=encode(np.eye(1, 3)[0])), "line 6: .* 3 numbers, which no model"),
+            (lambda lines: lines[5].update(embedding=encode(np.eye(1, 5000)[0])), "line 6: .* 5000 numbers, which no"),
+            (lambda lines: lines[5].update(embedding=encode(np.full(256, np.nan))), "line 6: .* length 1, not nan"),
+            (lambda lines: lines[5].update(id=2**60), "line 6: .* is no id"),
+            (lambda lines: lines[5].update(quality=7), "line 6: score and quality of .* from 0 to 1"),
+            (lambda lines: lines[5].update(det_score=-1), "line 6: score and quality of .* from 0 to 1"),
+            (lambda lines: lines[5].update(box_px=[9, 9, 1, 1]), "line 6: .* has no box of a face"),
+            (lambda lines: lines[5].update(box_px=[0, 0, 1, 1e300]), "line 6: .* has no box of a face"),
+            (lambda lines: lines[5].update(source_path="a\0b"), "line 6: .* names no photograph"),
+            (lambda lines: lines[5].update(source_path="/" + "a" * 10_000), "line 6: .* names no photograph"),
         ],
     )
     def test_names_its_line_and_imports_nothing(self, export: Path, empty: Gallery, edit: Edit, words: str) -> None:

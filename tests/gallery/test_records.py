@@ -14,7 +14,7 @@ from made_up import make_sample
 from lightface.errors import GalleryError
 from lightface.faces import BoxPx
 from lightface.gallery import StoredThreshold
-from lightface.gallery.records import check_sample, is_same_face, name_key, normalize_name
+from lightface.gallery.records import check_sample, folded_name, is_same_face, name_key, normalize_name
 
 
 class TestNames:
@@ -37,6 +37,43 @@ class TestNames:
         assert (
             len({name_key(name) for name in ("Ana", "An\u00e3", "Anna", "Ana B", "\u5f20\u4f1f", "\u5f20\u5a01")}) == 6
         )
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("Ann Lee", "ann  lee"),
+            ("Ann Lee", "AnnLee"),
+            ("Ann Lee", "Ann\u00a0Lee"),
+            ("Ann Lee", "Ann\u3000Lee"),
+            ("Ann", "A\u200bnn"),
+            ("Ann", "Ann\ufeff"),
+            ("Ann", "A\u00adnn"),
+            ("Ann", "\u202eAnn"),
+            ("Ann", "Ann\ufe0f"),
+            ("Ann", "A\u034fnn"),
+            ("Ann", "Ann\u3164"),
+            ("Ann", "\uff21\uff4e\uff4e"),
+            ("Ren\u00e9e", "RENE\u0301E"),
+            ("\ufb01n", "FIN"),
+            ("Stra\u00dfer", "STRASSER"),
+            ("\u212bke", "\u00e5KE"),
+        ],
+    )
+    def test_names_that_look_alike_are_folded_into_one(self, one: str, other: str) -> None:
+        assert folded_name(one) == folded_name(other)
+
+    def test_names_that_can_be_told_apart_are_not(self) -> None:
+        names = ("Ana", "An\u00e3", "Anna", "Ana B", "\u5f20\u4f1f", "\u5f20\u5a01", "Ana 1", "Ana 2", "\u3164", "-")
+        assert len({folded_name(name) for name in names}) == len(names)
+
+    @given(st.text())
+    def test_folding_is_stable(self, name: str) -> None:
+        try:
+            folded = folded_name(name)
+        except GalleryError:
+            return
+        assert folded == folded_name(normalize_name(name)) == folded_name(name_key(name))
+        assert folded[0] == " " or folded == name_key(name)
 
     @pytest.mark.parametrize("name", ["", "   ", "\t\n", "\u200b", "\u200e\u00ad "])
     def test_empty_and_invisible_names_are_refused(self, name: str) -> None:

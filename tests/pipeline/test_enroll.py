@@ -67,9 +67,24 @@ def test_what_is_enrolled_already_is_not_embedded_again(
     embedded: list[int] = []
     embed = pipeline.embedder.embed
     monkeypatch.setattr(pipeline.embedder, "embed", lambda faces: embedded.append(len(faces)) or embed(faces))
-    results = enroll_photos(pipeline, gallery, "ada", [red, paint(tmp_path / "green.png", GREEN), red])
+    results = enroll_photos(pipeline, gallery, "Ada", [red, paint(tmp_path / "green.png", GREEN), red])
     assert outline(results) == [("red.png", "duplicate"), ("green.png", None), ("red.png", "duplicate")]
     assert sum(embedded) == 1
+
+
+def test_names_that_look_alike_are_refused_before_anything_is_embedded(
+    pipeline: FacePipeline, gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, color in (("Ann Lee", RED), ("ann lee", GREEN)):
+        (tmp_path / "people" / name).mkdir(parents=True)
+        paint(tmp_path / "people" / name / "1.png", color)
+    with pytest.raises(GalleryError, match=r"'Ann Lee'.*look like one name"):
+        enroll_people(pipeline, gallery, tmp_path / "people")
+    assert gallery.people() == []
+    enroll_photos(pipeline, gallery, "Ann Lee", [tmp_path / "people" / "Ann Lee" / "1.png"])
+    monkeypatch.setattr(pipeline, "embed_paths", None)
+    with pytest.raises(GalleryError, match="look like one name"):
+        enroll_photos(pipeline, gallery, "ann lee", [tmp_path / "people" / "ann lee" / "1.png"])
 
 
 def test_a_sample_tells_where_it_came_from(

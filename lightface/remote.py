@@ -100,7 +100,9 @@ class RemotePath(_LocalPath):
 
 
 def to_path(text: str, *, stamp: str = "") -> Path:
-    """What a text names: a RemotePath, with its stamp, where it is a URL."""
+    """What a text names: a RemotePath, with its stamp, where it is a URL. ConfigError for an empty one."""
+    if not text:
+        raise ConfigError("an empty path names nothing, nor the current folder; give a path")
     return RemotePath(text, stamp=stamp) if _URL.match(text) else Path(text)
 
 

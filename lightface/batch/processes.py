@@ -135,6 +135,7 @@ def _begin(pickled: bytes, selection: FaceSelection, threads: int) -> None:
     import torch
 
     global _pipeline, _selection
+    logging.getLogger("concurrent.futures").disabled = True  # it prints tracebacks; who gave the work says what failed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who gave the work decides
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(threads)

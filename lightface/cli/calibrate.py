@@ -11,7 +11,7 @@ from lightface.cli.console import complain, note, progress_bar
 from lightface.cli.evaluate import Framed, Images, NoCache, PairLimit, Protocol, open_cache, read_pairs_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.words import count_of
 
@@ -128,13 +128,14 @@ def _report(calibration: Calibration) -> None:
             )
     print_table(("from", "FAR", "cosine", "95 % interval", "FAR may be", "TAR", "95 % interval"), rows)
     people = "" if calibration.people is None else f" of {count_of(calibration.people, 'person')}"
-    typer.echo(
-        f"\nMeasured on {calibration.source}: {count_of(calibration.genuine, 'pair')} of one person and "
+    print_line()
+    print_line(
+        f"Measured on {calibration.source}: {count_of(calibration.genuine, 'pair')} of one person and "
         f"{count_of(calibration.impostors, 'pair')} of different ones{people}."
     )
     if calibration.strangers_named is not None:
         named = calibration.strangers_named
-        typer.echo(
+        print_line(
             f"A stranger's photograph would match somebody of this gallery in {percent(named.estimate)} of cases "
             f"({interval_of(named)}): the more people are enrolled, the more can be taken for them."
         )

@@ -23,7 +23,7 @@ from lightface.cli.options import (
     with_settings,
 )
 from lightface.cli.pictures import refuse_to_replace
-from lightface.cli.results import TableOutput, explain, print_json
+from lightface.cli.results import TableOutput, explain, print_json, print_line
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
 from lightface.words import count_of
@@ -202,11 +202,11 @@ def _report(photo_a: Path, photo_b: Path, verification: Verification, *, as_json
             }
         )
         return
-    typer.echo(_describe(verification))
+    print_line(_describe(verification))
     for photo, face in named:
         found = face.detection
         box = "already aligned" if found is None else " ".join(f"{edge:.0f}" for edge in found.box_px)
-        typer.echo(f"  {photo}: {box if found is None else f'face at {box}, detection score {found.score:.3f}'}")
+        print_line(f"  {photo}: {box if found is None else f'face at {box}, detection score {found.score:.3f}'}")
 
 
 def _describe(verification: Verification) -> str:

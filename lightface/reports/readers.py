@@ -24,7 +24,8 @@ from lightface.errors import TableError
 from lightface.faces import Status
 from lightface.remote import RemotePath, to_path
 from lightface.reports.parts import find_parts
-from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow
+from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
+from lightface.words import decode_text
 
 _REQUIRED: Final = ("image_path", "embedding", "model_id")
 _UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
@@ -97,12 +98,16 @@ def _read_parquet(path: Path) -> Iterator[Cells]:
 
 def _read_csv(path: Path) -> Iterator[Cells]:
     arrays = {column.name for column in FACE_COLUMNS if column.shape}
+    texts = {column.name for column in FACE_COLUMNS if column.kind == "text"}
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         names = _check_columns(reader.fieldnames or ())
         for row in reader:
             cells = {name: row[name] or None for name in names}
-            yield {name: json.loads(cell) if cell and name in arrays else cell for name, cell in cells.items()}
+            yield {
+                name: cell and (json.loads(cell) if name in arrays else unprotect_cell(cell) if name in texts else cell)
+                for name, cell in cells.items()
+            }
 
 
 def _read_jsonl(path: Path) -> Iterator[Cells]:
@@ -170,7 +175,7 @@ def _convert(cell: Any, column: Column) -> Any:
             raise ValueError(f"{column.name} is {cell!r}, no text")
         if column.name == "status":
             return Status(cell)
-        return cell
+        return decode_text(cell)
     number = float(cell)
     if not np.isfinite(number):
         raise ValueError(f"{column.name} is {cell!r}, no number")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightface.errors import ConfigError, FaceNotFoundError
 from lightface.remote import to_path
 from lightface.words import NO_PHOTOGRAPHS
+
+if TYPE_CHECKING:
+    from lightface.evaluation.lists import NamedPair
 
 STANDARD_STREAM = Path("-")
 
@@ -31,34 +34,21 @@ def expand_stdin(paths: Sequence[Path]) -> list[Path]:
     return expanded
 
 
-def read_pairs(path: Path) -> list[tuple[Path, Path]]:
-    """The pairs of a CSV file, two paths a line, or the columns path_a and path_b; `-` is stdin.
+def read_pairs(path: Path) -> list[NamedPair]:
+    """The pairs of a CSV file, see `lists.read_named_pairs`; `-` is stdin, whose paths count from the current folder.
 
-    ConfigError for a file that cannot be read or a line without two paths.
+    Raises ConfigError for a file that cannot be read or has no pairs, EvaluationError for a line without two paths.
     """
+    from lightface.evaluation.lists import read_named_pairs
+
+    is_stdin = path == STANDARD_STREAM
     try:
-        text = sys.stdin.buffer.read() if path == STANDARD_STREAM else path.read_bytes()
-        rows = list(csv.reader(text.decode("utf-8-sig").splitlines()))
+        data = sys.stdin.buffer.read() if is_stdin else path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; check the path") from error
     except OSError as error:
         raise ConfigError(f"cannot read the pairs in {path} ({error.strerror}); check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} is not a list of pairs; give a CSV file with two paths a line") from error
-    column_a, column_b, first = 0, 1, 0
-    if rows and {"path_a", "path_b"} <= set(rows[0]):
-        column_a, column_b, first = rows[0].index("path_a"), rows[0].index("path_b"), 1
-    elif rows and len(rows[0]) > 2:
-        raise ConfigError(
-            f"{path} has {len(rows[0])} columns and no headings path_a and path_b; name the two columns so, "
-            "or give two paths a line"
-        )
-    pairs = []
-    for number, row in enumerate(rows[first:], start=first + 1):
-        if row:
-            if len(row) <= max(column_a, column_b) or not row[column_a] or not row[column_b]:
-                raise ConfigError(f"{path}, line {number}: there are no two paths; write them as a.jpg,b.jpg")
-            pairs.append((Path(row[column_a]), Path(row[column_b])))
+    pairs = read_named_pairs(path, data, [Path()] if is_stdin else [path.parent, Path()], labelled=False)
     if not pairs:
         raise ConfigError(f"there are no pairs in {path}; write a line for each, as in a.jpg,b.jpg")
     return pairs

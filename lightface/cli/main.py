@@ -20,16 +20,15 @@ from lightface.cli import (
     gallery,
     identify,
     models,
+    program,
     train,
     verify,
 )
 from lightface.cli.commands import CommandApp
 from lightface.cli.console import KEPT, complain
-from lightface.cli.program import TROUBLE, describe_failure, run
+from lightface.cli.program import TROUBLE, describe_failure
 from lightface.cli.usage import describe_usage
 from lightface.errors import LightfaceError
-
-__all__ = ["app", "run"]
 
 
 class LightfaceGroup(TyperGroup):
@@ -68,6 +67,11 @@ app = CommandApp(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def run() -> NoReturn:
+    """As the console script does; for `torchrun -m lightface.cli.main`, and scripts that were installed before."""
+    program.run(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -26,8 +27,8 @@ _LEAST_ADDRESS_SPACE: Final = 4_000_000 * 1024
 _SHORT_OF_MEMORY: Final = ("failed to map segment", "allocate memory", "out of memory", "bad_alloc")
 
 
-def run() -> NoReturn:
-    """The console script."""
+def run(start: Callable[[], object]) -> NoReturn:
+    """Call `start`, which ends by SystemExit or by whatever error, and end the process."""
     _leave_with(TROUBLE)
     _prepare_streams()
     # Python would print a traceback of what fails in a thread, or while an object is deleted.
@@ -35,9 +36,7 @@ def run() -> NoReturn:
     sys.unraisablehook = lambda unraisable: None
     status = TROUBLE
     try:
-        from lightface.cli.main import app
-
-        app()
+        start()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else TROUBLE if error.code else 0
     except KeyboardInterrupt:
@@ -161,7 +160,3 @@ class _Remarks(io.FileIO):
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
     if failed.exc_value is not None and failed.exc_type is not SystemExit:
         tell(describe_failure(failed.exc_value))
-
-
-if __name__ == "__main__":
-    run()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightface.errors import ImageError
+from lightface.errors import ImageError, MissingFileError
 from lightface.faces import ByteArray
 from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo
 from lightface.images.failures import describe_reason, quote, too_large
@@ -112,7 +112,7 @@ def _to_path(path: Path | str) -> Path:
 
 def _check_exists(path: Path) -> None:
     if not os.path.exists(path):
-        raise ImageError(f"{quote(path)} does not exist; check the path")
+        raise MissingFileError(f"{quote(path)} does not exist; check the path")
 
 
 def _search_folder(folder: Path, *, recursive: bool) -> Iterator[Path]:
@@ -142,4 +142,5 @@ def _read_file(path: Path) -> bytes:
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
-    return ImageError(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")
+    kind = MissingFileError if isinstance(error, FileNotFoundError | NotADirectoryError) else ImageError
+    return kind(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightface.errors import OutputError
+from lightface.remote import RemotePath
 
 
 def check_folder(folder: Path) -> None:
@@ -23,7 +24,7 @@ def link_groups(folder: Path, groups: Mapping[str, Sequence[Path]]) -> int:
     """Make `folder`, whole or not at all, with a link to each photograph of each group; how many photographs are gone.
 
     Symbolic links, and copies where the file system has none. Only the owner may look into it. OutputError where it
-    is not empty or cannot be made.
+    is not empty or cannot be made. Photographs by URL have no link.
     """
     check_folder(folder)
     gone = 0
@@ -33,7 +34,7 @@ def link_groups(folder: Path, groups: Mapping[str, Sequence[Path]]) -> int:
         try:
             for name, photos in groups.items():
                 (partial / name).mkdir()
-                for photo in dict.fromkeys(photos):
+                for photo in dict.fromkeys(photo for photo in photos if not isinstance(photo, RemotePath)):
                     gone += not _link(photo.absolute(), partial / name)
             os.replace(partial, folder)
         finally:

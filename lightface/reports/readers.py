@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.faces import Status
-from lightface.remote import RemotePath, to_path
+from lightface.remote import RemotePath, named_in
 from lightface.reports.parts import find_parts
 from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
 from lightface.words import decode_text
@@ -59,7 +59,7 @@ def _read_file(path: Path) -> list[FaceRow]:
     if reader is None:
         raise TableError(f"{str(path)!r} is no face table; it would end in one of {', '.join(_READERS)}")
     with _translated_errors(path), _on_this_machine(path) as file:
-        return [_to_row(cells, f"{path}, face {number}") for number, cells in enumerate(reader(file), start=1)]
+        return [_to_row(cells, f"{path}, face {number}", path) for number, cells in enumerate(reader(file), start=1)]
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _check_columns(names: Any) -> list[str]:
     return [column.name for column in FACE_COLUMNS if column.name in names]
 
 
-def _to_row(cells: Cells, place: str) -> FaceRow:
+def _to_row(cells: Cells, place: str, table: Path) -> FaceRow:
     try:
         values = {column.name: _convert(cells.get(column.name), column) for column in FACE_COLUMNS}
     except (TypeError, ValueError, OverflowError) as error:
@@ -162,7 +162,7 @@ def _to_row(cells: Cells, place: str) -> FaceRow:
         raise TableError(f"{place}: an embedding without model_id cannot be compared; write the table again")
     status = Status(values["status"] or (Status.EMBEDDED if has_face else Status.ERROR))
     bbox = None if values["bbox"] is None else tuple(values["bbox"].tolist())
-    return FaceRow(**{**values, "image_path": to_path(values["image_path"]), "bbox": bbox, "status": status})
+    return FaceRow(**{**values, "image_path": named_in(table, values["image_path"]), "bbox": bbox, "status": status})
 
 
 def _convert(cell: Any, column: Column) -> Any:

@@ -208,7 +208,7 @@ def test_verify_a_list_of_pairs(
     assert [(row["status"], row["error"]) for row in rows] == [
         ("same", ""),
         ("different", ""),
-        ("error", "invalid_image"),
+        ("error", "missing_file"),
     ]
     assert rows[2]["error_path"] == str(tmp_path / "none.jpg")
     piped = cli("verify", "--pairs", "-", "--format", "jsonl", input="\n".join(lines[1:2]))
@@ -220,14 +220,14 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
     for text, words in (
         ("", "there are no pairs"),
         ("a.jpg,b.jpg\na.jpg\n", "line 2"),
-        ("\0", "pairs"),
-        ("a,b,c\n1.jpg,2.jpg,same\n", "has 3 columns and no headings path_a and path_b"),
+        ("\0", "is not a text"),
+        ("1,one.jpg,two.jpg\n2,two.jpg,one.jpg\n", "has 3 columns and no headings path_a and path_b"),
     ):
         pairs.write_text(text)
         assert_one_line(cli("verify", "--pairs", pairs), words)
     assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv does not exist; check the path\n")
     assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the pairs")
-    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a list of pairs; give a CSV file")
+    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a text; give the list itself, saved as CSV UTF-8")
     assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")
     assert_one_line(cli("verify", "--pairs", pairs, "--json"), "--json is for one pair; with --pairs, give --format")
     pairs.write_text("a.jpg,b.jpg\n")

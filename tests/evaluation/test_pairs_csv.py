@@ -77,9 +77,9 @@ def test_what_is_no_list(tmp_path: Path) -> None:
         read_protocol(tmp_path / "missing.csv")
     with pytest.raises(EvaluationError, match="--protocol, one of pairs, lfw"):
         read_protocol(write(tmp_path / "list.xyz", "a,b,1\n"))
-    (tmp_path / "latin.csv").write_bytes(b"\xe9.jpg,b.jpg,1\n")
-    with pytest.raises(EvaluationError, match="not a text in UTF-8"):
-        read_protocol(tmp_path / "latin.csv")
+    (tmp_path / "zip.csv").write_bytes(b"PK\0\3")
+    with pytest.raises(EvaluationError, match=r"zip.csv is not a text; give the list itself, saved as CSV UTF-8"):
+        read_protocol(tmp_path / "zip.csv")
 
 
 def test_folds_hold_a_tenth_of_either_kind() -> None:

@@ -25,8 +25,8 @@ def expand_stdin(paths: Sequence[Path]) -> list[Path]:
     if STANDARD_STREAM not in paths:
         return list(paths)
     data = sys.stdin.buffer.read()
-    separator = b"\0" if b"\0" in data else b"\n"
-    listed = [to_path(os.fsdecode(name.rstrip(b"\r"))) for name in data.split(separator) if name.strip()]
+    names = data.split(b"\0") if b"\0" in data else [line.rstrip(b"\r") for line in data.split(b"\n") if line.strip()]
+    listed = [to_path(os.fsdecode(name)) for name in names if name]
     position = paths.index(STANDARD_STREAM)
     expanded = [*paths[:position], *listed, *paths[position + 1 :]]
     if STANDARD_STREAM in expanded:

@@ -13,7 +13,7 @@ import typer
 
 from lightface.cli.commands import CommandApp
 from lightface.cli.console import show_messages
-from lightface.cli.program import check_memory_limit
+from lightface.cli.program import check_surroundings
 from lightface.cli.settings import Settings, load_settings, option_name, setting_types, variable_name
 
 GALLERY = ("gallery", "key_file")
@@ -68,7 +68,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             show_messages(quiet=arguments.pop("quiet"), verbose=arguments.pop("verbose"))
             options = {name: arguments.pop(name) for name in names}
             if "device" in names:  # or nothing is loaded
-                check_memory_limit()
+                check_surroundings()
             function(settings=load_settings(options), **arguments)
 
         signature = inspect.signature(function, eval_str=True)

@@ -9,6 +9,7 @@ import ctypes
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -20,7 +21,7 @@ from lightface.errors import ConfigError, LightfaceError, OutputError
 from lightface.words import visible
 
 TROUBLE: Final = 2  # as cmp: 0 same or done, 1 different or unknown, 2 trouble
-# Of `lightface verify` under `ulimit -v`: it ends well with this many kB, and in a segmentation fault with 3500000.
+# Under `ulimit -v`, `lightface embed` ends well with this many kB, and in a segmentation fault with 3500000.
 _LEAST_ADDRESS_SPACE: Final = 4_000_000 * 1024
 
 # What libraries say where memory is short, besides MemoryError.
@@ -38,13 +39,14 @@ def run(start: Callable[[], object]) -> NoReturn:
     try:
         start()
     except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else TROUBLE if error.code else 0
+        status = _status_of(error)
     except KeyboardInterrupt:
         tell("interrupted; nothing was changed")
     except BaseException as error:
         tell(describe_failure(error))
     with suppress(LightfaceError, OSError, ValueError):
         sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
     _leave_with(status)
     sys.exit(status)
 
@@ -71,8 +73,12 @@ def describe_failure(error: BaseException) -> str:
     return f"a fault in lightface ({type(error).__name__}: {text}); --verbose shows where, please report it"
 
 
-def check_memory_limit() -> None:
-    """ConfigError where the shell's limit is under what importing torch takes: native libraries crash there."""
+def check_surroundings() -> None:
+    """ConfigError where native libraries crash: without a current folder, and where memory is too short for torch."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"there is no current folder any more ({error.strerror}); change into one") from error
     try:
         import resource
     except ImportError:  # Windows
@@ -90,6 +96,13 @@ def tell(message: str) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(f"lightface: {visible(message)}\n")
         sys.stderr.flush()
+
+
+def _status_of(error: SystemExit) -> int:
+    if isinstance(error.code, str):  # which Python would print
+        tell(error.code)
+        return TROUBLE
+    return error.code or 0
 
 
 def _leave_with(status: int) -> None:

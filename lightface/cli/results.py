@@ -24,7 +24,7 @@ from rich.table import Table
 
 from lightface.cli.inputs import STANDARD_STREAM
 from lightface.errors import ConfigError
-from lightface.words import encode_text, visible
+from lightface.words import visible
 
 _UNBOUNDED = 10_000  # columns: what goes into a pipe or a file is never folded
 
@@ -54,7 +54,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def print_json(value: object) -> None:
-    """One JSON document: records by their fields, paths and dates as texts."""
+    """One JSON document: records by their fields, paths and dates as texts.
+
+    A byte ff of a file name that is no UTF-8 is "\\udcff", which Python reads as the name that `open` takes.
+    """
     text = json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False)
     print("\n".join(map(_escape, text.split("\n"))))
 
@@ -126,13 +129,13 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {known.name: _plain(getattr(value, known.name)) for known in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {encode_text(str(key)): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, str | Path):
-        return encode_text(str(value))
+    if isinstance(value, Path):
+        return str(value)
     return value.tolist() if hasattr(value, "tolist") else value  # numpy's arrays and numbers

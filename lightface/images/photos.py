@@ -107,6 +107,8 @@ def hash_file(path: Path) -> str:
 
 
 def _to_path(path: Path | str) -> Path:
+    if path == "":
+        raise ImageError("an empty path names nothing, nor the current folder; give a path")
     return Path(path) if isinstance(path, str) else path  # a path may be of another kind, which is to stay so
 
 

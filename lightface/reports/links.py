@@ -7,9 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from lightface.errors import OutputError
 from lightface.remote import RemotePath
+
+_STEM_LENGTH: Final = 40  # of a name that gets a number, or it could be too long for the file system
 
 
 def check_folder(folder: Path) -> None:
@@ -50,7 +53,7 @@ def _link(photo: Path, folder: Path) -> bool:
     link, number = folder / photo.name, 1
     while os.path.lexists(link):  # photographs of one name from different folders
         number += 1
-        link = folder / f"{photo.stem} ({number}){photo.suffix}"
+        link = folder / f"{photo.stem[:_STEM_LENGTH]} ({number}){photo.suffix}"
     try:
         link.symlink_to(photo)
     except OSError:

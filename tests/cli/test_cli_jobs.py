@@ -227,7 +227,7 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
         assert_one_line(cli("verify", "--pairs", pairs), words)
     assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv does not exist; check the path\n")
     assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the pairs")
-    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a text; give the list itself, saved as CSV UTF-8")
+    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a text; give the list itself")
     assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")
     assert_one_line(cli("verify", "--pairs", pairs, "--json"), "--json is for one pair; with --pairs, give --format")
     pairs.write_text("a.jpg,b.jpg\n")

@@ -15,7 +15,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -240,27 +239,25 @@ class _Places:
     """Where the files are that cells name."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._folders = {os.path.realpath(folder): folder for folder in reversed(folders)}
-        self._found: dict[str, tuple[str, list[Path]]] = {}
-
-    @cached_property
-    def folders(self) -> list[Path]:
-        return list(reversed(self._folders.values()))
+        self._folders = list({os.path.realpath(folder): folder for folder in reversed(folders)}.values())[::-1]
+        self._looked_up: dict[str, tuple[str, list[Path]]] = {}  # name and files by cell
+        self._found: dict[str, list[Path]] = {}  # files by name, of what is a pair
 
     def has(self, cell: str) -> bool:
-        return any(map(os.path.isfile, self._look(cell)[1]))
+        return bool(cell.strip()) and any(map(os.path.isfile, self._look(cell)[1]))
 
     def find(self, cell: str) -> tuple[str, Path]:
         """The name, in the spelling of which there is a file, and the path."""
         name, paths = self._look(cell)
-        return name, paths[0] if paths else self.folders[0] / name
+        self._found[name] = paths
+        return name, paths[0] if paths else self._folders[0] / name
 
     def tell(self, source: Path) -> None:
         """What the user may not have meant."""
-        first = self.folders[0]
+        first, *others = [str(folder.absolute()) for folder in self._folders]
         for what, names in (
-            (f"not in {str(first)!r}, and taken from another folder", self._elsewhere()),
-            (f"in two folders, and taken from {str(first)!r}", self._ambiguous()),
+            (f"not in {first!r}, and taken from {' or '.join(map(repr, others))}", self._elsewhere()),
+            (f"in two folders, and taken from {first!r}", self._ambiguous()),
             ("a URL, and not fetched: only what you name yourself is", self._urls()),
         ):
             if names:
@@ -268,26 +265,26 @@ class _Places:
                 _log.warning("%s: %s %s, as %s", source, count, what, names[0])
 
     def _look(self, cell: str) -> tuple[str, list[Path]]:
-        if cell not in self._found:
+        if cell not in self._looked_up:
             spellings = _spell(cell)
             for name in spellings:
-                paths = [folder / name for folder in self.folders if os.path.exists(folder / name)]
+                paths = [folder / name for folder in self._folders if os.path.exists(folder / name)]
                 if paths:
-                    self._found[cell] = name, paths
+                    self._looked_up[cell] = name, paths
                     break
             else:
-                self._found[cell] = spellings[-1], []
-        return self._found[cell]
+                self._looked_up[cell] = spellings[-1], []
+        return self._looked_up[cell]
 
     def _elsewhere(self) -> list[str]:
-        first = self.folders[0]
-        return [name for name, paths in self._found.values() if paths and paths[0] != first / name]
+        first = self._folders[0]
+        return [name for name, paths in self._found.items() if paths and paths[0] != first / name]
 
     def _ambiguous(self) -> list[str]:
-        return [name for name, paths in self._found.values() if any(not paths[0].samefile(path) for path in paths[1:])]
+        return [name for name, paths in self._found.items() if any(not paths[0].samefile(path) for path in paths[1:])]
 
     def _urls(self) -> list[str]:
-        return [name for name, _ in self._found.values() if isinstance(to_path(name or "-"), RemotePath)]
+        return [name for name in self._found if isinstance(to_path(name), RemotePath)]
 
 
 def _spell(cell: str) -> list[str]:
@@ -300,4 +297,4 @@ def _spell(cell: str) -> list[str]:
         spellings += [] if "\ufffd" in windows else [windows]
     else:
         spellings.append(cell.strip())  # which is told where there is no file
-    return [name for name in spellings if name.strip()] or [cell]
+    return [name for name in spellings if name]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from command_line import Cli, assert_one_line
+from faces_of_colour import make_colour_pipeline, paint_person
 from PIL import Image
 
 from lightface.gallery import StoredThreshold, open_gallery
@@ -213,6 +215,43 @@ def test_verify_a_list_of_pairs(
     assert rows[2]["error_path"] == str(tmp_path / "none.jpg")
     piped = cli("verify", "--pairs", "-", "--format", "jsonl", input="\n".join(lines[1:2]))
     assert [json.loads(line)["status"] for line in piped.stdout.splitlines()] == ["same"]
+
+
+def test_paths_of_a_list_count_from_its_folder_and_then_from_the_current_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightface.cli.verify.load_face_pipeline", lambda *_, **__: make_colour_pipeline())
+    folder, other = tmp_path / "lists", tmp_path / "other"
+    odd = os.fsdecode(b"=\xff\n.png")
+    for place, name, person in ((folder, "a.png", 1), (folder, odd, 1), (other, "c.png", 2), (other, "a.png", 2)):
+        paint_person(place / name, person, 1)
+    lines = f'img1;img2;note\na.png;"{odd}";\na.png;c.png;\nnone.png;a.png;\n'
+    (folder / "pairs.csv").write_bytes(lines.encode("utf-8", "surrogateescape"))
+    monkeypatch.chdir(other)
+    result = cli("verify", "--pairs", folder / "pairs.csv", "--threshold", 0.5)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.stdout, newline="")))
+    assert [(row["path_a"], row["path_b"], row["status"], row["error"], row["error_path"]) for row in rows] == [
+        ("a.png", "'=\\udcff\n.png", "same", "", ""),
+        ("a.png", "c.png", "different", "", ""),
+        ("none.png", "a.png", "error", "missing_file", "none.png"),
+    ]
+    assert f"1 path is not in '{folder}', and taken from '{other}', as c.png" in result.stderr
+    assert f"1 path is in two folders, and taken from '{folder}', as a.png" in result.stderr
+    piped = cli("verify", "--pairs", "-", "--threshold", 0.5, input="a.png,c.png\n")
+    assert "same" in piped.stdout and piped.stderr == "compared 1 pair: 1 same\n"
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\0"])
+def test_names_on_stdin_are_taken_as_they_are(cli: Cli, tmp_path: Path, separator: bytes) -> None:
+    names = [b"\xff.png", "a\u2028b.png".encode(), b" a.png", *([b"a\nb.png", b"a\r"] if separator == b"\0" else [])]
+    photo = paint_person(tmp_path / "photo.png", 1, 1)
+    for name in names:
+        shutil.copy(photo, tmp_path / os.fsdecode(name))
+    listed = separator.join(os.fsencode(tmp_path) + b"/" + name for name in names)
+    result = cli("detect", "-", input=listed)
+    assert "no face found in any of" in result.stderr and f" {len(names)} photographs" in result.stderr
+    assert "cannot read" not in result.stderr
 
 
 def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_paths_are_sought_beside_the_list_first(folder: Path, tmp_path: Path, ca
         (folder / "a.jpg", folder / "a.jpg"),
     ]
     first, second = caplog.messages
-    assert f"1 path is not in '{folder}', and taken from another folder, as c.jpg" in first
+    assert f"1 path is not in '{folder}', and taken from '{other}', as c.jpg" in first
     assert f"1 path is in two folders, and taken from '{folder}', as b.jpg" in second
 
 

@@ -88,7 +88,8 @@ def _read_parquet(path: Path) -> Iterator[Cells]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        # pyarrow opens no path that is no UTF-8.
+        with path.open("rb") as opened, pq.ParquetFile(opened) as file:
             names = _check_columns(file.schema_arrow.names)
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
                 yield from batch.to_pylist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +159,10 @@ def test_missing_files_and_unknown_suffixes(tmp_path: Path) -> None:
         read_faces(tmp_path / "none.csv")
     with pytest.raises(TableError, match=r"it would end in one of .parquet, .csv, .jsonl, .npz"):
         read_faces(tmp_path / "faces.xlsx")
+
+
+@pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
+def test_a_table_in_a_file_whose_name_is_no_text(tmp_path: Path, suffix: str, rows: list[FaceRow]) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\n" + suffix.encode())
+    write_faces(path, rows)
+    assert [row.image_path for row in read_faces(path)] == [row.image_path for row in rows]

@@ -140,9 +140,9 @@ def _find_columns(source: Path, rows: Sequence[ListRow], places: _Places, *, lab
 
 
 def _name_pair(source: Path, row: ListRow, columns: _Columns, places: _Places) -> NamedPair:
-    cells, needed = row.cells, [columns.a, columns.b, *([] if columns.label is None else [columns.label])]
+    cells, last = row.cells, max(columns.a, columns.b, columns.label or 0)
     has_others = any(cell.strip() for cell in cells[columns.width :])
-    if has_others or len(cells) <= max(needed):
+    if has_others or len(cells) <= last:
         what = "two paths" if columns.label is None else "two paths and a label"
         raise refuse_line(source, row.line, count_of(len(cells), "column"), f"give {what}, as in the other lines")
     if not (cells[columns.a].strip() and cells[columns.b].strip()):
@@ -210,7 +210,7 @@ def _split_rows(source: Path, text: str, places: _Places) -> list[ListRow]:
         except EvaluationError as error:
             errors.append(error)
             continue
-        if len(rows[0].cells) > 1:
+        if rows and len(rows[0].cells) > 1:
             is_even = len({len(row.cells) for row in rows}) == 1
             found = sum(sum(map(places.has, row.cells)) for row in rows[:_ROWS_LOOKED_UP])
             candidates.append(((is_even, found), rows))
@@ -222,7 +222,8 @@ def _split_rows(source: Path, text: str, places: _Places) -> list[ListRow]:
 
 def _parse(source: Path, lines: Sequence[str], delimiter: str) -> Iterator[ListRow]:
     # A quote after a blank is a quote; a blank without one may belong to the name.
-    blanks = any(re.search(rf'{re.escape(delimiter)} +"', line) for line in lines)
+    quoted = re.compile(rf'{re.escape(delimiter)} +"')
+    blanks = any(map(quoted.search, lines))
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=blanks, strict=True)
     try:
         for cells in reader:
@@ -244,13 +245,13 @@ class _Places:
         self._found: dict[str, list[Path]] = {}  # files by name, of what is a pair
 
     def has(self, cell: str) -> bool:
-        return bool(cell.strip()) and any(map(os.path.isfile, self._look(cell)[1]))
+        return bool(cell.strip()) and os.path.isfile(self._look(cell)[1][0])
 
     def find(self, cell: str) -> tuple[str, Path]:
         """The name, in the spelling of which there is a file, and the path."""
         name, paths = self._look(cell)
         self._found[name] = paths
-        return name, paths[0] if paths else self._folders[0] / name
+        return name, paths[0]
 
     def tell(self, source: Path) -> None:
         """What the user may not have meant."""
@@ -265,6 +266,7 @@ class _Places:
                 _log.warning("%s: %s %s, as %s", source, count, what, names[0])
 
     def _look(self, cell: str) -> tuple[str, list[Path]]:
+        """The name, and the files that have it in the order of the folders; where there is none, its place."""
         if cell not in self._looked_up:
             spellings = _spell(cell)
             for name in spellings:
@@ -273,12 +275,12 @@ class _Places:
                     self._looked_up[cell] = name, paths
                     break
             else:
-                self._looked_up[cell] = spellings[-1], []
+                self._looked_up[cell] = spellings[-1], [self._folders[0] / spellings[-1]]
         return self._looked_up[cell]
 
     def _elsewhere(self) -> list[str]:
         first = self._folders[0]
-        return [name for name, paths in self._found.items() if paths and paths[0] != first / name]
+        return [name for name, (path, *_) in self._found.items() if path != first / name]
 
     def _ambiguous(self) -> list[str]:
         return [name for name, paths in self._found.items() if any(not paths[0].samefile(path) for path in paths[1:])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +18,7 @@ from lightface.cli.loading import gallery_place, open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
 from lightface.cli.questions import confirm
 from lightface.cli.reembed import reembed
-from lightface.cli.results import print_json, print_line, print_table
+from lightface.cli.results import print_file, print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import GalleryError, PersonNotFoundError
 from lightface.words import count_of
@@ -192,8 +190,7 @@ def export_gallery(
         # By way of a file of mode 0600 in a folder of mode 0700, so that a failure writes nothing to stdout.
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "gallery.jsonl"
         gallery.export_to(temporary)
-        with temporary.open("rb") as exported:
-            shutil.copyfileobj(exported, sys.stdout.buffer)
+        print_file(temporary)
 
 
 @app.command("import")

@@ -62,6 +62,21 @@ def print_json(value: object) -> None:
     print("\n".join(map(_escape, text.split("\n"))))
 
 
+def print_file(path: Path) -> None:
+    """A table, or an export: byte by byte for programs; at a terminal a line a row, of CSV or JSON Lines."""
+    if not sys.stdout.isatty():
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        return
+    with path.open(encoding="utf-8", newline="") as written:
+        if path.suffix == ".csv":
+            shown = csv.writer(sys.stdout, lineterminator="\n")
+            shown.writerows([visible(cell) for cell in row] for row in csv.reader(written))
+        else:
+            for line in written:
+                print(_escape(line.rstrip("\n")))
+
+
 def explain(path: Path, error: Exception | str) -> str:
     """What is wrong with a photograph, in a line that names it."""
     return str(error) if str(path) in str(error) else f"{path}: {error}"
@@ -100,22 +115,7 @@ class TableOutput:
     def finish(self) -> None:
         """Hand over what was written, where that is to stdout."""
         if self._is_stdout:
-            if sys.stdout.isatty():
-                _show_table(self._output)
-                return
-            with self._output.open("rb") as written:
-                shutil.copyfileobj(written, sys.stdout.buffer)
-
-
-def _show_table(path: Path) -> None:
-    """CSV or JSON Lines at a terminal, a line a row."""
-    with path.open(encoding="utf-8", newline="") as written:
-        if path.suffix == ".csv":
-            shown = csv.writer(sys.stdout, lineterminator="\n")
-            shown.writerows([visible(cell) for cell in row] for row in csv.reader(written))
-        else:
-            for line in written:
-                print(_escape(line.rstrip("\n")))
+            print_file(self._output)
 
 
 def _escape(line: str) -> str:

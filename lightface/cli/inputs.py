@@ -37,17 +37,12 @@ def expand_stdin(paths: Sequence[Path]) -> list[Path]:
 def read_pairs(path: Path) -> list[NamedPair]:
     """The pairs of a CSV file, see `lists.read_named_pairs`; `-` is stdin, whose paths count from the current folder.
 
-    Raises ConfigError for a file that cannot be read or has no pairs, EvaluationError for a line without two paths.
+    EvaluationError for a file that cannot be read or a line without two paths, ConfigError where there are no pairs.
     """
-    from lightface.evaluation.lists import read_named_pairs
+    from lightface.evaluation.lists import read_list, read_named_pairs
 
     is_stdin = path == STANDARD_STREAM
-    try:
-        data = sys.stdin.buffer.read() if is_stdin else path.read_bytes()
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; check the path") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read the pairs in {path} ({error.strerror}); check the path") from error
+    data = sys.stdin.buffer.read() if is_stdin else read_list(path)
     pairs = read_named_pairs(path, data, [Path()] if is_stdin else [path.parent, Path()], labelled=False)
     if not pairs:
         raise ConfigError(f"there are no pairs in {path}; write a line for each, as in a.jpg,b.jpg")

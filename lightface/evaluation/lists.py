@@ -65,11 +65,15 @@ def refuse_line(source: Path, number: int, problem: str, remedy: str) -> Evaluat
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text list with their ends. EvaluationError where it cannot be read."""
+    return _split_lines(decode_list(path, read_list(path)))
+
+
+def read_list(path: Path) -> bytes:
+    """The bytes of a list. EvaluationError where they cannot be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise EvaluationError(f"cannot read the list {path} ({error.strerror}); check the path") from error
-    return _split_lines(decode_list(path, data))
 
 
 def decode_list(source: Path, data: bytes) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lightface.errors import EvaluationError
-from lightface.evaluation.lists import SAME, is_label, read_named_pairs, refuse_line
+from lightface.evaluation.lists import SAME, is_label, read_list, read_named_pairs, refuse_line
 from lightface.evaluation.pair_list import Framing, ListedPair, PairList, build_pair_list
 from lightface.evaluation.pictures import FilePicture
 
@@ -23,11 +22,7 @@ def read_pairs_csv(path: Path, *, images: Path | None = None, framing: Framing =
 
 
 def _read_rows(path: Path, folders: list[Path]) -> Iterator[ListedPair]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EvaluationError(f"cannot read the list {path} ({error.strerror}); check the path") from error
-    for pair in read_named_pairs(path, data, folders, labelled=True):
+    for pair in read_named_pairs(path, read_list(path), folders, labelled=True):
         if not is_label(pair.label):
             raise refuse_line(path, pair.line, f"{pair.label!r} is no label", "write 1 or same, 0 or different")
         same = pair.label.lower() in SAME

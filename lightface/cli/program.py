@@ -44,8 +44,11 @@ def run(start: Callable[[], object]) -> NoReturn:
         tell("interrupted; nothing was changed")
     except BaseException as error:
         tell(describe_failure(error))
-    with suppress(LightfaceError, OSError, ValueError):
+    try:
         sys.stdout.flush()
+    except (LightfaceError, OSError, ValueError) as error:
+        status = TROUBLE
+        tell(describe_failure(error))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to interrupt
     _leave_with(status)
     sys.exit(status)
@@ -66,7 +69,7 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, ImportError):
         return f"the installation is not whole ({text}); run ./scripts/setup again, or see 'lightface doctor'"
     if isinstance(error, OSError):
-        where = "" if error.filename is None else f" {os.fsdecode(error.filename)!r}"
+        where = "" if error.filename is None else f" {error.filename!r}"
         return (
             f"the system refused to work on a file{where} ({error.strerror or text}); check it, and the current folder"
         )

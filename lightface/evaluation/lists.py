@@ -123,7 +123,7 @@ def _find_columns(source: Path, rows: Sequence[ListRow], places: _Places, *, lab
     if sides is not None:
         return _Columns(*sides, _find_label(source, cells, sides) if labelled else None, 1, width)
     if labelled:
-        if width == 3 and not third_is_label and not is_data:
+        if width == 3 and not third_is_label and not is_data and not _has_suffix(cells[:2]):
             return _Columns(0, 1, 2, 1, 3)
         return _Columns(0, 1, 2, 0, 3)
     if width == 3 and all(len(row.cells) == 3 and is_label(row.cells[2]) for row in rows):

@@ -67,6 +67,12 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == ""
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+def test_an_answer_that_cannot_be_written_is_none() -> None:
+    script = "import sys\nfrom lightface.cli import program\nprogram.run(lambda: (print('different'), sys.exit(1)))"
+    assert_trouble(run(script, shell='"$@" >/dev/full'), "cannot write the result")
+
+
 # --- crashes ----------------------------------------------------------------------------------------
 
 

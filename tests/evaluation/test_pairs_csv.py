@@ -45,6 +45,7 @@ def test_pictures_elsewhere_and_absolute_paths(tmp_path: Path) -> None:
     ("text", "line", "problem"),
     [
         ("a,b,1\na,c\n", 2, "2 columns"),
+        ("a.jpg,b.jpg,maybe\na.jpg,c.jpg,0\n", 1, "'maybe' is no label"),
         ("a,b,1\na,c,0\nb,c,maybe\n", 3, "'maybe' is no label"),
         ("a,b,same\n\na,b,c,0\n", 3, "4 columns"),
         ("a,b,1\n,c,0\n", 2, "a path is missing"),

@@ -264,7 +264,7 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
     ):
         pairs.write_text(text)
         assert_one_line(cli("verify", "--pairs", pairs), words)
-    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv (No such file or directory); check the path\n")
+    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv (No such file or directory); check")
     assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the list")
     assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a text; give the list itself")
     assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")

@@ -14,6 +14,7 @@ import numpy as np
 
 from lightface.alignment import similarity_to_frame
 from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray
+from lightface.words import visible
 
 _Colour = tuple[int, int, int]  # RGB, 0..255
 
@@ -165,7 +166,7 @@ def _measure_px(text: str, size_px: int) -> int:
 
 def _shorten(text: str, size_px: int, width_px: int) -> str:
     """One line of `text` as it is to be drawn, no wider than `width_px`: what is too long loses its middle."""
-    line = shown = " ".join(text.split())
+    line = shown = visible(" ".join(text.split()))  # OpenCV crashes on what is no character
     kept = len(line)
     while kept and _measure_px(shown, size_px) > width_px:
         kept -= 1

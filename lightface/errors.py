@@ -56,6 +56,12 @@ class ImageError(PhotoError):
     reason = "invalid_image"
 
 
+class MissingFileError(ImageError):
+    """A path where there is nothing."""
+
+    reason = "missing_file"
+
+
 class ImageTooLargeError(ImageError):
     """A picture with more pixels than the limit, refused before it is decoded."""
 

@@ -37,19 +37,21 @@ else:
 class RemotePath(_LocalPath):
     """A file by its URL, for whoever takes a path, names it, and reads it whole.
 
-    A Path would lose one slash of `s3://bucket/a.jpg` and of the key `a//b.jpg`.
+    A Path would lose one slash of `s3://bucket/a.jpg` and of the key `a//b.jpg`. What was found in a file, and was not
+    named by the user, is never fetched: see `named_in`.
     """
 
     url: str = ""
     stamp: str = ""  # SIZE:MARK, a checksum or time of change, where it comes from `list_files`
+    is_fetched: bool = True  # when it is read; else that is refused
 
-    def __init__(self, url: str, *, stamp: str = "") -> None:
+    def __init__(self, url: str, *, stamp: str = "", is_fetched: bool = True) -> None:
         if sys.version_info >= (3, 12):
             super().__init__(url)
-        self.url, self.stamp = url, stamp
+        self.url, self.stamp, self.is_fetched = url, stamp, is_fetched
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(RemotePath, self.url, stamp=self.stamp), ()
+        return partial(RemotePath, self.url, stamp=self.stamp, is_fetched=self.is_fetched), ()
 
     @property
     def size_bytes(self) -> int:
@@ -84,8 +86,11 @@ class RemotePath(_LocalPath):
     def read_bytes(self) -> bytes:
         """The whole file; it is asked for three times.
 
-        OSError where something is wrong with this file, RemoteError where its place does not answer.
+        OSError where something is wrong with this file or it may not be fetched, RemoteError where its place does not
+        answer.
         """
+        if not self.is_fetched:
+            raise PermissionError(errno.EACCES, "a table names this URL, not you: it is not fetched")
         system, path = _open(self.url)
         for pause_s in (*_PAUSES_S, None):
             try:
@@ -103,8 +108,19 @@ class RemotePath(_LocalPath):
 
 
 def to_path(text: str, *, stamp: str = "") -> Path:
-    """What a text names: a RemotePath, with its stamp, where it is a URL."""
+    """What a text names: a RemotePath, with its stamp, where it is a URL. ConfigError for an empty one."""
+    if not text:
+        raise ConfigError("an empty path names nothing, nor the current folder; give a path")
     return RemotePath(text, stamp=stamp) if _URL.match(text) else Path(text)
+
+
+def named_in(table: Path, text: str) -> Path:
+    """What a text in a table names. A URL is fetched only from the host or bucket at which the table was named."""
+    path = to_path(text)
+    if not isinstance(path, RemotePath):
+        return path
+    may = isinstance(table, RemotePath) and urlsplit(table.url)[:2] == urlsplit(path.url)[:2]
+    return RemotePath(text, is_fetched=may)
 
 
 def as_path(place: Path | str) -> Path:

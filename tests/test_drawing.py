@@ -96,6 +96,13 @@ def test_a_label_is_one_line() -> None:
     assert drawing._shorten("two\nlines\tand  gaps", 15, 1000) == "two lines and gaps"
 
 
+def test_a_label_with_what_is_no_character_is_drawn(grey_rgb: ByteArray) -> None:
+    """OpenCV ends the process at half of a surrogate pair, which stands for a byte of a file name."""
+    assert drawing._shorten("\udcff\u202e.jpg", 15, 1000) == r"\udcff\u202e.jpg"
+    plain, labelled = draw_faces(grey_rgb, [FACE], [""]), draw_faces(grey_rgb, [FACE], ["\udcff.jpg"])
+    assert changed(plain, labelled).sum() > 300
+
+
 def test_labels_are_as_many_as_faces(grey_rgb: ByteArray) -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
         draw_faces(grey_rgb, [FACE, FACE], ["Ada"])

@@ -16,10 +16,10 @@ import typer
 from lightface.cli.console import note
 from lightface.cli.loading import open_gallery_of, resolve_bands_within
 from lightface.cli.options import GALLERY, Json, with_settings
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
-from lightface.words import count_of
+from lightface.words import count_of, visible
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, GalleryAudit
@@ -238,12 +238,14 @@ def _print_kind(
     mend: Sequence[str] = (),
 ) -> None:
     if rows:
-        typer.echo(f"{title} ({len(rows) if total is None else total:,})")
+        count = len(rows) if total is None else total
+        print_line(f"{title} ({count:,})")
         print_table(columns, rows[:_SHOWN])
         for command in mend[:_SHOWN]:
-            typer.echo(f"mend: {command}")
-        more = max(len(rows), total or 0) - _SHOWN
-        typer.echo(f"and {more:,} more, see --json\n" if more > 0 else "")
+            print_line(f"mend: {command}")
+        if count > _SHOWN:
+            print_line(f"and {count - _SHOWN:,} more, see --json")
+        print_line()
 
 
 def _fix(gallery: Gallery, found: GalleryAudit) -> bool:
@@ -361,7 +363,7 @@ def _ask(question: str, *changes: str) -> str:
     choices = ", ".join(f"[{word[0]}]{word[1:]}" for word in words)
     while True:
         try:
-            reply = typer.prompt(f"{question}\n{choices}", default="keep", show_default=False, err=True)
+            reply = typer.prompt(f"{visible(question)}\n{choices}", default="keep", show_default=False, err=True)
         except typer.Abort as error:
             raise KeyboardInterrupt from error  # what was answered before is done and stays
         for word in words:

@@ -12,7 +12,7 @@ from lightface.cli.evaluate import Framed, Groups, Images, NoCache, PairLimit, P
 from lightface.cli.inputs import read_entries
 from lightface.cli.loading import load_face_pipeline, open_gallery_of, record_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
 from lightface.words import count_of
@@ -194,8 +194,9 @@ def _report(proposal: Proposal) -> None:
     ]
     print_table(("for", "FAR", "cosine", "95 % interval", "FAR may be", "TAR", "95 % interval"), rows)
     people = "" if calibration.people is None else f" of {count_of(calibration.people, 'person')}"
-    typer.echo(
-        f"\nMeasured on {calibration.source}: {count_of(calibration.genuine, 'pair')} of one person and "
+    print_line()
+    print_line(
+        f"Measured on {calibration.source}: {count_of(calibration.genuine, 'pair')} of one person and "
         f"{count_of(calibration.impostors, 'pair')} of different ones{people}."
     )
     _report_change(proposal)
@@ -205,13 +206,13 @@ def _report_change(proposal: Proposal) -> None:
     """What decides, and what comes of it, before and after."""
     before, after = proposal.before, proposal.after
     review = after.identify.review_threshold
-    typer.echo(
+    print_line(
         f"verify decides at {_change(None if before is None else before.verify, after.verify)}, identify at "
         f"{_change(None if before is None else before.identify.threshold, after.identify.threshold)}, "
         + ("with nothing for review." if review is None else f"with review from {review:.3f}.")
     )
     if proposal.weights_threshold is not None:
-        typer.echo(
+        print_line(
             f"The {proposal.measured:.3f} that was measured lets in more than the {proposal.weights_threshold:.3f} of "
             "the weights, which stays; --allow-looser takes what was measured."
         )
@@ -219,13 +220,13 @@ def _report_change(proposal: Proposal) -> None:
         return
     named = _change(None if before is None else before.strangers_named, after.strangers_named)
     shown = "" if review is None else f" and {_count(after.strangers_reviewed)} shown for review"
-    typer.echo(
+    print_line(
         f"Of 100 strangers, about {named} would be named{shown} (95 % interval {_interval(after.strangers_named)}; the "
         "gallery's own photographs, each looked for among everybody else)."
     )
     if after.named_rightly is not None:
         rightly = _change(None if before is None else before.named_rightly, after.named_rightly)
-        typer.echo(
+        print_line(
             f"Of 100 photographs of people who are enrolled, about {rightly} would be named rightly "
             f"({_interval(after.named_rightly)})."
         )

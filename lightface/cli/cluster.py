@@ -15,7 +15,7 @@ from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Jso
 from lightface.cli.pictures import make_folder, refuse_to_replace
 from lightface.cli.results import explain, print_json, print_table
 from lightface.cli.settings import Settings
-from lightface.remote import to_path
+from lightface.remote import RemotePath, to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def cluster(
     table = _embed(settings, path, recursive=recursive, already_aligned=already_aligned) if of_photographs else path
     limits = {} if min_size is None else {"min_size": min_size}
     groups = cluster_faces(read_faces(table), threshold=threshold, **limits)
+    if folder is not None or html is not None or enroll_as is not None:
+        _tell_urls(groups)
     enrolled = [] if enroll_as is None else _enroll(settings, groups, enroll_as)
     rows = _to_rows(groups, enrolled)
     if output is not None:
@@ -166,6 +168,17 @@ def _enroll(settings: Settings, groups: FaceGroups, prefix: str) -> list[Enrolle
     return results
 
 
+def _tell_urls(groups: FaceGroups) -> None:
+    """Say which photographs are neither shown nor enrolled: a table could have any address asked for."""
+    urls = {one.face.image_path for one in groups.faces if isinstance(one.face.image_path, RemotePath)}
+    left = sorted(str(path) for path in urls if not path.is_fetched)
+    if left:
+        note(
+            f"not fetched: {count_of(len(left), 'photograph')} that the table names by URL, as {left[0]}; "
+            "only what you name yourself is, and tables named by URL may be of photographs of the same host or bucket"
+        )
+
+
 def _to_rows(groups: FaceGroups, enrolled: Sequence[EnrolledPhoto]) -> list[ClusterRow]:
     from lightface.reports import ClusterRow
 
@@ -195,7 +208,12 @@ def _link(groups: FaceGroups, folder: Path) -> None:
     width = len(str(len(groups.groups)))
     named = {f"{group[0].cluster:0{width}}": [one.face.image_path for one in group] for group in groups.groups}
     gone = link_groups(folder, named)
-    note(f"made {folder}" + (f"; {count_of(gone, 'photograph is', 'photographs are')} gone" if gone else ""))
+    remote = len({path for paths in named.values() for path in paths if isinstance(path, RemotePath)})
+    note(
+        f"made {folder}"
+        + (f"; {count_of(gone, 'photograph is', 'photographs are')} gone" if gone else "")
+        + (f"; {count_of(remote, 'photograph')} by URL cannot be linked" if remote else "")
+    )
 
 
 def _write_page(groups: FaceGroups, rows: Sequence[ClusterRow], path: Path) -> None:

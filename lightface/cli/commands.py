@@ -1,4 +1,4 @@
-"""Commands whose --help can be read at 80 columns, down to the longest option name."""
+"""Commands whose --help can be read at 80 columns, down to the longest option name, and which take nothing empty."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
+
+_MAY_BE_EMPTY = frozenset({"agreed"})  # the note of `gallery consent`, which '' takes away
 
 
 class ReadableCommand(TyperCommand):
@@ -22,6 +24,18 @@ class ReadableCommand(TyperCommand):
                 if choices is not None:
                     param.help = f"{param.help} One of: {', '.join(map(str, choices))}."
                 param.metavar = "" if param.is_flag else _metavar_of(param)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuses an empty value, such as of a variable that is not set: as a path it would be the current folder."""
+        given = {} if ctx.resilient_parsing else self.make_parser(ctx).parse_args(args=list(args))[0]
+        for param in self.params:
+            value = given.get(param.name)
+            is_empty = value == "" or (isinstance(value, list | tuple) and "" in value)
+            if is_empty and param.name not in _MAY_BE_EMPTY:
+                is_option = isinstance(param, TyperOption)
+                name = max(param.opts, key=len) if is_option else f"the argument {param.metavar}"
+                ctx.fail(f"{name} is empty; give it a value, or leave it out")
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What is required stands bare, as in every manual."""

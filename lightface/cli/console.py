@@ -1,4 +1,7 @@
-"""What a person at the terminal sees on stderr: notes, warnings, progress. Results go to stdout."""
+"""What a person at the terminal sees on stderr: notes, warnings, progress. Results go to stdout, see `results`.
+
+Whatever is printed is one line in which everything shows: file names and the like may hold line breaks and escapes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from lightface.words import visible
 
 # Everything goes through one console, so that a line printed while a bar is shown does not tear it.
 _console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -35,7 +40,8 @@ def note(message: str) -> None:
 
 def complain(message: str) -> None:
     """Say in one line what went wrong, however quiet it is to be."""
-    _console.print(f"lightface: {' '.join(message.split())}")
+    line = " ".join(part.strip() for part in message.split("\n"))
+    _console.print(f"lightface: {visible(line)}")
 
 
 def debug(message: str) -> None:
@@ -83,7 +89,7 @@ def counting_bar(label: str, total: int) -> Iterator[Callable[[], None]]:
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        _console.print(message if record.name == _notes.name else f"lightface: {message}")
+        _console.print(visible(message if record.name == _notes.name else f"lightface: {message}"))
 
 
 _handler = _ConsoleHandler()

@@ -6,7 +6,7 @@ import typer
 
 from lightface.cli.console import note
 from lightface.cli.options import Json, with_settings
-from lightface.cli.results import print_json
+from lightface.cli.results import print_json, print_line
 from lightface.cli.settings import Settings
 from lightface.words import count_of
 
@@ -20,9 +20,9 @@ def doctor(settings: Settings, *, as_json: Json = False) -> None:
     for check in check_installation(**settings.given("model", "device", "gallery")):
         checks.append(check)
         if not as_json:
-            typer.echo(f"{check.health:<6}{check.name}: {check.detail}")
+            print_line(f"{check.health:<6}{check.name}: {check.detail}")
             if check.remedy:
-                typer.echo(f"{'':<6}-> {check.remedy}")
+                print_line(f"{'':<6}-> {check.remedy}")
     if as_json:
         print_json(checks)
     faults = sum(check.health is Health.FAULT for check in checks)

@@ -12,7 +12,7 @@ import typer
 from lightface.cli.console import note, progress_bar
 from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, ThresholdError
 
@@ -223,12 +223,14 @@ def _report(evaluation: Evaluation, *, as_json: bool) -> None:
     for grouping in evaluation.groupings:
         _report_grouping(grouping)
     if repeats := describe_repeats(evaluation.repeats):
-        typer.echo(f"\n{repeats}")
-    typer.echo(f"\n{describe_loss(evaluation)}")
+        print_line()
+        print_line(repeats)
+    print_line()
+    print_line(describe_loss(evaluation))
     for failure in evaluation.failures[:_FAILURES_SHOWN]:
-        typer.echo(f"  {failure.name}: {failure.reason}")
+        print_line(f"  {failure.name}: {failure.reason}")
     if len(evaluation.failures) > _FAILURES_SHOWN:
-        typer.echo(f"  and {len(evaluation.failures) - _FAILURES_SHOWN:,} more, all of them in the report")
+        print_line(f"  and {len(evaluation.failures) - _FAILURES_SHOWN:,} more, all of them in the report")
 
 
 def _report_rejects(evaluation: Evaluation) -> None:
@@ -237,7 +239,8 @@ def _report_rejects(evaluation: Evaluation) -> None:
 
     gained = summarise_rejects(evaluation.rejects)
     if evaluation.rejects is not None and gained:
-        typer.echo(f"\n{describe_rejects(evaluation.rejects)}:")
+        print_line()
+        print_line(f"{describe_rejects(evaluation.rejects)}:")
         print_table(("figure", "all", "without", "lower by, in points (95 %)"), gained)
 
 
@@ -251,11 +254,13 @@ def _report_grouping(grouping: Grouping) -> None:
         summarise_grouping,
     )
 
-    typer.echo(f"\nby {grouping.column}: {describe_grouping(grouping)}")
+    print_line()
+    print_line(f"by {grouping.column}: {describe_grouping(grouping)}")
     if grouping.groups:
         print_table(columns_of(grouping), summarise_grouping(grouping))
     if grouping.spreads:
-        typer.echo(f"\nspread by {grouping.column}:")
+        print_line()
+        print_line(f"spread by {grouping.column}:")
         print_table(
             ("figure", "lowest", "group", "highest", "group", "factor"),
             [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +18,7 @@ from lightface.cli.loading import gallery_place, open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
 from lightface.cli.questions import confirm
 from lightface.cli.reembed import reembed
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_file, print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import GalleryError, PersonNotFoundError
 from lightface.words import count_of
@@ -76,9 +74,9 @@ def show_person(settings: Settings, *, person: PersonArgument, as_json: Json = F
         rows = [{name: getattr(sample, name) for name in shown} for sample in samples]
         print_json({"id": found.id, "name": found.name, "metadata": found.metadata, "samples": rows})
         return
-    typer.echo(f"{found.name} (id {found.id}, since {_day(found)})")
+    print_line(f"{found.name} (id {found.id}, since {_day(found)})")
     for key, value in found.metadata.items():
-        typer.echo(f"{key}: {value}")
+        print_line(f"{key}: {value}")
     print_table(
         ("sample", "quality", "score", "photograph"),
         [(sample.id, _number(sample.quality), _number(sample.det_score), sample.source_path) for sample in samples],
@@ -192,8 +190,7 @@ def export_gallery(
         # By way of a file of mode 0600 in a folder of mode 0700, so that a failure writes nothing to stdout.
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "gallery.jsonl"
         gallery.export_to(temporary)
-        with temporary.open("rb") as exported:
-            shutil.copyfileobj(exported, sys.stdout.buffer)
+        print_file(temporary)
 
 
 @app.command("import")
@@ -276,7 +273,7 @@ def show_stats(settings: Settings, *, as_json: Json = False) -> None:
         rows.append(("last enrolled", f"{stats.last_enrolled_at:%Y-%m-%d %H:%M} UTC"))
     rows += [(f"threshold at FAR {known.far:g}", f"{known.threshold:.3f} ({known.source})") for known in thresholds]
     for label, value in rows:
-        typer.echo(f"{label:<24}{value}")
+        print_line(f"{label:<24}{value}")
 
 
 def _find_person(gallery: Gallery, text: str) -> Person:

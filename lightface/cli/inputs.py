@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import sys
@@ -10,11 +9,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightface.errors import ConfigError, FaceNotFoundError
-from lightface.files import read_regular
 from lightface.remote import RemotePath, to_path
 from lightface.words import NO_PHOTOGRAPHS
+
+if TYPE_CHECKING:
+    from lightface.evaluation.lists import NamedPair
 
 STANDARD_STREAM = Path("-")
 _LOST_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
@@ -39,13 +41,14 @@ def expand_stdin(paths: Sequence[Path], *, may_be_picture: bool = True) -> list[
     from lightface.images import GivenPicture, is_picture
 
     data = sys.stdin.buffer.read()
-    separator = b"\0" if b"\0" in data else b"\n"
     if is_picture(data):
         if not may_be_picture:
             raise ConfigError("a photograph came by stdin, and only a list of paths is taken there; save it to a file")
         listed: list[Path] = [GivenPicture(data, name="stdin", keep=True)]  # to be drawn, perhaps
     else:
-        listed = [to_path(os.fsdecode(name.rstrip(b"\r"))) for name in data.split(separator) if name.strip()]
+        lines = [line.rstrip(b"\r") for line in data.split(b"\n") if line.strip()]
+        names = data.split(b"\0") if b"\0" in data else lines
+        listed = [to_path(os.fsdecode(name)) for name in names if name]
     position = paths.index(STANDARD_STREAM)
     expanded = [*paths[:position], *listed, *paths[position + 1 :]]
     if STANDARD_STREAM in expanded:
@@ -53,34 +56,16 @@ def expand_stdin(paths: Sequence[Path], *, may_be_picture: bool = True) -> list[
     return expanded
 
 
-def read_pairs(path: Path) -> list[tuple[Path, Path]]:
-    """The pairs of a CSV file, two paths a line, or the columns path_a and path_b; `-` is stdin.
+def read_pairs(path: Path) -> list[NamedPair]:
+    """The pairs of a CSV file, see `lists.read_named_pairs`; `-` is stdin, whose paths count from the current folder.
 
-    ConfigError for a file that cannot be read or a line without two paths.
+    EvaluationError for a file that cannot be read or a line without two paths, ConfigError where there are no pairs.
     """
-    try:
-        text = sys.stdin.buffer.read() if path == STANDARD_STREAM else read_regular(path)
-        rows = list(csv.reader(text.decode("utf-8-sig").splitlines()))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; check the path") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read the pairs in {path} ({error.strerror}); check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} is not a list of pairs; give a CSV file with two paths a line") from error
-    column_a, column_b, first = 0, 1, 0
-    if rows and {"path_a", "path_b"} <= set(rows[0]):
-        column_a, column_b, first = rows[0].index("path_a"), rows[0].index("path_b"), 1
-    elif rows and len(rows[0]) > 2:
-        raise ConfigError(
-            f"{path} has {len(rows[0])} columns and no headings path_a and path_b; name the two columns so, "
-            "or give two paths a line"
-        )
-    pairs = []
-    for number, row in enumerate(rows[first:], start=first + 1):
-        if row:
-            if len(row) <= max(column_a, column_b) or not row[column_a] or not row[column_b]:
-                raise ConfigError(f"{path}, line {number}: there are no two paths; write them as a.jpg,b.jpg")
-            pairs.append((to_path(row[column_a]), to_path(row[column_b])))
+    from lightface.evaluation.lists import read_list, read_named_pairs
+
+    is_stdin = path == STANDARD_STREAM
+    data = sys.stdin.buffer.read() if is_stdin else read_list(path)
+    pairs = read_named_pairs(path, data, [Path()] if is_stdin else [path.parent, Path()], labelled=False)
     if not pairs:
         raise ConfigError(f"there are no pairs in {path}; write a line for each, as in a.jpg,b.jpg")
     return pairs

@@ -16,6 +16,7 @@ from lightface.cli import questions
 from lightface.cli.console import note
 from lightface.cli.settings import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE, Settings
 from lightface.errors import ConfigError, LockedGalleryError
+from lightface.words import visible
 
 if TYPE_CHECKING:
     from lightface.gallery import GalleryKey
@@ -60,5 +61,5 @@ def _passphrase(location: str, variable: str, *, is_new: bool = False) -> str:
         reason = "is to be encrypted" if is_new else "is encrypted"
         error = f"{location} {reason}, and stdin is no terminal to ask for the {what}; set {variable}"
         raise (ConfigError if is_new else LockedGalleryError)(error)
-    text: str = typer.prompt(f"{what} of {location}", hide_input=True, confirmation_prompt=is_new, err=True)
+    text: str = typer.prompt(f"{what} of {visible(location)}", hide_input=True, confirmation_prompt=is_new, err=True)
     return text

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -23,15 +20,15 @@ from lightface.cli import (
     gallery,
     identify,
     models,
+    program,
     train,
     verify,
 )
 from lightface.cli.commands import CommandApp
 from lightface.cli.console import KEPT, complain
+from lightface.cli.program import TROUBLE, describe_failure
 from lightface.cli.usage import describe_usage
 from lightface.errors import LightfaceError
-
-TROUBLE = 2  # as cmp: 0 same or done, 1 different or unknown, 2 trouble
 
 
 class LightfaceGroup(TyperGroup):
@@ -39,28 +36,28 @@ class LightfaceGroup(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.update(prog_name="lightface", standalone_mode=False)
+        status = TROUBLE
         try:
             status = super().main(*args, **kwargs)
             sys.stdout.flush()
         except typer.TyperException as error:
             complain(describe_usage(error))
-            status = TROUBLE
         except typer.Abort:
             complain("stopped; nothing was changed")
+        except LightfaceError as error:
+            complain(str(error))
             status = TROUBLE
-        except OSError as error:
-            status = _give_up_stdout(error)
         sys.exit(status)
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except LightfaceError as error:
-            complain(str(error))
+        except (typer.TyperException, typer.Exit, typer.Abort):
+            raise
         except KeyboardInterrupt as error:
             complain(f"interrupted; {str(error) or KEPT}")
-        except OSError as error:
-            _give_up_stdout(error)
+        except Exception as error:  # a crash must not say 1, which means "different"
+            complain(describe_failure(error))
         raise typer.Exit(TROUBLE)
 
 
@@ -72,27 +69,9 @@ app = CommandApp(
 )
 
 
-def run() -> None:
-    """The console script."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Stdout(sys.stdout.fileno(), "wb", closefd=False)),
-            encoding=sys.stdout.encoding,
-            # A file name need not be text, nor every name fit the terminal's encoding.
-            errors="backslashreplace" if sys.stdout.errors == "strict" else sys.stdout.errors,
-            line_buffering=sys.stdout.line_buffering,
-        )
-    app()
-
-
-class _Stdout(io.FileIO):
-    """Whoever reads a pipe may have seen enough; that changes nothing about the answer and its exit code."""
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            return memoryview(data).nbytes
+def run() -> NoReturn:
+    """As the console script does; for `torchrun -m lightface.cli.main`, and scripts that were installed before."""
+    program.run(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -111,15 +90,6 @@ def lightface(
     """Photographs in, names out: face recognition that never leaves this machine."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-def _give_up_stdout(error: OSError) -> int:
-    """The library has errors of its own: what is left is a stdout that takes no more."""
-    complain(f"cannot write the result ({error.strerror or error}); check where it goes")
-    # Python would try at exit to write what is still buffered, and print a traceback.
-    with contextlib.suppress(OSError):  # a test's stdout is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return TROUBLE
 
 
 _JOBS = "The jobs"

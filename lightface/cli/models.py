@@ -11,7 +11,7 @@ import typer
 
 from lightface.cli.console import complain, note
 from lightface.cli.options import Json, command_group, with_settings
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_json, print_line, print_table, print_text
 from lightface.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def show_model(
         *((what, f"{figure:.3f}") for what, figure in record.accuracy.items()),
     ]
     for label, value in rows:
-        typer.echo(f"{label}: {value}")
+        print_line(f"{label}: {value}")
     if card := record.read_card():
-        typer.echo(f"\n{card.rstrip()}")
+        print_line()
+        print_text(card.rstrip())
 
 
 @app.command("verify")
@@ -102,7 +103,7 @@ def verify_models(
             complain(str(error))
             damaged += 1
         else:
-            typer.echo(f"{record.name}: OK ({record.sha256[:12]}...)")
+            print_line(f"{record.name}: OK ({record.sha256[:12]}...)")
     if damaged:
         raise typer.Exit(2)
 

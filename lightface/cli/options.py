@@ -14,6 +14,7 @@ import typer
 from lightface.cli.commands import CommandApp
 from lightface.cli.console import show_messages
 from lightface.cli.inputs import refuse_urls
+from lightface.cli.program import check_surroundings
 from lightface.cli.settings import Settings, load_settings, option_name, setting_types, variable_name
 from lightface.remote import to_path
 
@@ -72,6 +73,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             show_messages(quiet=arguments.pop("quiet"), verbose=arguments.pop("verbose"))
             options = {name: arguments.pop(name) for name in names}
             refuse_urls(arguments.values())
+            if "device" in names:  # or nothing is loaded
+                check_surroundings()
             function(settings=load_settings(options), **arguments)
 
         signature = inspect.signature(function, eval_str=True)

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from lightface.errors import ConfigError
+from lightface.words import visible
 
 
 def is_terminal() -> bool:
@@ -20,4 +21,4 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not is_terminal():
         raise ConfigError("nobody can be asked, since stdin is no terminal; give --yes")
-    typer.confirm(question, abort=True, err=True)
+    typer.confirm(visible(question), abort=True, err=True)

@@ -10,7 +10,7 @@ import typer
 from lightface.cli.console import counting_bar, note
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import DETECTION, GALLERY, MODEL, Json, with_settings
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.words import count_of
 
@@ -102,8 +102,9 @@ def _print_shift(shift: EmbeddingShift) -> None:
             note("decisions are not compared, since no threshold is known; give one with --threshold")
         return
     flips, before, after = shift.pair_flips, shift.threshold_before, shift.threshold_after
-    typer.echo(
-        f"\naccepted from {before.threshold:.3f} before ({before.source}), {after.threshold:.3f} after ({after.source})"
+    print_line()
+    print_line(
+        f"accepted from {before.threshold:.3f} before ({before.source}), {after.threshold:.3f} after ({after.source})"
     )
     print_table(
         ("decisions that flip", "accepted no longer", "newly accepted"),
@@ -112,16 +113,17 @@ def _print_shift(shift: EmbeddingShift) -> None:
             ("pairs of two people", f"{flips.different_lost:,}", f"{flips.different_gained:,}"),
         ],
     )
-    typer.echo(f"samples named right: {shift.named_right_before:,} before, {shift.named_right_after:,} after")
+    print_line(f"samples named right: {shift.named_right_before:,} before, {shift.named_right_after:,} after")
 
 
 def _print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if not rows:
         return
-    typer.echo(f"\n{title}")
+    print_line()
+    print_line(title)
     print_table(columns, rows[:_ROWS_SHOWN])
     if len(rows) > _ROWS_SHOWN:
-        typer.echo(f"and {len(rows) - _ROWS_SHOWN:,} more; --json lists all")
+        print_line(f"and {len(rows) - _ROWS_SHOWN:,} more; --json lists all")
 
 
 def _describe(report: ReembedReport) -> str:

@@ -1,7 +1,12 @@
-"""Results on stdout: tables for people, JSON for programs."""
+"""Results on stdout: lines and tables for people, JSON for programs. No other file writes there.
+
+Names of files and people, metadata and the like may hold what moves the cursor or hides: lines and tables show it as
+`words.visible` writes it, JSON holds it as escapes.
+"""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -19,15 +24,27 @@ from rich.table import Table
 
 from lightface.cli.inputs import STANDARD_STREAM
 from lightface.errors import ConfigError
+from lightface.words import visible
 
 _UNBOUNDED = 10_000  # columns: what goes into a pipe or a file is never folded
+
+
+def print_line(text: str = "") -> None:
+    """One line, whatever the text holds."""
+    print(visible(text))
+
+
+def print_text(text: str) -> None:
+    """Several lines, whose breaks are meant."""
+    for line in text.split("\n"):
+        print_line(line)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table without lines; None is a dash."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+        table.add_row(*("-" if cell is None else visible(str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _UNBOUNDED
     console = Console(highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as printed:
@@ -37,9 +54,27 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def print_json(value: object) -> None:
-    """One JSON document: records by their fields, paths and dates as texts."""
-    json.dump(_plain(value), sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    """One JSON document: records by their fields, paths and dates as texts.
+
+    A byte ff of a file name that is no UTF-8 is "\\udcff", which Python reads as the name that `open` takes.
+    """
+    text = json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False)
+    print("\n".join(map(_escape, text.split("\n"))))
+
+
+def print_file(path: Path) -> None:
+    """A table, or an export: byte by byte for programs; at a terminal a line a row, of CSV or JSON Lines."""
+    if not sys.stdout.isatty():
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        return
+    with path.open(encoding="utf-8", newline="") as written:
+        if path.suffix == ".csv":
+            shown = csv.writer(sys.stdout, lineterminator="\n")
+            shown.writerows([visible(cell) for cell in row] for row in csv.reader(written))
+        else:
+            for line in written:
+                print(_escape(line.rstrip("\n")))
 
 
 def explain(path: Path, error: Exception | str) -> str:
@@ -54,6 +89,8 @@ class TableOutput:
     """
 
     def __init__(self, output: Path, format: str | None) -> None:
+        if output == STANDARD_STREAM and format in ("parquet", "npz") and sys.stdout.isatty():
+            raise ConfigError(f"--format {format} is not for a terminal; redirect stdout to a file or a program")
         if output != STANDARD_STREAM and format not in (None, output.suffix.lower().removeprefix(".")):
             raise ConfigError(f"--format {format} does not fit {output}; files say their format by their suffix")
         self._is_stdout = output == STANDARD_STREAM
@@ -78,8 +115,14 @@ class TableOutput:
     def finish(self) -> None:
         """Hand over what was written, where that is to stdout."""
         if self._is_stdout:
-            with self._output.open("rb") as written:
-                shutil.copyfileobj(written, sys.stdout.buffer)
+            print_file(self._output)
+
+
+def _escape(line: str) -> str:
+    """A line of JSON in which what does not show is an escape of JSON's."""
+    if visible(line) == line:
+        return line
+    return "".join(letter if visible(letter) == letter else json.dumps(letter)[1:-1] for letter in line)
 
 
 def _plain(value: object) -> object:

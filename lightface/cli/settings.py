@@ -194,6 +194,8 @@ def _check_variables(environment: Mapping[str, str]) -> None:
     for variable in environment:
         if variable.startswith(_PREFIX) and variable not in known:
             raise ConfigError(f"unknown environment variable {variable}; {_suggest(variable, known)}")
+        if variable in known and environment[variable] == "":
+            raise ConfigError(f"the environment variable {variable} is empty; give it a value, or unset it")
 
 
 def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -232,6 +234,8 @@ def _resolve(place: str, path: Path) -> str:
 def _convert(value: object, kind: type, *, key: str, path: Path) -> object:
     if kind is float and type(value) is int:  # not a bool, which is an int to Python
         return float(value)
+    if value == "":
+        raise ConfigError(f"{path}: {key} is empty; give it a value, or leave it out")
     if type(value) is not kind:
         wanted = {str: "a text", float: "a number", int: "a whole number", bool: "true or false"}[kind]
         raise ConfigError(f"{path}: {key} is {value!r}; it must be {wanted}")

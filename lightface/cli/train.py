@@ -14,6 +14,7 @@ import typer
 
 from lightface.cli.console import complain, note
 from lightface.cli.options import with_settings
+from lightface.cli.results import print_line
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError
 from lightface.words import count_of
@@ -252,11 +253,11 @@ def _duration(seconds: float) -> str:
 
 def _print_result(exported: Exported) -> None:
     record = exported.record
-    typer.echo(f"weights: {record.file}")
-    typer.echo(f"model card: {exported.card}")
+    print_line(f"weights: {record.file}")
+    print_line(f"model card: {exported.card}")
     if not record.accuracy:
         note("the validation people are too few to measure anything on; measure the weights with 'lightface evaluate'")
     for figure, value in record.accuracy.items():
-        typer.echo(f"{figure}: {value:.3f}")
+        print_line(f"{figure}: {value:.3f}")
     for far, threshold in exported.thresholds.items():
-        typer.echo(f"threshold at FAR {far}: {threshold.estimate:.3f} ({threshold.low:.3f} to {threshold.high:.3f})")
+        print_line(f"threshold at FAR {far}: {threshold.estimate:.3f} ({threshold.low:.3f} to {threshold.high:.3f})")

@@ -23,13 +23,14 @@ from lightface.cli.options import (
     with_settings,
 )
 from lightface.cli.pictures import refuse_to_replace
-from lightface.cli.results import TableOutput, explain, print_json
+from lightface.cli.results import TableOutput, explain, print_json, print_line
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
 from lightface.remote import to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
+    from lightface.evaluation.lists import NamedPair
     from lightface.faces import FaceEmbedding, Verification
     from lightface.pipeline import FacePipeline, PhotoFaces, VerifiedPair
     from lightface.reports import PairRow
@@ -145,15 +146,15 @@ def _verify_list(
     listed = read_pairs(pairs)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     threshold = resolve_threshold_of(settings, pipeline)
-    with counting_bar("comparing", len({path for pair in listed for path in pair})) as count:
+    with counting_bar("comparing", len({path for pair in listed for path in (pair.path_a, pair.path_b)})) as count:
         results = verify_pairs(
             pipeline,
-            listed,
+            [(pair.path_a, pair.path_b) for pair in listed],
             threshold=threshold,
             selection=FaceSelection(face_selection),
             progress=lambda _: count(),
         )
-    write_pairs(table.path, map(_to_row, results))
+    write_pairs(table.path, map(_to_row, listed, results))
     table.finish()
     counts = Counter(str(result.status) for result in results)
     if counts["error"] == len(results):
@@ -162,18 +163,20 @@ def _verify_list(
     note(f"compared {count_of(len(results), 'pair')}: {words}")
 
 
-def _to_row(pair: VerifiedPair) -> PairRow:
+def _to_row(listed: NamedPair, pair: VerifiedPair) -> PairRow:
+    """Photographs go by the names that the list has for them."""
     from lightface.reports import PairRow
 
     found = pair.verification
+    named = {pair.path_b: Path(listed.name_b), pair.path_a: Path(listed.name_a)}
     return PairRow(
-        path_a=pair.path_a,
-        path_b=pair.path_b,
+        path_a=Path(listed.name_a),
+        path_b=Path(listed.name_b),
         similarity=None if found is None else found.similarity,
         threshold=None if found is None else found.threshold,
         status=pair.status,
         error=None if pair.error is None else pair.error.reason,
-        error_path=pair.failed_path,
+        error_path=None if pair.failed_path is None else named[pair.failed_path],
     )
 
 
@@ -215,11 +218,11 @@ def _report(photo_a: Path, photo_b: Path, verification: Verification, *, as_json
             }
         )
         return
-    typer.echo(_describe(verification))
+    print_line(_describe(verification))
     for photo, face in named:
         found = face.detection
         box = "already aligned" if found is None else " ".join(f"{edge:.0f}" for edge in found.box_px)
-        typer.echo(f"  {photo}: {box if found is None else f'face at {box}, detection score {found.score:.3f}'}")
+        print_line(f"  {photo}: {box if found is None else f'face at {box}, detection score {found.score:.3f}'}")
 
 
 def _describe(verification: Verification) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.all_pairs import pair_up
+from lightface.evaluation.lists import read_lines as read_lines  # of lists in general, for who reads a list of pairs
+from lightface.evaluation.lists import refuse_line as refuse_line
 from lightface.evaluation.pictures import Picture
 from lightface.faces import FaceSelection
-from lightface.files import read_regular
 from lightface.metrics import BoolArray, IntArray
 
 FOLD_COUNT = 10
@@ -147,21 +148,6 @@ def stratified_folds(same: BoolArray) -> IntArray:
         count = int(kind.sum())
         folds[kind] = np.arange(count) * FOLD_COUNT // max(count, 1)
     return folds
-
-
-def refuse_line(source: Path, number: int, problem: str, remedy: str) -> EvaluationError:
-    """The error for line `number` (from 1) of a list."""
-    return EvaluationError(f"{source}, line {number}: {problem}; {remedy}")
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text list, UTF-8 with or without a byte order mark. EvaluationError where it cannot be read."""
-    try:
-        return read_regular(path).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f"{path} is not a text in UTF-8; give the list of pairs itself") from error
-    except OSError as error:
-        raise EvaluationError(f"cannot read the list {path} ({error.strerror}); check the path") from error
 
 
 def _join_people(count: int, a: IntArray, b: IntArray) -> IntArray:

@@ -110,6 +110,8 @@ def to_path(source: PhotoSource) -> Path:
     if isinstance(source, Path):  # which may be of another kind, and is to stay so
         return source
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise ImageError("an empty path names nothing, nor the current folder; give a path")
         return Path(source)
     return GivenPicture(source)
 

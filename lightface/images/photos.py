@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from lightface.errors import ImageError
+from lightface.errors import ImageError, MissingFileError
 from lightface.faces import ByteArray
 from lightface.files import open_regular
 from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo, take_picture
@@ -167,7 +167,7 @@ def _found_suffixes() -> frozenset[str]:
 
 def _check_exists(path: Path) -> None:
     if not os.path.exists(path):
-        raise ImageError(f"{quote(path)} does not exist; check the path")
+        raise MissingFileError(f"{quote(path)} does not exist; check the path")
 
 
 def _search_folder(folder: Path, *, recursive: bool, passed_over: PassedOver) -> Iterator[Path]:
@@ -199,4 +199,5 @@ def _read_file(path: Path) -> bytes:
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
-    return ImageError(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")
+    kind = MissingFileError if isinstance(error, FileNotFoundError | NotADirectoryError) else ImageError
+    return kind(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")

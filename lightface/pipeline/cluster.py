@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from lightface.errors import (
     ClusterError,
     FaceNotFoundError,
     IdentityConflictError,
+    ImageError,
     PhotoError,
     ThresholdError,
 )
@@ -22,7 +25,8 @@ from lightface.gallery.conflicts import find_conflicts
 from lightface.images import hash_file
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import find_record, resolve_bands
-from lightface.reports import FaceRow
+from lightface.remote import RemotePath
+from lightface.reports import FaceRow, name_photo
 
 DEFAULT_MIN_SIZE = 2
 
@@ -165,8 +169,8 @@ def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictEr
         sample = FaceSample(
             vector=row.embedding,
             model_id=row.model_id,
-            source_path=str(row.image_path.absolute()),
-            image_sha256=hash_file(row.image_path),  # a face table has none
+            source_path=str(name_photo(row.image_path)),
+            image_sha256=_hash_photo(row.image_path),  # a face table has none
             box_px=row.bbox,
             det_score=row.det_score,
             quality=row.quality,
@@ -175,3 +179,14 @@ def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictEr
     except PhotoError as error:
         return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=error)
     return EnrolledPhoto(row.image_path, name, Status.ENROLLED)
+
+
+def _hash_photo(path: Path) -> str:
+    if not isinstance(path, RemotePath):
+        return hash_file(path)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ImageError(
+            f"cannot read {str(path)!r} ({error.strerror}); save the photograph on this machine"
+        ) from error

@@ -7,9 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from lightface.errors import OutputError
 from lightface.files import flush_entry
+from lightface.remote import RemotePath
+
+_STEM_LENGTH: Final = 40  # of a name that gets a number, or it could be too long for the file system
 
 
 def check_folder(folder: Path) -> None:
@@ -24,7 +28,7 @@ def link_groups(folder: Path, groups: Mapping[str, Sequence[Path]]) -> int:
     """Make `folder`, whole or not at all, with a link to each photograph of each group; how many photographs are gone.
 
     Symbolic links, and copies where the file system has none. Only the owner may look into it. OutputError where it
-    is not empty or cannot be made.
+    is not empty or cannot be made. Photographs by URL have no link.
     """
     check_folder(folder)
     gone = 0
@@ -34,7 +38,7 @@ def link_groups(folder: Path, groups: Mapping[str, Sequence[Path]]) -> int:
         try:
             for name, photos in groups.items():
                 (partial / name).mkdir()
-                for photo in dict.fromkeys(photos):
+                for photo in dict.fromkeys(photo for photo in photos if not isinstance(photo, RemotePath)):
                     gone += not _link(photo.absolute(), partial / name)
             os.replace(partial, folder)
             flush_entry(folder)
@@ -51,7 +55,7 @@ def _link(photo: Path, folder: Path) -> bool:
     link, number = folder / photo.name, 1
     while os.path.lexists(link):  # photographs of one name from different folders
         number += 1
-        link = folder / f"{photo.stem} ({number}){photo.suffix}"
+        link = folder / f"{photo.stem[:_STEM_LENGTH]} ({number}){photo.suffix}"
     try:
         link.symlink_to(photo)
     except OSError:

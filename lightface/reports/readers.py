@@ -25,10 +25,11 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.faces import Status
-from lightface.files import check_regular, open_text
-from lightface.remote import RemotePath, to_path
+from lightface.files import check_regular, open_regular, open_text
+from lightface.remote import RemotePath, named_in
 from lightface.reports.parts import find_parts
-from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow
+from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
+from lightface.words import decode_text
 
 _REQUIRED: Final = ("image_path", "embedding", "model_id")
 _UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
@@ -74,7 +75,7 @@ def _read_file(path: Path) -> list[FaceRow]:
         size = file.stat().st_size
         for number, cells in enumerate(reader(file), start=1):
             _check_growth(size, number * _ROW_BYTES)
-            rows.append(_to_row(cells, f"{path}, face {number}"))
+            rows.append(_to_row(cells, f"{path}, face {number}", path))
     return rows
 
 
@@ -91,20 +92,20 @@ def read_parquet_rows(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    check_regular(path)
     try:
-        metadata = pq.read_metadata(path)
-        names = list(choose(metadata.schema.to_arrow_schema().names))
-        _check_growth(path.stat().st_size, _unpacked_bytes(metadata, names) + row_bytes * metadata.num_rows)
-        columns = map(metadata.schema.column, range(metadata.num_columns))
-        texts = [one.path for one in columns if one.physical_type == "BYTE_ARRAY" and one.path in names]
-        # A text that comes again and again stays one until it is looked at.
-        with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file:
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
-                for column in batch.columns:
-                    if pa.types.is_dictionary(column.type):
-                        _check_text(pc.max(pc.binary_length(column.dictionary)).as_py())
-                yield from batch.to_pylist()
+        with open_regular(path) as opened:  # pyarrow opens no path that is no UTF-8
+            metadata = pq.read_metadata(opened)
+            names = list(choose(metadata.schema.to_arrow_schema().names))
+            _check_growth(path.stat().st_size, _unpacked_bytes(metadata, names) + row_bytes * metadata.num_rows)
+            columns = map(metadata.schema.column, range(metadata.num_columns))
+            texts = [one.path for one in columns if one.physical_type == "BYTE_ARRAY" and one.path in names]
+            # A text that comes again and again stays one until it is looked at.
+            with pq.ParquetFile(opened, metadata=metadata, read_dictionary=texts) as file:
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+                    for column in batch.columns:
+                        if pa.types.is_dictionary(column.type):
+                            _check_text(pc.max(pc.binary_length(column.dictionary)).as_py())
+                    yield from batch.to_pylist()
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
 
@@ -158,12 +159,16 @@ def _read_parquet(path: Path) -> Iterator[Cells]:
 
 def _read_csv(path: Path) -> Iterator[Cells]:
     arrays = {column.name for column in FACE_COLUMNS if column.shape}
+    texts = {column.name for column in FACE_COLUMNS if column.kind == "text"}
     with open_text(path, newline="") as file:
         reader = csv.DictReader(file, strict=True)
         names = _check_columns(reader.fieldnames or ())
         for row in reader:
             cells = {name: row[name] or None for name in names}
-            yield {name: json.loads(cell) if cell and name in arrays else cell for name, cell in cells.items()}
+            yield {
+                name: cell and (json.loads(cell) if name in arrays else unprotect_cell(cell) if name in texts else cell)
+                for name, cell in cells.items()
+            }
 
 
 def _read_jsonl(path: Path) -> Iterator[Cells]:
@@ -209,7 +214,7 @@ def _check_columns(names: Any) -> list[str]:
     return [column.name for column in FACE_COLUMNS if column.name in names]
 
 
-def _to_row(cells: Cells, place: str) -> FaceRow:
+def _to_row(cells: Cells, place: str, table: Path) -> FaceRow:
     try:
         values = {column.name: _convert(cells.get(column.name), column) for column in FACE_COLUMNS}
     except (TypeError, ValueError, OverflowError) as error:
@@ -221,7 +226,7 @@ def _to_row(cells: Cells, place: str) -> FaceRow:
         raise TableError(f"{place}: an embedding without model_id cannot be compared; write the table again")
     status = Status(values["status"] or (Status.EMBEDDED if has_face else Status.ERROR))
     bbox = None if values["bbox"] is None else tuple(values["bbox"].tolist())
-    return FaceRow(**{**values, "image_path": to_path(values["image_path"]), "bbox": bbox, "status": status})
+    return FaceRow(**{**values, "image_path": named_in(table, values["image_path"]), "bbox": bbox, "status": status})
 
 
 def _convert(cell: Any, column: Column) -> Any:
@@ -235,7 +240,7 @@ def _convert(cell: Any, column: Column) -> Any:
         _check_text(len(cell))
         if column.name == "status":
             return Status(cell)
-        return cell
+        return decode_text(cell)
     number = float(cell)
     if not np.isfinite(number):
         raise ValueError(f"{column.name} is {cell!r}, no number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -10,6 +11,11 @@ from lightface.faces import BoxPx, FaceEmbedding, FloatArray, Match, Status
 from lightface.remote import RemotePath
 
 Kind = Literal["text", "integer", "number"]
+
+# With what a spreadsheet takes a cell for a formula, also as wide as Chinese characters.
+_FORMULA: Final = "[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"
+_IS_FORMULA: Final = re.compile(f"'*{_FORMULA}")
+_IS_PROTECTED: Final = re.compile(f"'+{_FORMULA}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,19 @@ CLUSTER_COLUMNS: Final = (
     Column("model_id"),
     Column("person_name"),
 )
+
+
+def protect_cell(text: str) -> str:
+    """A text for a CSV, which a spreadsheet shows and does not run: one apostrophe before it, where it would.
+
+    `unprotect_cell` gives back what it was.
+    """
+    return f"'{text}" if _IS_FORMULA.match(text) else text
+
+
+def unprotect_cell(cell: str) -> str:
+    """What `protect_cell` was given."""
+    return cell[1:] if _IS_PROTECTED.match(cell) else cell
 
 
 def name_photo(path: Path) -> Path:

@@ -7,6 +7,9 @@ Faces are biometric data, so files have mode 0600. What is null where:
     .jsonl     null; one object a line
     .npz       NaN in numbers, -1 in integers, "" in texts; one array a column, read without pickle
 
+Texts are UTF-8. File names need not be: see `words.encode_text` for how they are written, and `words.decode_text` to
+read them. In CSV, a text that a spreadsheet would run has an apostrophe before it: see `rows.protect_cell`.
+
 Parquet, CSV and JSON Lines are written as the rows come; NPZ is put together in memory, some 2 KB a face.
 """
 
@@ -25,7 +28,17 @@ import numpy.typing as npt
 
 from lightface.errors import OutputError
 from lightface.files import check_place, write_private
-from lightface.reports.rows import CLUSTER_COLUMNS, FACE_COLUMNS, PAIR_COLUMNS, ClusterRow, Column, FaceRow, PairRow
+from lightface.reports.rows import (
+    CLUSTER_COLUMNS,
+    FACE_COLUMNS,
+    PAIR_COLUMNS,
+    ClusterRow,
+    Column,
+    FaceRow,
+    PairRow,
+    protect_cell,
+)
+from lightface.words import encode_text
 
 _ROWS_AT_ONCE: Final = 4096  # some 5 MB of embeddings: a row group of Parquet
 
@@ -69,10 +82,9 @@ def _write(path: Path, rows: Iterable[FaceRow | PairRow | ClusterRow], columns: 
 
 
 def _plain(value: object) -> Any:
-    """Paths as texts, arrays as (nested lists of) float32; the rest is what it was."""
-    if isinstance(value, Path):
-        # Not every file name is UTF-8; the tables are.
-        return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    """Paths and texts as UTF-8 has them, arrays as (nested lists of) float32; the rest is what it was."""
+    if isinstance(value, str | Path):
+        return encode_text(str(value))
     if isinstance(value, tuple | np.ndarray):
         return np.asarray(value, np.float32)
     return value
@@ -105,7 +117,13 @@ def _write_csv(file: IO[bytes], rows: Iterator[Values], columns: Sequence[Column
     writer = csv.writer(codecs.getwriter("utf-8")(file), lineterminator="\n")
     writer.writerow([column.name for column in columns])
     for row in rows:
-        writer.writerow([json.dumps(_shorten(value)) if np.ndim(value) else value for value in row])
+        writer.writerow([_to_cell(value) for value in row])
+
+
+def _to_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return protect_cell(value)
+    return json.dumps(_shorten(value)) if np.ndim(value) else value
 
 
 def _write_jsonl(file: IO[bytes], rows: Iterator[Values], columns: Sequence[Column]) -> None:

@@ -317,6 +317,6 @@ def test_a_photograph_that_vanishes_meanwhile_is_a_failure(
         (folder / "b.png").unlink(missing_ok=True)
 
     embed(progress=vanish)
-    assert ("b.png", None, "error", "invalid_image") in outline(output, folder)
+    assert ("b.png", None, "error", "missing_file") in outline(output, folder)
     embed()
     assert "b.png" not in {row[0] for row in outline(output, folder)}

@@ -166,9 +166,13 @@ def test_a_lost_connection_ends_the_run_and_the_next_one_goes_on(bucket: str, tm
 
 def test_what_is_wrong_with_one_photograph_is_told_of_it_alone(bucket: str, tmp_path: Path) -> None:
     place = bucket.replace("memory", "faulty")
-    for fault in (ValueError("archived"), PermissionError("denied"), FileNotFoundError("gone")):
+    for fault, reason in (
+        (ValueError("archived"), "invalid_image"),
+        (PermissionError("denied"), "invalid_image"),
+        (FileNotFoundError("gone"), "missing_file"),
+    ):
         FaultyFileSystem.faults = {"cat_file": fault}
-        assert embed(place, tmp_path / "faces.csv").failures_in_output == {"invalid_image": 5}
+        assert embed(place, tmp_path / "faces.csv").failures_in_output == {reason: 5}
     FaultyFileSystem.faults = {}
     assert embed(place, tmp_path / "faces.csv").faces_in_output == 4
 

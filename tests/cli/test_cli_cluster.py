@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command_line import Cli, assert_one_line
-from faces_of_colour import make_colour_pipeline, paint_people
+from faces_of_colour import make_colour_pipeline, paint_people, paint_person
 
 from lightface.faces import Status
 from lightface.gallery import open_gallery
+from lightface.remote import RemotePath, to_path
 from lightface.reports import FaceRow, read_faces, write_faces
 
 HOSTILE = "<script>alert(1)</script>"
@@ -185,3 +189,84 @@ def test_help_loads_no_heavy_library(command: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout, done.stdout[-500:]
+
+
+# --- odd names, and URLs that nobody typed ----------------------------------------------------------
+
+ODD_NAMES = [b"\xff.png", b"a\nb.png", b"a\rb.png", "a\u2028b.png".encode(), b"=1.png", b"\\udcff.png", b" .png"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".npz"])
+def test_photographs_with_odd_names_are_linked_shown_and_enrolled(cluster: Cli, tmp_path: Path, suffix: str) -> None:
+    from lightface.batch import embed_folder
+
+    photos = [tmp_path / "photos" / os.fsdecode(name) for name in ODD_NAMES]
+    for number, photo in enumerate(photos, start=1):
+        paint_person(photo, 1, number)
+    table, folder, page = tmp_path / f"faces{suffix}", tmp_path / "groups", tmp_path / "groups.html"
+    embed_folder(make_colour_pipeline(), [tmp_path / "photos"], table)
+    result = cluster(table, "--folder", folder, "--html", page, "--enroll-as", "Guest", "-o", tmp_path / "x.csv")
+    assert result.exit_code == 0, result.output
+    assert "gone" not in result.stderr and f"enrolled {len(photos)} of {len(photos)} faces" in result.stderr
+    assert {link.readlink() for link in (folder / "1").iterdir()} == set(photos)
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == len(photos)
+    with open_gallery(tmp_path / "gallery.sqlite") as gallery:
+        assert {sample.source_path for sample in gallery.samples("Guest 1")} == set(map(str, photos))
+
+
+def test_links_to_photographs_of_one_long_name(cluster: Cli, tmp_path: Path) -> None:
+    from lightface.batch import embed_folder
+
+    for number in (1, 2):
+        paint_person(tmp_path / "photos" / str(number) / f"{'n' * 251}.png", 1, number)
+    embed_folder(make_colour_pipeline(), [tmp_path / "photos"], tmp_path / "faces.csv")
+    assert cluster(tmp_path / "faces.csv", "--folder", tmp_path / "groups").exit_code == 0
+    assert len(list((tmp_path / "groups" / "1").iterdir())) == 2
+
+
+@pytest.fixture
+def table_of_urls(table: Path, tmp_path: Path) -> Path:
+    """A face table on this machine that names photographs on another."""
+    rows = [replace(row, image_path=to_path(f"http://127.0.0.1:9/{row.image_path.name}")) for row in read_faces(table)]
+    write_faces(tmp_path / "urls.csv", rows)
+    return tmp_path / "urls.csv"
+
+
+def test_no_url_in_a_table_is_asked_for(
+    cluster: Cli, table_of_urls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("lightface.remote._open", asked.append)
+    page, folder = tmp_path / "groups.html", tmp_path / "groups"
+    result = cluster(table_of_urls, "--html", page, "--folder", folder, "--enroll-as", "Guest")
+    assert result.exit_code == 2  # nobody could be enrolled
+    assert asked == []
+    assert (
+        "not fetched: 3 photographs that the table names by URL, as http://127.0.0.1:9/1.png; only what"
+        in result.stderr
+    )
+    assert "(a table names this URL, not you: it is not fetched); save the photograph on this machine" in result.stderr
+    assert "3 photographs by URL cannot be linked" in result.stderr
+    assert list(folder.rglob("*.png")) == []
+    html = page.read_text(encoding="utf-8")
+    assert "data:image" not in html and html.count(">not fetched<") == 7
+
+
+def test_urls_on_the_host_of_a_table_that_was_named_by_url_are(cluster: Cli, table: Path, tmp_path: Path) -> None:
+    rows = [
+        replace(row, image_path=to_path(f"{'local' if place else 'memory'}://{row.image_path}"))
+        for place, row in enumerate(read_faces(table))
+    ]
+    write_faces(tmp_path / "urls.csv", rows)
+    page = tmp_path / "groups.html"
+    result = cluster(f"local://{tmp_path}/urls.csv", "--html", page)
+    assert result.exit_code == 0, result.output
+    assert "not fetched: 1 photograph that" in result.stderr
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 6
+
+
+def test_a_url_that_is_not_fetched_stays_so_in_other_processes(table_of_urls: Path) -> None:
+    path = pickle.loads(pickle.dumps(read_faces(table_of_urls)[0].image_path))
+    assert isinstance(path, RemotePath) and not path.is_fetched
+    with pytest.raises(PermissionError, match="not you: it is not fetched"):
+        path.read_bytes()

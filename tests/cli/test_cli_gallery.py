@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -218,3 +220,23 @@ def test_a_wrong_file_is_no_gallery(cli: Cli, tmp_path: Path) -> None:
     with sqlite3.connect(foreign) as connection:
         connection.execute("CREATE TABLE t (x)")
     assert_one_line(cli("gallery", "list", "--gallery", foreign), "another application's database")
+
+
+def test_an_export_at_a_terminal_shows_everything(made_up_gallery: Path) -> None:
+    with open_gallery(made_up_gallery) as gallery:
+        gallery.set_metadata("Ada", {"note": "\x9b2J\u202eeve"})
+    script = (
+        "import io, sys\n"
+        "sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding='utf-8', write_through=True)\n"
+        "sys.stdout.isatty = lambda: True\n"
+        "from lightface.cli.main import app\n"
+        "try:\n"
+        "    app(sys.argv[1:])\n"
+        "finally:\n"
+        "    sys.__stdout__.write(sys.stdout.buffer.getvalue().decode())\n"
+    )
+    command = [sys.executable, "-c", script, "gallery", "export", "-", "--gallery", str(made_up_gallery)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    lines = done.stdout.decode().split("\n")
+    assert "\\u009b2J\\u202eeve" in lines[1] and all(line.isprintable() for line in lines)
+    assert json.loads(lines[1])["metadata"]["note"] == "\x9b2J\u202eeve"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command_line import Cli, assert_one_line
+from faces_of_colour import make_colour_pipeline, paint_person
 from PIL import Image
 
 from lightface.faces import ByteArray, Status
@@ -323,11 +325,48 @@ def test_verify_a_list_of_pairs(
     assert [(row["status"], row["error"]) for row in rows] == [
         ("same", ""),
         ("different", ""),
-        ("error", "invalid_image"),
+        ("error", "missing_file"),
     ]
     assert rows[2]["error_path"] == str(tmp_path / "none.jpg")
     piped = cli("verify", "--pairs", "-", "--format", "jsonl", input="\n".join(lines[1:2]))
     assert [json.loads(line)["status"] for line in piped.stdout.splitlines()] == ["same"]
+
+
+def test_paths_of_a_list_count_from_its_folder_and_then_from_the_current_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightface.cli.verify.load_face_pipeline", lambda *_, **__: make_colour_pipeline())
+    folder, other = tmp_path / "lists", tmp_path / "other"
+    odd = os.fsdecode(b"=\xff\n.png")
+    for place, name, person in ((folder, "a.png", 1), (folder, odd, 1), (other, "c.png", 2), (other, "a.png", 2)):
+        paint_person(place / name, person, 1)
+    lines = f'img1;img2;note\na.png;"{odd}";\na.png;c.png;\nnone.png;a.png;\n'
+    (folder / "pairs.csv").write_bytes(lines.encode("utf-8", "surrogateescape"))
+    monkeypatch.chdir(other)
+    result = cli("verify", "--pairs", folder / "pairs.csv", "--threshold", 0.5)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.stdout, newline="")))
+    assert [(row["path_a"], row["path_b"], row["status"], row["error"], row["error_path"]) for row in rows] == [
+        ("a.png", "'=\\udcff\n.png", "same", "", ""),
+        ("a.png", "c.png", "different", "", ""),
+        ("none.png", "a.png", "error", "missing_file", "none.png"),
+    ]
+    assert f"1 path is not in '{folder}', and taken from '{other}', as c.png" in result.stderr
+    assert f"1 path is in two folders, and taken from '{folder}', as a.png" in result.stderr
+    piped = cli("verify", "--pairs", "-", "--threshold", 0.5, input="a.png,c.png\n")
+    assert "same" in piped.stdout and piped.stderr == "compared 1 pair: 1 same\n"
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\0"])
+def test_names_on_stdin_are_taken_as_they_are(cli: Cli, tmp_path: Path, separator: bytes) -> None:
+    names = [b"\xff.png", "a\u2028b.png".encode(), b" a.png", *([b"a\nb.png", b"a\r"] if separator == b"\0" else [])]
+    photo = paint_person(tmp_path / "photo.png", 1, 1)
+    for name in names:
+        shutil.copy(photo, tmp_path / os.fsdecode(name))
+    listed = separator.join(os.fsencode(tmp_path) + b"/" + name for name in names)
+    result = cli("detect", "-", input=listed)
+    assert "no face found in any of" in result.stderr and f" {len(names)} photographs" in result.stderr
+    assert "cannot read" not in result.stderr
 
 
 def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
@@ -335,14 +374,14 @@ def test_a_list_of_pairs_that_is_none_is_refused(cli: Cli, tmp_path: Path, grace
     for text, words in (
         ("", "there are no pairs"),
         ("a.jpg,b.jpg\na.jpg\n", "line 2"),
-        ("\0", "pairs"),
-        ("a,b,c\n1.jpg,2.jpg,same\n", "has 3 columns and no headings path_a and path_b"),
+        ("\0", "is not a text"),
+        ("1,one.jpg,two.jpg\n2,two.jpg,one.jpg\n", "has 3 columns and no headings path_a and path_b"),
     ):
         pairs.write_text(text)
         assert_one_line(cli("verify", "--pairs", pairs), words)
-    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv does not exist; check the path\n")
-    assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the pairs")
-    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a list of pairs; give a CSV file")
+    assert_one_line(cli("verify", "--pairs", tmp_path / "none.csv"), "none.csv (No such file or directory); check")
+    assert_one_line(cli("verify", "--pairs", tmp_path), "cannot read the list")
+    assert_one_line(cli("verify", "--pairs", grace_hopper_path), "jpg is not a text; give the list itself")
     assert_one_line(cli("verify", grace_hopper_path, "--pairs", pairs), "with --pairs")
     assert_one_line(cli("verify", "--pairs", pairs, "--json"), "--json is for one pair; with --pairs, give --format")
     pairs.write_text("a.jpg,b.jpg\n")

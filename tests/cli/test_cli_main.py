@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import subprocess
@@ -14,9 +16,15 @@ from command_line import Cli, assert_one_line
 from typer.main import get_command
 
 import lightface
+from lightface.cli.inputs import STANDARD_STREAM
 from lightface.cli.main import app
-from lightface.errors import GalleryError
-from lightface.gallery import open_gallery
+from lightface.cli.results import TableOutput
+from lightface.errors import ConfigError, GalleryError, ImageError
+from lightface.faces import Status
+from lightface.gallery import StoredThreshold, open_gallery
+from lightface.images import find_photos, load_photo
+from lightface.remote import to_path
+from lightface.reports import PairRow, write_pairs
 
 
 def test_version(cli: Cli) -> None:
@@ -153,3 +161,143 @@ def test_shell_completion_knows_the_commands(cli: Cli, typed: str, completed: st
     words = f"lightface {typed}"
     environment = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_LIGHTFACE_COMPLETE": "complete_bash"}
     assert cli(env=environment).stdout.split() == [completed]
+
+
+# --- what is printed --------------------------------------------------------------------------------
+
+FORGERY = "\x1b[1A\x9b2K\r/photos/x.jpg\nmatched  Eve\u202e\u200b"
+
+
+def test_nothing_in_a_gallery_forges_a_line(cli: Cli, made_up_gallery: Path) -> None:
+    with open_gallery(made_up_gallery) as gallery:
+        (sample, *_) = gallery.samples("Ada")
+        gallery.enroll(
+            "Zoe", [replace(sample, image_sha256="f" * 64, source_path=FORGERY)], metadata={"no\nte": FORGERY}
+        )
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.4, source=FORGERY))
+    for command, lines in (("show", 4), ("stats", 9), ("list", 4), ("audit", None)):
+        arguments = ("gallery", command, *(["Zoe"] if command == "show" else []), "--gallery", made_up_gallery)
+        result = cli(*arguments)
+        shown = result.stdout + result.stderr
+        assert all(line.isprintable() for line in shown.split("\n")), (command, shown)
+        assert lines is None or result.stdout.count("\n") == lines
+        assert not any(line.startswith("matched") for line in shown.split("\n"))
+        if command in ("show", "stats"):
+            assert "\\x1b[1A\\x9b2K\\r/photos/x.jpg\\nmatched  Eve\\u202e\\u200b" in shown
+        as_json = cli(*arguments, "--json").stdout
+        assert all(line.isprintable() for line in as_json.split("\n"))
+    told = json.loads(cli("gallery", "show", "Zoe", "--gallery", made_up_gallery, "--json").stdout)
+    assert told["samples"][0]["source_path"] == FORGERY
+    assert told["metadata"] == {"no\nte": FORGERY}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "{name}", "{name}"],
+        ["identify", "{name}"],
+        ["embed", "{name}", "-o", "x.csv"],
+        ["embed", "x", "-o", "{name}"],
+        ["cluster", "{name}"],
+        ["detect", "{name}"],
+        ["evaluate", "{name}"],
+        ["gallery", "show", "{name}"],
+        ["gallery", "list", "--gallery", "{name}/x"],
+        ["models", "info", "{name}"],
+        ["verify", "--pairs", "{name}"],
+        ["train", "--config", "{name}"],
+        ["{name}"],
+        ["verify", "a", "b", "--face-selection", "{name}"],
+    ],
+)
+def test_nothing_that_is_typed_forges_a_line(cli: Cli, arguments: list[str]) -> None:
+    result = cli(*(argument.format(name=FORGERY) for argument in arguments))
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and result.stderr.rstrip("\n").isprintable(), result.stderr
+
+
+def test_a_table_on_a_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for format in ("csv", "jsonl"):
+        monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+        with TableOutput(STANDARD_STREAM, format) as table:
+            write_pairs(table.path, [PairRow(path_a=Path(FORGERY), path_b=Path("b"), status=Status.ERROR)])
+            table.finish()
+        shown = terminal.getvalue()
+        assert shown.count("\n") == (2 if format == "csv" else 1)
+        assert all(line.isprintable() for line in shown.split("\n"))
+    with pytest.raises(ConfigError, match="--format parquet is not for a terminal; redirect stdout"):
+        TableOutput(STANDARD_STREAM, "parquet")
+
+
+def test_only_two_files_write_to_the_terminal() -> None:
+    folder = Path(lightface.__file__).parent / "cli"
+    for file in folder.glob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        printed = re.findall(r"\bprint\(|\.write\(|sys\.stdout\.(?!flush)", text)
+        printed += re.findall(r"typer\.s?echo\((?!context\.get_help|f\"lightface )", text)
+        assert not printed or file.stem in ("results", "console", "program"), f"{file.name} prints by itself: {printed}"
+
+
+# --- empty arguments --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["enroll", "Ann", ""], "the argument PHOTO"),
+        (["enroll", "", "a.jpg"], "the argument NAME"),
+        (["enroll", "Ann", "a.jpg", ""], "the argument PHOTO"),
+        (["enroll", "--people", ""], "--people"),
+        (["enroll", "Ann", "a.jpg", "--consent", ""], "--consent"),
+        (["verify", "", "a.jpg"], "the argument A"),
+        (["verify", "--pairs="], "--pairs"),
+        (["verify", "a", "b", "--sheet", ""], "--sheet"),
+        (["embed", "", "-o", "x.csv"], "the argument PHOTO"),
+        (["embed", "photos", "-o", ""], "--output"),
+        (["identify", "", "--draw", "x"], "the argument PHOTO"),
+        (["identify", "a.jpg", "--draw="], "--draw"),
+        (["identify", "a.jpg", "--gallery", ""], "--gallery"),
+        (["cluster", ""], "the argument FACES"),
+        (["cluster", "x.csv", "--folder", ""], "--folder"),
+        (["cluster", "x.csv", "--enroll-as", ""], "--enroll-as"),
+        (["detect", "a.jpg", "--crops", ""], "--crops"),
+        (["evaluate", ""], "the argument PATH"),
+        (["evaluate", "x", "-o", "a.html", "-o", ""], "--output"),
+        (["calibrate", ""], "the argument PATH"),
+        (["train", "--data", ""], "--data"),
+        (["gallery", "remove", ""], "the argument PERSON"),
+        (["gallery", "export", ""], "the argument FILE"),
+        (["gallery", "import", ""], "the argument FILE"),
+        (["gallery", "copy", "a.sqlite", ""], "the argument DST"),
+        (["gallery", "rotate-key", "--new-key-file", ""], "--new-key-file"),
+        (["models", "import", ""], "the argument FILE"),
+    ],
+)
+def test_an_empty_argument_is_refused(cli: Cli, arguments: list[str], named: str) -> None:
+    assert_one_line(
+        cli(*arguments), f"{named} is empty; give it a value, or leave it out (see 'lightface {arguments[0]}"
+    )
+
+
+def test_an_empty_variable_or_setting_is_refused(cli: Cli, tmp_path: Path) -> None:
+    for variable in ("LIGHTFACE_GALLERY", "LIGHTFACE_KEY_FILE", "LIGHTFACE_CONFIG"):
+        assert_one_line(cli("gallery", "list", env={variable: ""}), f"the environment variable {variable} is empty")
+    config = tmp_path / "config.toml"
+    config.write_text('gallery = ""\n')
+    assert_one_line(cli("gallery", "list", env={"LIGHTFACE_CONFIG": str(config)}), "gallery is empty; give it a value")
+
+
+def test_a_note_of_consent_may_be_empty(cli: Cli, made_up_gallery: Path) -> None:
+    assert cli("gallery", "consent", "Ada", "", "--gallery", made_up_gallery).exit_code == 0
+
+
+def test_the_library_takes_no_empty_path() -> None:
+    with pytest.raises(ConfigError, match="an empty path names nothing"):
+        to_path("")
+    for load in (load_photo, lambda path: find_photos([path])):
+        with pytest.raises(ImageError, match="an empty path names nothing"):
+            load("")

@@ -82,7 +82,7 @@ def test_photographs_that_are_gone_or_changed_stop_it_or_are_dropped(cli: Cli, g
         *(["p001", "gone"], ["p002", "changed"], ["p003", "unreadable"]),
     ]
     told = json.loads(cli(*arguments, "--dry-run", "--json").stdout)
-    assert [one["reason"] for one in told["unusable"]] == ["invalid_image"] * 3
+    assert [one["reason"] for one in told["unusable"]] == ["missing_file", "invalid_image", "invalid_image"]
     assert told["unusable"][1]["message"] == "the photograph has changed since it was enrolled"
 
     result = cli(*arguments, "--drop-unusable")

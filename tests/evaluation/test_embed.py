@@ -74,7 +74,7 @@ def test_failures_are_named_and_a_missing_picture_is_looked_for_again(tmp_path: 
         assert [(failure.name, failure.reason) for failure in evaluation.failures] == [
             ("p001/1.png", "invalid_image"),
             ("p002/2.png", "face_not_found"),
-            ("p003/3.png", "invalid_image"),
+            ("p003/3.png", "missing_file"),
         ]
         assert "does not" in evaluation.failures[2].message or "No such file" in evaluation.failures[2].message
         figures = evaluation.figures
@@ -83,7 +83,7 @@ def test_failures_are_named_and_a_missing_picture_is_looked_for_again(tmp_path: 
             15,
         )
         assert describe_loss(evaluation) == (
-            "3 of 9 pictures failed (2 invalid_image, 1 face_not_found). "
+            "3 of 9 pictures failed (1 invalid_image, 1 face_not_found, 1 missing_file). "
             "6 pairs of one person and 15 of two could not be compared."
         )
         (tmp_path / "away.png").rename(folder / "p003" / "3.png")

@@ -45,6 +45,7 @@ def test_pictures_elsewhere_and_absolute_paths(tmp_path: Path) -> None:
     ("text", "line", "problem"),
     [
         ("a,b,1\na,c\n", 2, "2 columns"),
+        ("a.jpg,b.jpg,maybe\na.jpg,c.jpg,0\n", 1, "'maybe' is no label"),
         ("a,b,1\na,c,0\nb,c,maybe\n", 3, "'maybe' is no label"),
         ("a,b,same\n\na,b,c,0\n", 3, "4 columns"),
         ("a,b,1\n,c,0\n", 2, "a path is missing"),
@@ -81,9 +82,9 @@ def test_what_is_no_list(tmp_path: Path) -> None:
         read_protocol(tmp_path / "missing.csv")
     with pytest.raises(EvaluationError, match="--protocol, one of pairs, lfw"):
         read_protocol(write(tmp_path / "list.xyz", "a,b,1\n"))
-    (tmp_path / "latin.csv").write_bytes(b"\xe9.jpg,b.jpg,1\n")
-    with pytest.raises(EvaluationError, match="not a text in UTF-8"):
-        read_protocol(tmp_path / "latin.csv")
+    (tmp_path / "zip.csv").write_bytes(b"PK\0\3")
+    with pytest.raises(EvaluationError, match=r"zip.csv is not a text; give the list itself, saved as CSV UTF-8"):
+        read_protocol(tmp_path / "zip.csv")
 
 
 def test_folds_hold_a_tenth_of_either_kind() -> None:

@@ -103,7 +103,7 @@ def test_a_photograph_that_is_gone_is_refused_alone(rows: list[FaceRow], gallery
     rows[5].image_path.unlink()
     results = enroll_groups(gallery, cluster_faces(rows, threshold=0.5), "Guest")
     (gone,) = [one for one in results if one.error is not None]
-    assert gone.path == rows[5].image_path and gone.error is not None and gone.error.reason == "invalid_image"
+    assert gone.path == rows[5].image_path and gone.error is not None and gone.error.reason == "missing_file"
     assert [len(gallery.samples(name)) for name in ("Guest 1", "Guest 2")] == [2, 2]
 
 

@@ -50,7 +50,7 @@ def test_each_photograph_is_enrolled_or_rejected_with_its_reason(
         ("two.png", "multiple_faces"),
         ("copy.png", "duplicate"),
         ("bob.png", "identity_conflict"),
-        ("missing.png", "invalid_image"),
+        ("missing.png", "missing_file"),
         ("red again.png", None),
     ]
     assert heard == results

@@ -111,7 +111,7 @@ def test_each_photograph_has_a_result_also_without_a_face(
     assert heard == results
     assert [result.path for result in results] == paths
     assert [[name_of(face) for face in result.faces] for result in results] == [["Ruby"], [], [], ["Gwen"]]
-    assert [result.error.reason for result in results if result.error] == ["face_not_found", "invalid_image"]
+    assert [result.error.reason for result in results if result.error] == ["face_not_found", "missing_file"]
 
 
 def test_a_face_that_a_gate_refuses_is_told_with_its_reason(

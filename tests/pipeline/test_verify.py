@@ -87,7 +87,7 @@ def test_each_photograph_of_a_list_is_embedded_once(
         *["same", "different", "same", "error", "error", "different", "same"]
     ]
     assert [(result.failed_path, result.error.reason) for result in results if result.error] == [
-        (missing, "invalid_image"),
+        (missing, "missing_file"),
         (black, "face_not_found"),
     ]
     assert [photo.path for photo in heard] == [red, dark_red, green, missing, black, blue]

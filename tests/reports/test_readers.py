@@ -284,3 +284,10 @@ def test_a_pipe_is_no_table(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / f"pipe{suffix}")
         with pytest.raises(TableError, match="it is a pipe or a device, not a regular file"):
             read_faces(tmp_path / f"pipe{suffix}")
+
+
+@pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
+def test_a_table_in_a_file_whose_name_is_no_text(tmp_path: Path, suffix: str, rows: list[FaceRow]) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\n" + suffix.encode())
+    write_faces(path, rows)
+    assert [row.image_path for row in read_faces(path)] == [row.image_path for row in rows]

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from lightface.reports import (
     PairRow,
     check_output,
     describe_face,
+    read_faces,
     write_faces,
     write_pairs,
 )
@@ -167,12 +168,52 @@ def test_pairs_have_columns_of_their_own(tmp_path: Path) -> None:
     ]
 
 
+# Whatever a file system takes: no UTF-8, ends of lines, formulas, and what looks as these do in tables.
+ODD_NAMES = [
+    *(b"\xff", b"caf\xe9", b"a\nb", b"a\rb", b"a\r\nb", "a\u2028b\u2029c\x85".encode(), b"\x1b[2J", "\u202e".encode()),
+    *(b"=1+1", b"+1", b"-1", b"@a", b"\tx", "\uff1d1".encode(), b"'=1", b"''=1", b"'", b" a", b"a ", b'a"b', b"a,b;c"),
+    *(
+        b"\\udcff",
+        b"\\u005cudcff",
+        b"\\\xff",
+        b"\\u000d",
+        b"null",
+        b"nan",
+        b"\xed\xb3\xbf",
+        "\ufeffa".encode(),
+        b"C:\\udc80",
+    ),
+]
+
+
 @pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
-def test_a_file_name_that_is_no_text(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("folder", [b"", b"/photos/"])
+def test_every_file_name_comes_back(tmp_path: Path, suffix: str, folder: bytes) -> None:
     path = tmp_path / f"faces{suffix}"
-    write_faces(path, [FaceRow(image_path=Path(os.fsdecode(b"/photos/\xff.jpg")), status=Status.ERROR)])
-    if suffix == ".csv":
-        assert path.read_text(encoding="utf-8").splitlines()[1].startswith("/photos/\\udcff.jpg,")
+    photos = [Path(os.fsdecode(folder + name)) for name in ODD_NAMES]
+    write_faces(path, [FaceRow(image_path=photo, status=Status.ERROR, person_name=str(photo)) for photo in photos])
+    rows = read_faces(path)
+    assert [row.image_path for row in rows] == photos
+    assert [row.person_name for row in rows] == [str(photo) for photo in photos]
+
+
+def test_other_programs_read_a_table_with_odd_names(tmp_path: Path) -> None:
+    photos = [Path(os.fsdecode(b"/photos/" + name)) for name in ODD_NAMES]
+    for suffix in (".csv", ".parquet"):
+        write_faces(tmp_path / f"faces{suffix}", [FaceRow(image_path=photo, status=Status.ERROR) for photo in photos])
+    with (tmp_path / "faces.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["image_path"] == "/photos/\\udcff"
+    assert len(pq.read_table(tmp_path / "faces.parquet").to_pylist()) == len(photos)
+
+
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, face_row: FaceRow) -> None:
+    path = tmp_path / "faces.csv"
+    names = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\uff1d1", "'=1", "Ada = Bo", "O'Neil"]
+    write_faces(path, [replace(face_row, person_name=name) for name in names])
+    with path.open(encoding="utf-8", newline="") as file:
+        cells = [row["person_name"] for row in csv.DictReader(file)]
+    assert cells == [*("'" + name for name in names[:5]), "\\u000d=1", "'\uff1d1", "''=1", "Ada = Bo", "O'Neil"]
+    assert [row.person_name for row in read_faces(path)] == names
 
 
 @pytest.mark.parametrize("suffix", TABLE_SUFFIXES)

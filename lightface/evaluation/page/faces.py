@@ -14,6 +14,7 @@ from lightface.errors import PhotoError
 from lightface.evaluation.page.crops import to_data_uri
 from lightface.faces import BoxPx, ByteArray
 from lightface.images import load_photo
+from lightface.remote import RemotePath
 
 _SIZE_PX = 140
 _SURROUNDINGS = 1.3  # side of the picture in longer sides of the box: hair and chin help to recognise somebody
@@ -48,7 +49,8 @@ def show_faces(faces: Iterable[PlacedFace]) -> dict[PlacedFace, str]:
 def picture(face: PlacedFace, shown: dict[PlacedFace, str], text: str) -> str:
     """The `img` element of a face, or a word where there is none; `text` is for those who cannot see it."""
     if face not in shown:
-        return '<span class="gone">gone</span>'
+        is_url = isinstance(face.path, RemotePath) and not face.path.is_fetched
+        return f'<span class="gone">{"not fetched" if is_url else "gone"}</span>'
     return f'<img alt="{escape(text)}" title="{escape(str(face.path))}" src="{shown[face]}">'
 
 

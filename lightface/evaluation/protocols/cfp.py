@@ -46,7 +46,7 @@ def _read_pictures(path: Path, images: Path | None) -> Numbered:
         parts = Path(file.strip()).parts
         if not index.isdigit() or len(parts) < 3 or ".." in parts[-3:]:
             raise refuse_line(
-                path, number, f"{line!r} is no numbered picture", "write '1 ../Data/Images/001/frontal/01.jpg'"
+                path, number, f"{line.strip()!r} is no numbered picture", "write '1 ../Data/Images/001/frontal/01.jpg'"
             )
         name = Path(*parts[-3:])  # 001/frontal/01.jpg
         folder = path.parents[1] / "Data" / "Images" if images is None else images
@@ -64,9 +64,10 @@ def _read_folds(splits: Path, frontal: Numbered, profile: Numbered) -> Iterator[
                 cells = [cell.strip() for cell in line.split(",")]
                 if len(cells) != 2 or not all(cell.isdigit() for cell in cells):
                     raise refuse_line(
-                        path, number, f"{line!r} is no pair", "write two numbers and a comma between them"
+                        path, number, f"{line.strip()!r} is no pair", "write two numbers and a comma between them"
                     )
                 index_a, index_b = int(cells[0]), int(cells[1])
                 if index_a not in frontal or index_b not in profile:
-                    raise refuse_line(path, number, f"{line!r} names a picture that no list has", "copy CFP again")
+                    names = f"{line.strip()!r} names a picture that no list has"
+                    raise refuse_line(path, number, names, "copy CFP again")
                 yield ListedPair(frontal[index_a], profile[index_b], same, fold)

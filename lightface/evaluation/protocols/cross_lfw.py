@@ -59,7 +59,7 @@ def _read_pairs(path: Path, images: Path, persons: dict[Picture, str]) -> Iterat
 def _split(path: Path, number: int, line: str) -> tuple[str, int]:
     file, _, label = line.strip().rpartition(" ")
     if not file or not label.isdigit() or Path(file).name != file:
-        raise refuse_line(path, number, f"{line!r} is no picture and label", "write 'Name_0001.jpg 1'")
+        raise refuse_line(path, number, f"{line.strip()!r} is no picture and label", "write 'Name_0001.jpg 1'")
     return file, int(label)
 
 

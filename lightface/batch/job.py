@@ -35,7 +35,7 @@ from lightface.words import NO_PHOTOGRAPHS
 _log = logging.getLogger(__name__)
 
 _NAMED_FAILURES: Final = 10
-_METHOD: Final = 2  # to be raised when detection, alignment or the record of a face changes what a run yields
+_METHOD: Final = 3  # to be raised when detection, alignment or the record of a face changes what a run yields
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,7 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
     The device is left out: a folder may be begun on one machine and finished on another.
     """
     settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
+    recognisability = pipeline.record.recognisability
     return json.dumps(
         {
             "method": _METHOD,
@@ -213,6 +214,7 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
             "precision": pipeline.embedder.precision,
             "selection": selection.value,
             "gates": dataclasses.asdict(pipeline.gates),
+            "recognisability": None if recognisability is None else recognisability.digest,
             "detector": repr(settings),
         },
         sort_keys=True,

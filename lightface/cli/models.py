@@ -13,7 +13,7 @@ from lightface.cli.console import complain, note
 from lightface.cli.options import Json, command_group, with_settings
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
-from lightface.errors import ConfigError
+from lightface.errors import ConfigError, TrainingError
 from lightface.words import count_of
 
 if TYPE_CHECKING:
@@ -154,7 +154,10 @@ def learn_from_photos(
     faces = find_faces(folder, frame=record.contract.frame)
     note(f"learning from {count_of(len(faces), 'face')}: some minutes on a CPU")
     embedder = Embedder(load_model(name), **settings.given("device", "precision"))
-    register_weights(replace(record, recognisability=learn_recognisability(embedder, faces)), imported_folder())
+    learnt = learn_recognisability(embedder, faces)
+    if learnt is None:
+        raise TrainingError(f"to {name} all faces are alike; train it first")
+    register_weights(replace(record, recognisability=learnt), imported_folder())
     note(f"{name} knows now which faces are too poor to tell")
 
 

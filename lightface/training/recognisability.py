@@ -27,10 +27,11 @@ from lightface.training.augmentation import CROP_PX
 MIN_FACES = 200  # of fewer, the last percent of good faces says nothing
 MAX_FACES = 1800  # more only take longer
 _AT_ONCE = 100  # faces whose copies are in memory
-_NOBODY, _WHOLE = 0.5, 0.9  # cosines to the own crop: below, a face is hardly matched with itself; above, it is as good
+_NOBODY = 0.6  # cosine to the own crop; at less, a face is hardly matched with itself
 _RIDGE = 1.0
 _REFUSED = 0.0075  # share of good faces
 _FLAWLESS = 0.2  # the value of this quantile of good faces passes for flawless
+_LEAST_SPREAD = 1e-3  # between the two
 
 Generator = np.random.Generator
 Image = npt.NDArray[np.float32]  # (H, W, 3), 0..255
@@ -38,8 +39,9 @@ Way = Callable[[Image, Generator], Image]
 
 
 def learn_recognisability(embedder: Embedder, faces: Sequence[AlignedFace], *, seed: int = 0) -> Recognisability | None:
-    """For the weights of `embedder`, from faces as they should be; None where they are fewer than MIN_FACES.
+    """For the weights of `embedder`, from faces as they should be.
 
+    None where they are fewer than MIN_FACES, or all alike to these weights, as to those that have learnt nothing yet.
     MAX_FACES of more are drawn. On a CPU it takes some minutes.
     """
     if len(faces) < MIN_FACES:
@@ -55,7 +57,7 @@ def learn_recognisability(embedder: Embedder, faces: Sequence[AlignedFace], *, s
         ]
     ).reshape(fitted, len(FAMILIES), -1)
     alike = np.einsum("nkd,nd->nk", spoiled, good[:fitted])
-    targets = np.clip((alike - _NOBODY) / (_WHOLE - _NOBODY), 0, 1)
+    targets = np.clip((alike - _NOBODY) / (1 - _NOBODY), 0, 1)
     functions = [_fit_ridge(good[:fitted], spoiled[:, k], targets[:, k]) for k in range(len(FAMILIES))]
     directions, offsets = np.stack([one[0] for one in functions]), np.array([one[1] for one in functions])
     return _scale(directions, offsets, good[fitted:])
@@ -129,13 +131,17 @@ def _fit_ridge(
     return direction, float(wanted_mean - row_mean @ direction)
 
 
-def _scale(directions: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64], good: FloatArray) -> Recognisability:
+def _scale(
+    directions: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64], good: FloatArray
+) -> Recognisability | None:
     """So that few of the good rows (N, D) fall below 0, as many in each function, and most of them reach 1."""
     values = good @ directions.T + offsets
     shares = values.argsort(axis=0).argsort(axis=0) / len(values)
     below = float(np.quantile(shares.min(axis=1), _REFUSED))
     blind = np.quantile(values, below, axis=0)
     free = np.quantile(values, _FLAWLESS, axis=0)
+    if (free - blind < _LEAST_SPREAD).any():
+        return None
     scale = 1 / (free - blind)
     return Recognisability.pack(
         (directions * scale[:, None]).astype(np.float32), ((offsets - blind) * scale).astype(np.float32)

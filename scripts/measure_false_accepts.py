@@ -112,7 +112,7 @@ def change_light(gain: float, offset: float = 0, sensor_noise: float = 0) -> Deg
 
     def apply(image: ByteArray, face: DetectedFace) -> ByteArray:
         noise = np.random.default_rng(0).normal(0, sensor_noise, image.shape)
-        return np.clip(image * gain + offset + noise, 0, 255).astype(np.uint8)
+        return np.clip(image.astype(np.float32) * gain + offset + noise, 0, 255).astype(np.uint8)
 
     return apply
 

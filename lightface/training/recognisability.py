@@ -171,6 +171,26 @@ def _reduce(image: Image, generator: Generator) -> Image:
     return cv2.resize(small, image.shape[1::-1], interpolation=how).astype(np.float32)
 
 
+def _shake(image: Image, generator: Generator) -> Image:
+    """Along a line at any angle."""
+    length_px = round(_draw(generator, 5, 50))
+    line = np.zeros((length_px, length_px), np.float32)
+    line[length_px // 2] = 1
+    middle = (length_px - 1) / 2
+    turned = cv2.warpAffine(
+        line, cv2.getRotationMatrix2D((middle, middle), generator.uniform(0, 180), 1), (length_px, length_px)
+    )
+    return cv2.filter2D(image, -1, turned / turned.sum()).astype(np.float32)
+
+
+def _compress(image: Image, generator: Generator) -> Image:
+    quality = round(_draw(generator, 1, 16))
+    _, coded = cv2.imencode(".jpg", image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was just coded
+    return decoded.astype(np.float32)
+
+
 def _darken(image: Image, generator: Generator) -> Image:
     """With the noise of a sensor, or none."""
     return image * _draw(generator, 0.005, 0.3) + _draw_noise(image, generator.choice([0, 2, 4]), generator)
@@ -259,6 +279,8 @@ _INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 # Flaws that lead to one corner of the embeddings, which one function can tell.
 FAMILIES: tuple[tuple[Way, ...], ...] = (
     (_blur, _reduce),
+    (_shake,),
+    (_compress,),
     (_darken, _overexpose, _flatten),
     (_add_noise,),
     (_turn, _invert, _replace),

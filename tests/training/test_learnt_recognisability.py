@@ -62,7 +62,7 @@ def learnt() -> Recognisability:
 
 def test_good_faces_that_were_not_seen_pass(learnt: Recognisability) -> None:
     shares = learnt.measure(ThumbnailEmbedder().embed(draw_faces(400, seed=2)))
-    assert np.mean(shares >= 0.1) > 0.95 and np.mean(shares > 0.5) > 0.85
+    assert np.mean(shares >= 0.1) > 0.9 and np.mean(shares > 0.5) > 0.75
 
 
 @pytest.mark.parametrize(

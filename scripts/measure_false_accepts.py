@@ -257,7 +257,7 @@ def draw_wheel(random: np.random.Generator) -> ByteArray:
 def draw_logo(random: np.random.Generator) -> ByteArray:
     """Discs and bars in two greys, with letters."""
     light, dark = random.uniform(150, 255), random.uniform(0, 100)
-    picture = np.full((512, 512), light, np.float32)
+    picture = np.full((512, 512), round(light), np.uint8)  # OpenCV writes on bytes only
     cv2.circle(picture, tuple(random.integers(150, 362, 2).tolist()), int(random.integers(100, 220)), dark, -1)
     cv2.circle(picture, tuple(random.integers(150, 362, 2).tolist()), int(random.integers(40, 100)), light, -1)
     top = int(random.integers(250, 400))

@@ -29,8 +29,8 @@ MAX_FACES = 1800  # more only take longer
 _AT_ONCE = 100  # faces whose copies are in memory
 _NOBODY = 0.6  # cosine to the own crop; at less, a face is hardly matched with itself
 _RIDGE = 1.0
-_REFUSED = 0.0075  # share of good faces
-_FLAWLESS = 0.2  # the value of this quantile of good faces passes for flawless
+_REFUSED = 0.004  # share of good faces, by all families together
+_FLAWLESS = 0.1  # the value of this quantile of good faces passes for flawless
 _LEAST_SPREAD = 1e-3  # between the two
 
 Generator = np.random.Generator
@@ -136,9 +136,7 @@ def _scale(
 ) -> Recognisability | None:
     """So that few of the good rows (N, D) fall below 0, as many in each function, and most of them reach 1."""
     values = good @ directions.T + offsets
-    shares = values.argsort(axis=0).argsort(axis=0) / len(values)
-    below = float(np.quantile(shares.min(axis=1), _REFUSED))
-    blind = np.quantile(values, below, axis=0)
+    blind = np.quantile(values, _REFUSED / len(FAMILIES), axis=0)
     free = np.quantile(values, _FLAWLESS, axis=0)
     if (free - blind < _LEAST_SPREAD).any():
         return None

@@ -11,7 +11,7 @@ it is not a probability.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import cv2
@@ -41,6 +41,7 @@ class Flaw(StrEnum):
     FLAT = "without contrast"
     TURNED = "turned away"
     DOUBTFUL = "hardly to be told from the background"
+    UNRECOGNISABLE = "unrecognisable"
 
     @property
     def remedy(self) -> str:
@@ -56,6 +57,7 @@ _REMEDIES = {
     Flaw.FLAT: "use a photograph with better light on the face",
     Flaw.TURNED: "use a photograph that shows the face from the front",
     Flaw.DOUBTFUL: "use a clearer photograph",
+    Flaw.UNRECOGNISABLE: "use a clear photograph of the whole face, upright",
 }
 
 
@@ -71,6 +73,11 @@ class FaceQuality:
     det_score: float  # 0..1: the detector's
     score: float  # 0..1: the whole
     flaw: Flaw | None  # what lowers the score most; None at a score of 1
+
+    def recognised(self, share: float) -> FaceQuality:
+        """With what the embedding says of itself (0..1, see `Recognisability`) as one more share of the score."""
+        flaw = Flaw.UNRECOGNISABLE if share < self.score else self.flaw
+        return replace(self, score=self.score * share, flaw=flaw)
 
 
 def measure_quality(image_rgb: ByteArray, face: DetectedFace) -> FaceQuality:

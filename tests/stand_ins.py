@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class MeanEmbedder(Embedder):
         self.precision = precision
         self.device = torch.device("cpu")
         self.count = 0
-        self.record = find_weights("lightcnn9")
+        self.record = replace(find_weights("lightcnn9"), recognisability=None)  # which is of real embeddings
 
     @property
     def model_id(self) -> str:

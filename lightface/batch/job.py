@@ -205,6 +205,7 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
     The device is left out: a folder may be begun on one machine and finished on another.
     """
     settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
+    recognisability = pipeline.record.recognisability
     return json.dumps(
         {
             "method": _METHOD,
@@ -212,6 +213,7 @@ def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
             "precision": pipeline.embedder.precision,
             "selection": selection.value,
             "gates": asdict(pipeline.gates),
+            "recognisability": None if recognisability is None else recognisability.digest,
             "detector": repr(settings),
         },
         sort_keys=True,

@@ -30,6 +30,12 @@ def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> 
         gates=gates,
     )
     debug(f"using {describe_pipeline(pipeline)}")
+    if pipeline.record.recognisability is None:
+        name = pipeline.record.name
+        note(
+            f"faces too poor to tell are not known to {name} and may match one another; "
+            f"'lightface models recognisability {name} FOLDER' teaches it with good photographs"
+        )
     return pipeline
 
 

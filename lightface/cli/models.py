@@ -13,6 +13,8 @@ from lightface.cli.console import complain, note
 from lightface.cli.options import Json, command_group, with_settings
 from lightface.cli.results import print_json, print_line, print_table, print_text
 from lightface.cli.settings import Settings
+from lightface.errors import ConfigError, TrainingError
+from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.models.registry import WeightsRecord
@@ -75,6 +77,7 @@ def show_model(
         ("thresholds measured on", record.measured_on or "not known"),
         *((f"threshold at FAR {far}", f"{threshold:.3f}") for far, threshold in record.thresholds.items()),
         *((what, f"{figure:.3f}") for what, figure in record.accuracy.items()),
+        ("recognisability", _describe_recognisability(record)),
     ]
     for label, value in rows:
         print_line(f"{label}: {value}")
@@ -123,6 +126,47 @@ def import_model(
     note(f"imported {file} as {record.name} ({record.architecture}); use it with --model {record.name}")
     if not record.thresholds:
         note("no threshold is known for it: give --threshold, or measure one with 'lightface calibrate'")
+    if record.recognisability is None:
+        note(
+            "which faces are too poor to tell is not known for it, and they may match one another: "
+            f"show it good ones with 'lightface models recognisability {record.name} FOLDER'"
+        )
+
+
+@app.command("recognisability")
+@with_settings("device", "precision")
+def learn_from_photos(
+    settings: Settings,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Imported weights by name.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="200 good photographs and more, of many people.")],
+) -> None:
+    """Learn from good photographs, and from copies spoiled for it, which faces say nothing to imported weights.
+
+    Embeddings stay as they are, and galleries with them.
+    """
+    from lightface.embedding import Embedder
+    from lightface.models.registry import find_weights, imported_folder, register_weights
+    from lightface.models.weights import load_model
+    from lightface.training.recognisability import find_faces, learn_recognisability
+
+    record = find_weights(name)
+    if record.file.parent != imported_folder():
+        raise ConfigError(f"{name} came with lightface and knows it; name weights that you imported")
+    faces = find_faces(folder, frame=record.contract.frame)
+    note(f"learning from {count_of(len(faces), 'face')}: some minutes on a CPU")
+    embedder = Embedder(load_model(name), **settings.given("device", "precision"))
+    learnt = learn_recognisability(embedder, faces)
+    if learnt is None:
+        raise TrainingError(f"to {name} all faces are alike; train it first")
+    register_weights(replace(record, recognisability=learnt), imported_folder())
+    note(f"{name} knows now which faces are too poor to tell")
+
+
+def _describe_recognisability(record: WeightsRecord) -> str:
+    if record.recognisability is None:
+        return "not known; faces too poor to tell may match one another"
+    return f"known for {len(record.recognisability.offsets)} families of flaws"
 
 
 def _place_licence(record: WeightsRecord) -> WeightsRecord:

@@ -49,7 +49,10 @@ class EmbeddedPictures:
 
 
 def frame_pipeline(pipeline: FacePipeline, framing: Framing) -> FacePipeline:
-    """The pipeline that takes pictures as `framing` says; gates hold for photographs only."""
+    """The pipeline that takes pictures as `framing` says; gates hold for photographs only.
+
+    A list of crops has its published figures over all of them. What a gate on quality would gain, `rejects` tells.
+    """
     reading: dict[str, Any] = {
         "max_pixels": pipeline.gates.max_pixels,
         "allow_truncated": pipeline.gates.allow_truncated,
@@ -58,7 +61,7 @@ def frame_pipeline(pipeline: FacePipeline, framing: Framing) -> FacePipeline:
         case Framing.DETECT:
             return pipeline
         case Framing.LIGHTCNN:
-            gates = FaceGates(already_aligned=True, **reading)
+            gates = FaceGates(already_aligned=True, min_quality=0, **reading)
             return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
         case Framing.ARCFACE:
             gates = FaceGates(det_threshold=0, min_face_size_px=0, min_quality=0, **reading)
@@ -173,12 +176,13 @@ def _to_failure(error: PhotoError) -> CachedFace:
 
 def _describe(pipeline: FacePipeline, framing: Framing, selection: FaceSelection) -> str:
     """Everything that decides which embedding a picture gets; for crops, detector and gates have no say."""
-    embedder = pipeline.embedder
+    embedder, recognisability = pipeline.embedder, pipeline.record.recognisability
     made_by: dict[str, object] = {
         "method": _METHOD,
         "model": embedder.model_id,
         "precision": embedder.precision,
         "framing": framing.value,
+        "recognisability": None if recognisability is None else recognisability.digest,
     }
     if framing is Framing.DETECT:
         settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none

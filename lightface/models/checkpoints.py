@@ -22,6 +22,7 @@ from torch import Tensor
 from lightface.errors import CheckpointError
 from lightface.faces import Frame, InputContract
 from lightface.models.lightcnn import ARCHITECTURES, Structure, build_lightcnn
+from lightface.models.recognisability import Recognisability
 from lightface.models.registry import WeightsRecord, check_new_name, imported_folder, register_weights, write_model_file
 from lightface.models.weights import DIGEST_KEY, digest_tensors, load_strictly, read_state, write_weights
 
@@ -131,10 +132,12 @@ def _read_description(path: Path, digest: str) -> dict[str, Any]:
         if described:
             contract = described["contract"]
             described["contract"] = InputContract(**{**contract, "frame": Frame(**contract["frame"])})
+            if described.get("recognisability") is not None:
+                described["recognisability"] = Recognisability(**described["recognisability"])
         if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest:
             raise CheckpointError(f"{path} was changed since it was written; get it again from where it came")
         if DIGEST_KEY not in metadata:
-            described |= {"accuracy": {}, "thresholds": {}}
+            described |= {"accuracy": {}, "thresholds": {}, "recognisability": None}
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has a damaged description ({error})") from error
     return described

@@ -20,6 +20,7 @@ import tomli_w
 from lightface.errors import ChecksumError, OutputError, WeightsError
 from lightface.faces import Frame, InputContract
 from lightface.files import make_folder, open_regular, read_regular, write_private
+from lightface.models.recognisability import Recognisability
 
 DEFAULT_WEIGHTS = "lightcnn9"
 _REGISTRY_FILE = "registry.toml"
@@ -45,6 +46,11 @@ class WeightsRecord:
     card: str = ""  # file name of the model card beside the weights; "" for none
     accuracy: Mapping[str, float] = field(default_factory=dict)  # what was measured -> figure
     thresholds: Mapping[str, float] = field(default_factory=dict)  # FAR, as "1e-3" -> cosine
+    recognisability: Recognisability | None = None  # None: not known, nothing is refused for it
+
+    def __post_init__(self) -> None:
+        if self.recognisability is not None and self.recognisability.embedding_size != self.embedding_size:
+            raise ValueError(f"its recognisability is not of embeddings of {self.embedding_size} numbers")
 
     @property
     def model_id(self) -> str:
@@ -156,7 +162,7 @@ def _to_table(record: WeightsRecord) -> dict[str, Any]:
     table = asdict(replace(record, file=Path(record.file.name)))
     table["file"] = str(table["file"])
     del table["name"]
-    return {key: value for key, value in table.items() if value not in ("", {})}
+    return {key: value for key, value in table.items() if value not in ("", {}, None)}
 
 
 def _from_table(name: str, table: Any, path: Path) -> WeightsRecord:
@@ -168,6 +174,8 @@ def _from_table(name: str, table: Any, path: Path) -> WeightsRecord:
         contract = dict(table["contract"])
         contract["frame"] = Frame(**contract["frame"])
         settled = {"name": name, "file": path.parent / Path(table["file"]).name, "contract": InputContract(**contract)}
+        if "recognisability" in table:
+            settled["recognisability"] = Recognisability(**table["recognisability"])
         return WeightsRecord(**{**table, **settled})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the record [{name}] is damaged ({error})") from error

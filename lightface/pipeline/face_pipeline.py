@@ -20,7 +20,7 @@ from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
 from lightface.pipeline.loading import Loaded, load_in_batches
 from lightface.processor import survive_forks
-from lightface.quality import measure_crop, measure_quality
+from lightface.quality import FaceQuality, measure_crop, measure_quality
 from lightface.sources import as_source
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
@@ -34,14 +34,14 @@ class FaceGates:
     det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
     min_face_share: float = MtcnnSettings().min_face_share  # the same as a share of the photograph's shorter side, 0..1
-    # Lowest `quality.measure_quality`, 0..1. None of 199 research portraits is below 0.1; blurred, reduced and darkened
-    # copies are, and seldom match their own person.
+    # Lowest quality, 0..1: `quality.measure_quality` times `Recognisability.measure`. It holds for aligned crops, too.
+    # None of 199 research portraits is below 0.1; copies that are too poor to tell are (docs/false-accepts.md).
     min_quality: float = 0.1
     max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
     turns: bool = MtcnnSettings().turns  # whether photographs on their side or head are searched in other turns
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     allow_truncated: bool = False  # a JPEG of which a part is missing is read, and that part is grey
-    already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates
+    already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,18 +102,11 @@ class FacePipeline:
     ) -> list[PhotoFaces]:
         """The same for several photographs of any sizes at once; one result a photograph, in their order."""
         looks = self._look_at(photos, selection)
-        vectors = iter(self.embedder.embed([face.aligned for look in looks for face in look.ready]))
-        return [
-            PhotoFaces(
-                photo.path,
-                photo.sha256,
-                faces=tuple(self._describe(face, next(vectors)) for face in look.ready),
-                refused=look.refused,
-                error=look.error,
-                not_selected=look.not_selected,
-            )
-            for photo, look in zip(photos, looks, strict=True)
-        ]
+        vectors = self.embedder.embed([face.aligned for look in looks for face in look.ready])
+        known = self.record.recognisability
+        shares = np.ones(len(vectors)) if known is None else known.measure(vectors)
+        embedded = iter(zip(vectors, shares.tolist(), strict=True))
+        return [self._describe(photo, look, embedded) for photo, look in zip(photos, looks, strict=True)]
 
     def embed_paths(
         self,
@@ -159,7 +152,7 @@ class FacePipeline:
     def _take_crop(self, photo: Photo) -> _Look:
         try:
             crop = accept_aligned(photo.image_rgb, self.embedder.frame)
-            return _Look(ready=(_ReadyFace(crop, measure_crop(crop).score),))
+            return _Look(ready=(_ReadyFace(crop, self._pass(measure_crop(crop))),))
         except LowQualityError as error:
             return _Look(error=error)
 
@@ -212,17 +205,41 @@ class FacePipeline:
 
     def _align(self, photo: Photo, face: DetectedFace) -> _ReadyFace:
         seen = face.reduced(photo.reduction) if photo.reduction > 1 else face
-        quality = measure_quality(photo.image_rgb, seen)
+        quality = self._pass(measure_quality(photo.image_rgb, seen))
+        crop = align_face(photo.image_rgb, seen, self.embedder.frame)
+        return _ReadyFace(replace(crop, detection=face.clipped(photo.size)), quality)
+
+    def _describe(self, photo: Photo, look: _Look, embedded: Iterator[tuple[FloatArray, float]]) -> PhotoFaces:
+        """What became of a photograph, with the vector and the recognisability of each of its faces."""
+        faces: list[FaceEmbedding] = []
+        refused, error = list(look.refused), look.error
+        for face, (vector, share) in zip(look.ready, embedded, strict=False):  # the rest are of other photographs
+            detection = face.aligned.detection
+            try:
+                quality = self._pass(face.quality.recognised(share))
+            except LowQualityError as reason:
+                error = reason
+                if detection is not None:
+                    refused.append(RefusedFace(detection, reason))
+            else:
+                faces.append(FaceEmbedding(vector, self.model_id, detection, quality.score))
+        return PhotoFaces(
+            photo.path,
+            photo.sha256,
+            faces=tuple(faces),
+            refused=tuple(refused),
+            error=None if faces else error,
+            not_selected=look.not_selected,
+        )
+
+    def _pass(self, quality: FaceQuality) -> FaceQuality:
+        """The same; LowQualityError where the gate refuses it."""
         if quality.flaw is not None and quality.score < self.gates.min_quality:
             raise LowQualityError(
                 f"the face is {quality.flaw}: its quality is {quality.score:.2f}, under the minimum of "
                 f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower --min-quality"
             )
-        crop = align_face(photo.image_rgb, seen, self.embedder.frame)
-        return _ReadyFace(replace(crop, detection=face.clipped(photo.size)), quality.score)
-
-    def _describe(self, face: _ReadyFace, vector: FloatArray) -> FaceEmbedding:
-        return FaceEmbedding(vector, self.model_id, face.aligned.detection, face.quality)
+        return quality
 
 
 def load_pipeline(
@@ -271,7 +288,7 @@ class _ReadyFace:
     """A face on its way into the network."""
 
     aligned: AlignedFace
-    quality: float
+    quality: FaceQuality
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightface.embedding import Embedder
 from lightface.errors import OutputError, TrainingError
-from lightface.faces import ByteArray
+from lightface.faces import AlignedFace, ByteArray
 from lightface.metrics import (
     MIN_PEOPLE,
     BoolArray,
@@ -28,7 +29,7 @@ from lightface.models.checkpoints import CONTRACTS, describe
 from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
 from lightface.models.registry import WeightsRecord, register_weights
-from lightface.models.weights import load_strictly, write_weights
+from lightface.models.weights import LoadedModel, load_strictly, write_weights
 from lightface.training.checkpoint import BEST, load_checkpoint
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
@@ -36,6 +37,7 @@ from lightface.training.model import build_network
 from lightface.training.model_card import Measured, write_card
 from lightface.training.preparation import TrainingData, prepare_data
 from lightface.training.provenance import derive_licence, describe_data, find_origin
+from lightface.training.recognisability import MAX_FACES, face_of_crop, learn_recognisability
 from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
 from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
@@ -98,6 +100,8 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
         thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
     )
+    embedder = Embedder(LoadedModel(record, network), device="cpu")
+    record = replace(record, recognisability=learn_recognisability(embedder, _draw_faces(data)))
     record = replace(record, sha256=write_weights(record.file, state, describe(record)))
     measured = Measured(
         pairs=len(data.pairs.same),
@@ -184,6 +188,12 @@ def _too_few(people: IntArray) -> bool:
 def _describe_measured(impostors: int, people: IntArray) -> str:
     """Whose pairs the thresholds are of."""
     return f"{count_of(impostors, 'pair')} of different people among the {len(np.unique(people)):,} kept for validation"
+
+
+def _draw_faces(data: TrainingData) -> list[AlignedFace]:
+    """Some of the training crops, as recognition would have them."""
+    rows = np.random.default_rng(0).permutation(data.split.rows)[:MAX_FACES]
+    return [face_of_crop(data.crops.decoded.pixels[row]) for row in rows]
 
 
 def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:

@@ -62,6 +62,8 @@ not trained on.
 
 {config.card.limits}
 
+{_recognisability_text(record)}
+
 ## Recipe
 
 {measured.at["samples"]:,} crops seen in {measured.at["step"]:,} steps, {hours:.1f} hours on {measured.device}\
@@ -72,6 +74,12 @@ not trained on.
 {dump_config(recipe).rstrip()}
 ```
 """
+
+
+def _recognisability_text(record: WeightsRecord) -> str:
+    if record.recognisability is None:
+        return "Which faces are too poor to tell is not known of these weights: such faces may match one another."
+    return "Faces that are too poor to tell are known by their embedding, and refused."
 
 
 def _measured_text(measured: Measured) -> str:

@@ -3,12 +3,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import Cli, assert_one_line
+from PIL import Image
+from safetensors.torch import save_file
 
+from lightface.alignment import align_face
+from lightface.detection import MtcnnDetector
+from lightface.faces import ByteArray
 from lightface.models.lightcnn import build_lightcnn
 from lightface.models.registry import find_weights, list_weights
+from lightface.models.weights import load_model
+from lightface.training.people_folder import TRAINING_FRAME
+from lightface.training.recognisability import FAMILIES
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +83,43 @@ def test_verify_finds_a_changed_byte_and_checks_the_rest(cli: Cli, checkpoint_pa
     assert result.exit_code == 2
     assert result.stdout.startswith("lightcnn9: OK (")
     assert result.stderr.startswith(f"lightface: {file} is not the file that was registered as 'mine'")
+
+
+def test_info_says_whether_unrecognisable_faces_are_known(cli: Cli, checkpoint_path: Path) -> None:
+    assert "\nrecognisability: known for " in cli("models", "info").stdout
+    imported = cli("models", "import", checkpoint_path, "--name", "mine")
+    assert "'lightface models recognisability mine FOLDER'" in imported.stderr
+    assert "\nrecognisability: not known; faces too poor" in cli("models", "info", "mine").stdout
+
+
+def test_imported_weights_learn_it_from_photographs(
+    cli: Cli,
+    checkpoint_path: Path,
+    grace_hopper_rgb: ByteArray,
+    astronaut_rgb: ByteArray,
+    detector: MtcnnDetector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, image_rgb in {"hopper": grace_hopper_rgb, "collins": astronaut_rgb}.items():
+        crop = align_face(image_rgb, detector.detect(image_rgb)[0], TRAINING_FRAME).pixels
+        for light in (5, 7, 8, 10):
+            Image.fromarray((crop * (light / 10)).astype(np.uint8)).save(tmp_path / f"{name}-{light}.png")
+    Image.fromarray(grace_hopper_rgb).save(tmp_path / "portrait.png")
+    save_file(load_model().network.state_dict(), tmp_path / "bare.safetensors")
+    assert cli("models", "import", tmp_path / "bare.safetensors", "--name", "mine").exit_code == 0
+    before = find_weights("mine")
+    assert before.recognisability is None
+    few = cli("models", "recognisability", "mine", tmp_path)
+    assert_one_line(few, "has 9 photographs with a usable face; give 200 and more")
+    monkeypatch.setattr("lightface.training.recognisability.MIN_FACES", 9)
+    monkeypatch.setattr("lightface.training.recognisability.FAMILIES", FAMILIES[:2])
+    learnt = cli("models", "recognisability", "mine", tmp_path)
+    assert learnt.exit_code == 0, learnt.stderr
+    after = find_weights("mine")
+    assert after.recognisability is not None and after.model_id == before.model_id
+    assert "\nrecognisability: known for 2 families" in cli("models", "info", "mine").stdout
+    assert_one_line(cli("models", "recognisability", "lightcnn9", tmp_path), "came with lightface")
+    assert cli("models", "import", checkpoint_path, "--name", "random").exit_code == 0
+    untaught = cli("models", "recognisability", "random", tmp_path, "--quiet")
+    assert_one_line(untaught, "to random all faces are alike; train it first")

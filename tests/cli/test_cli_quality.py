@@ -13,6 +13,8 @@ import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
+from lightface.alignment import align_face
+from lightface.detection import MtcnnDetector
 from lightface.faces import ByteArray
 from lightface.gallery import open_gallery
 
@@ -94,3 +96,23 @@ def test_detect_shows_the_quality_that_the_gate_goes_by(cli: Cli, spoiled: dict[
     assert face["quality"] < 0.1
     header, row = cli("detect", spoiled["blurred"]).stdout.splitlines()
     assert "quality  lowered most by" in header and f"{face['quality']:.2f}     blurred " in row
+
+
+def test_aligned_crops_that_say_nothing_are_not_the_same_person(
+    cli: Cli, grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, detector: MtcnnDetector, tmp_path: Path
+) -> None:
+    """A black square and a grey one were `same`, and so were any two people upside down."""
+    squares = [tmp_path / "black.png", tmp_path / "grey.png"]
+    for path, level in zip(squares, (0, 120), strict=True):
+        Image.new("RGB", (128, 128), (level,) * 3).save(path)
+    assert_one_line(cli("verify", *squares, "--already-aligned"), "black.png", "the face is ")
+    turned = []
+    for number, image_rgb in enumerate((grace_hopper_rgb, astronaut_rgb)):
+        crop = align_face(image_rgb, detector.detect(image_rgb)[0])
+        turned.append(tmp_path / f"{number}.png")
+        Image.fromarray(crop.pixels[::-1, ::-1]).save(turned[-1])
+    assert_one_line(
+        cli("verify", *turned, "--already-aligned"), "0.png", "the face is unrecognisable", "or lower --min-quality"
+    )
+    told = cli("verify", *turned, "--already-aligned", "--min-quality", "0")
+    assert told.exit_code in (0, 1)

@@ -162,4 +162,10 @@ def test_the_key_of_the_cache_tells_what_matters(tmp_path: Path, pipeline: FaceP
         )
     with sqlite3.connect(tmp_path / "faces.sqlite") as connection:
         ((made_by,),) = connection.execute("SELECT made_by FROM picture_3")
-    assert json.loads(made_by) == {"framing": "lightcnn", "method": 1, "model": "colours", "precision": "fp32"}
+    assert json.loads(made_by) == {
+        "framing": "lightcnn",
+        "method": 2,
+        "model": "colours",
+        "precision": "fp32",
+        "recognisability": None,
+    }

@@ -3,7 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from lightface.metrics import Interval
+from lightface.models.recognisability import Recognisability
 from lightface.models.registry import WeightsRecord
 from lightface.training.config import TrainingConfig
 from lightface.training.config_file import build_record
@@ -47,6 +50,10 @@ def test_what_a_card_says(tiny_data: TrainingData, tiny_config: TrainingConfig) 
     assert "`lightface train --config recipe.toml --max-minutes 90`" in card
     assert f"Thresholds, from all {tiny_data.preflight.impostor_pairs} impostor pairs of the validation crops." in card
     assert "**Licence:** MIT" in card and "My photographs." in card
+    assert "Which faces are too poor to tell is not known of these weights" in card
+    known = replace(RECORD, recognisability=Recognisability.pack(np.ones((1, 256), np.float32), np.ones(1, np.float32)))
+    card = write_card(known, tiny_config, measured(tiny_data, None))
+    assert "are known by their embedding, and refused" in card
 
 
 def test_a_card_says_where_pairs_were_drawn_and_what_was_trained_on_from(

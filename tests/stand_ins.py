@@ -12,6 +12,7 @@ from PIL import Image
 
 from lightface.embedding import Embedder
 from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
+from lightface.models.recognisability import Recognisability
 from lightface.models.registry import find_weights
 from lightface.pipeline import FaceGates, FacePipeline
 
@@ -50,7 +51,9 @@ class MeanEmbedder(Embedder):
         self.precision = precision
         self.device = torch.device("cpu")
         self.count = 0
-        self.record = replace(find_weights("lightcnn9"), recognisability=None)  # which is of real embeddings
+        # To which nothing is unrecognisable: colours are no faces.
+        anything = Recognisability.pack(np.zeros((1, 256), np.float32), np.ones(1, np.float32))
+        self.record = replace(find_weights("lightcnn9"), recognisability=anything)
 
     @property
     def model_id(self) -> str:

@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -186,6 +187,7 @@ def _work(pipe: connection.Connection, pickled: bytes, selection: FaceSelection,
     """Answer each list of paths with its results, and with what was logged, which only the first process can show."""
     import torch
 
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # tracebacks: who waits for the answer tells what failed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who gave the work decides
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(threads)

@@ -114,7 +114,6 @@ def _take_back(settings: Settings) -> None:
         if not forgotten:
             note(f"{gallery.location} was not calibrated; nothing was changed")
             return
-        latest = max(one.created_at for one in forgotten)
         record = record_of(settings, gallery)
         try:
             decides = (
@@ -123,7 +122,7 @@ def _take_back(settings: Settings) -> None:
             )
         except ThresholdError:
             decides = "no threshold is known for its weights now; give one with --threshold, or calibrate again"
-        note(f"{gallery.location}: the calibration of {latest:%Y-%m-%d %H:%M} UTC is taken back; {decides}")
+        note(f"{gallery.location}: its calibration is taken back; {decides}")
 
 
 def _calibrate_on(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from lightface.errors import EvaluationError
+from lightface.files import read_regular
 from lightface.remote import RemotePath, to_path
 from lightface.reports.rows import unprotect_cell
 from lightface.words import count_of, decode_text
@@ -71,7 +72,7 @@ def read_lines(path: Path) -> list[str]:
 def read_list(path: Path) -> bytes:
     """The bytes of a list. EvaluationError where they cannot be read."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise EvaluationError(f"cannot read the list {path} ({error.strerror}); check the path") from error
 

@@ -318,12 +318,13 @@ class Gallery(Upkeep):
         with self._store.writing():
             self._store.put_threshold(threshold)
 
-    def forget_thresholds(self) -> list[StoredThreshold]:
-        """Delete all thresholds measured for this gallery; what they were. Those of its weights decide again."""
+    def forget_thresholds(self) -> int:
+        """Delete all thresholds measured for this gallery; how many. Those of its weights decide again.
+
+        They are not read, so that one that makes no sense can be taken back as well.
+        """
         with self._store.writing():
-            forgotten = self._store.thresholds()
-            self._store.delete_thresholds()
-        return forgotten
+            return self._store.delete_thresholds()
 
     def export_to(self, path: Path) -> None:
         """Write everything into one portable file, described in `lightface.gallery.exchange`.

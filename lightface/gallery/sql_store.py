@@ -291,8 +291,8 @@ class SqlStore(ABC):
             self._codec.encode_threshold(row),
         )
 
-    def delete_thresholds(self) -> None:
-        self._query("DELETE FROM threshold")
+    def delete_thresholds(self) -> int:
+        return len(list(self._query("DELETE FROM threshold RETURNING far")))
 
     def samples_before(self, date: datetime) -> dict[int, int]:
         query = "SELECT id, person_id FROM sample WHERE created_at < ? ORDER BY id"

@@ -146,8 +146,8 @@ class GalleryStore(Protocol):
     def put_threshold(self, threshold: StoredThreshold) -> None:
         """Set or overwrite the threshold of a false-accept rate."""
 
-    def delete_thresholds(self) -> None:
-        """Forget all thresholds."""
+    def delete_thresholds(self) -> int:
+        """Forget all thresholds; how many there were."""
 
     def samples_before(self, date: datetime) -> dict[int, int]:
         """The ids of the samples that are older, with their people's."""

@@ -110,10 +110,13 @@ def test_imported_weights_learn_it_from_photographs(
     assert cli("models", "import", tmp_path / "bare.safetensors", "--name", "mine").exit_code == 0
     before = find_weights("mine")
     assert before.recognisability is None
+    (tmp_path / "bare.safetensors").unlink()
     few = cli("models", "recognisability", "mine", tmp_path)
     assert_one_line(few, "has 9 photographs with a usable face; give 200 and more")
     monkeypatch.setattr("lightface.training.recognisability.MIN_FACES", 9)
     monkeypatch.setattr("lightface.training.recognisability.FAMILIES", FAMILIES[:2])
+    spread = "lightface.training.recognisability._LEAST_SPREAD"
+    monkeypatch.setattr(spread, 0.0)  # nine faces of two people are nearly alike
     learnt = cli("models", "recognisability", "mine", tmp_path)
     assert learnt.exit_code == 0, learnt.stderr
     after = find_weights("mine")
@@ -121,5 +124,6 @@ def test_imported_weights_learn_it_from_photographs(
     assert "\nrecognisability: known for 2 families" in cli("models", "info", "mine").stdout
     assert_one_line(cli("models", "recognisability", "lightcnn9", tmp_path), "came with lightface")
     assert cli("models", "import", checkpoint_path, "--name", "random").exit_code == 0
+    monkeypatch.setattr(spread, 1e-3)
     untaught = cli("models", "recognisability", "random", tmp_path, "--quiet")
     assert_one_line(untaught, "to random all faces are alike; train it first")

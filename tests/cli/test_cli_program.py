@@ -191,17 +191,12 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
 
 def test_a_worker_that_cannot_begin_prints_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(
-        "from concurrent.futures import ProcessPoolExecutor\n"
-        "from concurrent.futures.process import BrokenProcessPool\n"
-        "from multiprocessing import get_context\n"
-        "from lightface.batch.processes import _begin\n"
+        "from lightface.batch.processes import _Died, _Worker\n"
         "if __name__ == '__main__':\n"
-        "    spawn = get_context('spawn')\n"
-        "    with ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(b'no pickle', None, 1)) as pool:\n"
-        "        try:\n"
-        "            pool.submit(int).result()\n"
-        "        except BrokenProcessPool:\n"
-        "            print('broken')\n"
+        "    try:\n"
+        "        _Worker((b'no pickle', None, 1, 30)).embed([])\n"
+        "    except _Died:\n"
+        "        print('broken')\n"
     )
     started = time.monotonic()
     command = [sys.executable, str(tmp_path / "work.py")]

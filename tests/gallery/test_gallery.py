@@ -364,8 +364,8 @@ class TestCare:
         newer = StoredThreshold(1e-3, 0.4, "caf\udce9.csv")
         gallery.set_threshold(newer)
         assert gallery.thresholds() == [newer, strict]
-        assert gallery.forget_thresholds() == [newer, strict]
-        assert gallery.thresholds() == gallery.forget_thresholds() == []
+        assert gallery.forget_thresholds() == 2
+        assert gallery.thresholds() == [] and gallery.forget_thresholds() == 0
 
 
 class TestReplaceEmbeddings:

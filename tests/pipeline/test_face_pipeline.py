@@ -12,7 +12,7 @@ from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, make_pipeline, 
 from lightface.errors import (
     FaceNotFoundError,
     FaceTooSmallError,
-    ImageError,
+    MissingFileError,
     ImageTooLargeError,
     LowDetectionScoreError,
     LowQualityError,
@@ -142,7 +142,7 @@ def test_results_keep_the_order_of_the_photographs(tmp_path: Path) -> None:
         assert [result.path for result in results] == paths
         assert [len(result.faces) for result in results] == [1, 0, 0, 2, 0, 1]
         assert [type(result.error) for result in results if result.error] == [
-            *[ImageError, FaceNotFoundError, ImageTooLargeError]
+            *[MissingFileError, FaceNotFoundError, ImageTooLargeError]
         ]
         assert [int(np.argmax(result.faces[0].vector)) for result in results if result.faces] == [0, 2, 1]
         assert [result.sha256 is None for result in results] == [False, True, False, False, True, False]

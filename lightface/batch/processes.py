@@ -187,7 +187,8 @@ def _work(pipe: connection.Connection, pickled: bytes, selection: FaceSelection,
     """Answer each list of paths with its results, and with what was logged, which only the first process can show."""
     import torch
 
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # tracebacks: who waits for the answer tells what failed
+    # No tracebacks: who waits for the answer tells what failed.
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who gave the work decides
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(threads)

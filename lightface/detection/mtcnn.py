@@ -34,7 +34,16 @@ from lightface.detection.candidates import (
 from lightface.detection.networks import LOCATE_CROP_PX, REFINE_CROP_PX, STRIDE_PX, WINDOW_PX, MtcnnNetworks
 from lightface.detection.pyramid import Halves, Level, cut_crops, halve, plan_levels, render_level
 from lightface.detection.sheets import draw_sheets, lay_out
-from lightface.detection.turns import QUARTERS, Sighting, needs_turn, quarters_of, rate_views, settle, turn_back
+from lightface.detection.turns import (
+    CLEAR_SCORE,
+    QUARTERS,
+    Sighting,
+    needs_turn,
+    quarters_of,
+    rate_views,
+    settle,
+    turn_back,
+)
 from lightface.errors import ConfigError
 from lightface.faces import ByteArray, DetectedFace, FloatArray
 
@@ -148,7 +157,8 @@ class MtcnnDetector:
         for turn in QUARTERS[1:]:
             again = [index for index, sightings in enumerate(upright) if needs_turn(sightings, turn)]
             turned = [photos[index].turned(turn) for index in again]
-            for index, photo, sightings in zip(again, turned, self._search(turned), strict=True):
+            seen = self._search(turned) if turned else []
+            for index, photo, sightings in zip(again, turned, seen, strict=True):
                 found[index] += [replace(one, turn=turn).turned_back(photo.size) for one in sightings]
         return [settle(sightings) for sightings in found]
 
@@ -157,13 +167,20 @@ class MtcnnDetector:
         candidates = self._locate(photos, self._refine(photos, self._propose(photos)))
         # O-Net looks again, at the face's own box: moved or enlarged by some percent, a photograph then shifts the
         # landmarks by 1.1 % of the distance of the eyes instead of 1.5 % (facenet-pytorch: 1.8 %).
-        inside, views, landmarks_px = self._view(photos, candidates, QUARTERS if self.settings.turns else (0,))
-        scores = 1 / (1 + np.exp(-views[:, 0]))
+        inside, logits, landmarks_px = self._view(photos, candidates, QUARTERS[:1])
+        scores = 1 / (1 + np.exp(-logits[:, 0]))
+        passed = np.flatnonzero(scores > self.settings.det_threshold)
+        candidates, scores, landmarks_px = candidates.take(inside[passed]), scores[passed], landmarks_px[passed, 0]
+        views = np.full((len(passed), len(QUARTERS)), -np.inf, np.float32)
+        views[:, 0] = logits[passed, 0]
+        doubtful = np.flatnonzero(scores < CLEAR_SCORE)
+        if self.settings.turns and len(doubtful):
+            views[doubtful, 1:] = self._view(photos, candidates.take(doubtful), QUARTERS[1:])[1]
         found: list[list[Sighting]] = [[] for _ in photos]
-        for place in np.flatnonzero(scores > self.settings.det_threshold).tolist():
-            box_px = tuple(candidates.boxes_px[inside[place]].tolist())
-            face = DetectedFace(box_px, landmarks_px[place, 0], float(scores[place]))
-            found[candidates.image_index[inside[place]]].append(Sighting(face, views[place]))
+        for place, image in enumerate(candidates.image_index.tolist()):
+            box_px = tuple(candidates.boxes_px[place].tolist())
+            face = DetectedFace(box_px, landmarks_px[place], float(scores[place]))
+            found[image].append(Sighting(face, views[place]))
         return found
 
     def _propose(self, photos: Sequence[Halves]) -> Candidates:

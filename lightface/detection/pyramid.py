@@ -20,9 +20,11 @@ from lightface.faces import ByteArray
 
 # The largest face that is looked for, as a share of the image's shorter side: one that fills the image and leaves it.
 _LARGEST_FACE_SHARE = 1.5
+# What lies outside the image: to the networks, nothing. Of portraits cut to 5 % within the face's box, 99 % are found
+# with it, 94 % with black and 95 % with the picture mirrored at its edge.
 _GREY = (128, 128, 128)
 _BORDER_PX = 6  # half of P-Net's window, so that it sees faces that lie half outside; even, as its steps are
-_COARSE_PX = 128  # levels whose shorter side is not above this have the border
+_COARSE_PX = 40  # levels whose shorter side is not above this have the border: for faces of 30 % of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +111,7 @@ def render_level(halves: Halves, level: Level) -> ByteArray:
 
 
 def cut_crops(photos: Sequence[Halves], candidates: Candidates, *, size_px: int) -> tuple[IndexArray, ByteArray]:
-    """What lies within each candidate's box, resized to a square of `size_px`; black outside the image.
+    """What lies within each candidate's box, resized to a square of `size_px`; grey outside the image.
 
     Returns the indices of the K candidates that overlap their image, and (K, size_px, size_px, 3) uint8 RGB.
     """

@@ -19,8 +19,10 @@ from lightface.faces import BoxPx, DetectedFace, FloatArray
 
 QUARTERS: Final = (0, 1, 2, 3)  # turns by 90 degrees, counter-clockwise, as `numpy.rot90` counts them
 
-# A photograph without a face of this score is searched in every turn. Of 200 upright portraits two have none.
-_SURE_SCORE = 0.97
+CLEAR_SCORE: Final = 0.97  # a face of this score is not looked at in other turns
+
+# A photograph without a face of this score is searched in every turn. All of 200 upright portraits have one.
+_SURE_SCORE = 0.9
 
 # What a disagreement of the landmarks by the whole distance of the eyes costs, in logits.
 _DISAGREEMENT_COST = 10.0
@@ -31,7 +33,7 @@ class Sighting:
     """A face as it was found in one turn of its photograph."""
 
     face: DetectedFace  # in pixels of the photograph in the turn that was searched
-    views: FloatArray  # (4,) logits: how well the face is seen after 0 to 3 further quarters, see `rate_views`
+    views: FloatArray  # (4,) logits: how well it is seen after 0 to 3 further quarters, see `rate_views`; -inf: untried
     turn: int = 0  # quarters by which the photograph was turned
 
     @property

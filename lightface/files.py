@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import io
 import logging
 import os
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 _PREFIX: Final = ".lightface-"
 _SUFFIX: Final = ".partial"
 _SQLITE_SUFFIXES: Final = ("-journal", "-wal", "-shm")  # of files whose contents SQLite takes for the database's
+_MOST_BYTES: Final = 1 << 30  # of a file that is read whole; a sparse file or one of /proc may have no end to speak of
 _MOST_LINKS: Final = 40  # in a row, as in Linux
 # Of file systems that cannot flush a folder, which is no fault.
 _CANNOT_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
@@ -51,9 +53,29 @@ def open_text(path: Path, *, encoding: str = "utf-8", newline: str | None = None
 
 
 def read_regular(path: Path) -> bytes:
-    """All bytes of a file, opened by `open_regular`."""
+    """All bytes of a file, opened by `open_regular`. Raises OSError, also for one of more than a gibibyte."""
     with open_regular(path) as file:
-        return file.read()
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise _too_large(path)
+    return data
+
+
+def hash_regular(path: Path) -> str:
+    """The SHA-256 of a file's bytes as 64 hexadecimal digits. Raises as `read_regular`."""
+    digest = hashlib.sha256()
+    left = _MOST_BYTES
+    with open_regular(path) as file:
+        while part := file.read(1 << 20):
+            left -= len(part)
+            if left < 0:
+                raise _too_large(path)
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _too_large(path: Path) -> OSError:
+    return OSError(errno.EFBIG, f"it has more than {_MOST_BYTES / 1e9:.1f} GB", str(path))
 
 
 def check_regular(path: Path) -> None:

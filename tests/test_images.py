@@ -598,7 +598,8 @@ def test_a_jpeg_that_lacks_the_mark_of_its_end_is_read_and_told(
 ) -> None:
     data = encode(Image.fromarray(astronaut_rgb), "JPEG", quality=90, progressive=progressive)
     name = f"{progressive} {len(tail)}.jpg"
-    assert (decode_photo(data[:-2] + tail, name=name) == decode_photo(data, name="whole")).all()
+    for end in (-2, -1):  # half of the mark may be there
+        assert (decode_photo(data[:end] + tail, name=name) == decode_photo(data, name="whole")).all()
     assert f"{name!r} lacks the mark of its end; all of its pixels are there" in caplog.text
 
 

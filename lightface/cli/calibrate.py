@@ -36,7 +36,11 @@ def calibrate(
         typer.Argument(metavar="PATH", help="Pairs or people to measure on, as evaluate takes (default: the gallery)."),
     ] = None,
     far: Annotated[
-        float, typer.Option("--far", help="The false-accept rate to keep: 1e-3 lets one stranger in a thousand pass.")
+        float,
+        typer.Option(
+            "--far",
+            help="The false-accept rate to keep: 1e-3 takes one stranger in a thousand for a given person.",
+        ),
     ] = 1e-3,
     review_far: Annotated[
         float | None,
@@ -98,7 +102,8 @@ def calibrate(
         proposal = propose_thresholds(gallery, calibration, record, allow_looser=allow_looser)
         if not dry_run:
             store_calibration(gallery, proposal)
-            note(f"kept in {gallery.location}; verify --gallery and identify decide by it from now on")
+            kept = "kept" if proposal.weights_threshold is None else "the threshold of the weights stays, as kept"
+            note(f"{kept} in {gallery.location}; verify --gallery and identify decide by it from now on")
     if as_json:
         print_json(proposal)
     else:

@@ -123,7 +123,7 @@ def _report(results: Sequence[IdentifiedPhoto], threshold: float, *, as_json: bo
     words = ", ".join(f"{counts[status]:,} {status}" for status in sorted(+counts))
     note(
         f"{count_of(counts.total(), 'face')} in {count_of(len(results), 'photograph')}: {words}; "
-        f"{count_of(len(failed), 'photograph')} without a face"
+        f"{count_of(len(failed), 'photograph')} without a face that could be looked for"
     )
 
 

@@ -73,7 +73,7 @@ def show_model(
         ("frame", f"eyes on row {frame.eye_row_px:g}, mouth on row {frame.mouth_row_px:g}"),
         ("embedding", f"{record.embedding_size} numbers, unit length{', flip-averaged' if record.flip else ''}"),
         ("licence", record.licence),
-        ("training data", record.training_data),
+        ("training data", " ".join(record.training_data.split())),
         ("thresholds measured on", record.measured_on or "not known"),
         *((f"threshold at FAR {far}", f"{threshold:.3f}") for far, threshold in record.thresholds.items()),
         *((what, f"{figure:.3f}") for what, figure in record.accuracy.items()),

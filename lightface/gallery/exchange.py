@@ -20,6 +20,7 @@ import base64
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,10 @@ class _Reader:
 
     def parse(self, line: bytes) -> ExportRecord:
         values = json.loads(line.decode("ascii"))
+        try:
+            os.fsencode(json.dumps(values, ensure_ascii=False))
+        except UnicodeEncodeError as error:
+            raise ValueError("a text holds half of a character; write it anew") from error
         kind = values["kind"]
         if self._header is None:
             self._header = _parse_header(values)

@@ -129,7 +129,7 @@ def lacks_pixels(data: bytes, header: JpegHeader) -> bool:
     """
     if header.is_progressive and not _has_all_passes(data, header):
         return True
-    data = data.rstrip(b"\0")  # what a disk puts in the place of what it has lost
+    data = _without_rest(data)
     grey, noisy = (_decode_half(data + tail + _END) for tail in (b"", _NOISE))
     rows, columns = np.nonzero((grey != noisy).any(axis=2))
     if not len(rows):
@@ -140,7 +140,12 @@ def lacks_pixels(data: bytes, header: JpegHeader) -> bool:
 
 def with_end(data: bytes) -> bytes:
     """A JPEG without an end, with one: the decoder makes grey of what is missing."""
-    return data.rstrip(b"\0") + _END
+    return _without_rest(data) + _END
+
+
+def _without_rest(data: bytes) -> bytes:
+    """Less the zeros that a disk puts in the place of what it has lost, and the first half of a mark."""
+    return data.rstrip(b"\0\xff")
 
 
 def _segments(data: bytes, place: int) -> Iterator[tuple[int, int, bytes]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lightface.errors import ImageError, MissingFileError
 from lightface.faces import ByteArray
-from lightface.files import open_regular
+from lightface.files import hash_regular, read_regular
 from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo, take_picture
 from lightface.images.extras import RAW_SUFFIXES
 from lightface.images.failures import describe_reason, quote, too_large
@@ -154,8 +154,7 @@ def load_photo(
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes as 64 hexadecimal digits; ImageError when it cannot be read."""
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_regular(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
@@ -190,8 +189,7 @@ def _read_file(path: Path) -> bytes:
         size = path.stat().st_size
         if size > _MAX_FILE_BYTES:
             raise too_large(str(path), f"{size / 1e9:.1f} GB", f"{_MAX_FILE_BYTES / 1e9:.1f} GB for a file")
-        with open_regular(path) as file:
-            return file.read()
+        return read_regular(path)
     except IsADirectoryError as error:
         raise ImageError(f"{quote(path)} is a folder, not a picture; name a file in it") from error
     except (OSError, ValueError) as error:

@@ -35,7 +35,7 @@ class FaceGates:
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
     min_face_share: float = MtcnnSettings().min_face_share  # the same as a share of the photograph's shorter side, 0..1
     # Lowest quality, 0..1: `quality.measure_quality` times `Recognisability.measure`. It holds for aligned crops, too.
-    # None of 199 research portraits is below 0.1; copies that are too poor to tell are (docs/false-accepts.md).
+    # One of 200 research portraits is below 0.1, and so are copies that are too poor to tell (docs/false-accepts.md).
     min_quality: float = 0.1
     max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
     turns: bool = MtcnnSettings().turns  # whether photographs on their side or head are searched in other turns

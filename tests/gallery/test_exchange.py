@@ -382,6 +382,9 @@ class TestDamage:
             (lambda lines: lines[5].update(box_px=[9, 9, 1, 1]), "line 6: .* has no box of a face"),
             (lambda lines: lines[5].update(box_px=[0, 0, 1, 1e300]), "line 6: .* has no box of a face"),
             (lambda lines: lines[5].update(source_path="a\0b"), "line 6: .* names no photograph"),
+            (lambda lines: lines[5].update(source_path="a\ud800b"), "line 6: a text holds half of a character"),
+            (lambda lines: lines[4].update(source="\ud800"), "line 5: a text holds half of a character"),
+            (lambda lines: lines[0].update(model_id="m\ud800"), "line 1: a text holds half of a character"),
             (lambda lines: lines[5].update(source_path="/" + "a" * 10_000), "line 6: .* names no photograph"),
         ],
     )

@@ -19,9 +19,10 @@ from lightface.cli.inputs import read_pairs
 from lightface.errors import ImageError, LightfaceError
 from lightface.evaluation.protocols import read_protocol
 from lightface.evaluation.protocols.agedb import read_agedb
+from lightface.files import read_regular
 from lightface.gallery import KeyFile, open_gallery
 from lightface.gallery.index_file import read_index
-from lightface.images import count_pixels, hash_file
+from lightface.images import count_pixels, hash_file, load_photo
 from lightface.models.weights import read_state
 from lightface.pipeline import enroll_people
 from lightface.pipeline.cluster import cluster_faces, enroll_groups
@@ -122,3 +123,15 @@ def test_no_job_waits_for_a_photograph_that_became_a_pipe(tmp_path: Path) -> Non
     with open_gallery(tmp_path / "gallery", model_id=pipeline.model_id, create=True) as gallery:
         enrolled = enroll_groups(gallery, cluster_faces(faces, threshold=0.5), "Guest")
     assert sorted(one.status for one in enrolled) == ["enrolled", "enrolled", "rejected"]
+
+
+def test_a_file_without_end_is_not_hashed_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tmp_path / "sparse.jpg"
+    with endless.open("wb") as file:
+        file.truncate(1 << 43)  # takes no room on the disk
+    monkeypatch.setattr("lightface.files._MOST_BYTES", 10_000_000)  # a gibibyte takes seconds
+    for read in (hash_file, load_photo):
+        with pytest.raises(ImageError, match="more than"):
+            read(endless)
+    with pytest.raises(OSError, match="more than"):
+        read_regular(endless)

@@ -12,10 +12,10 @@ from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, make_pipeline, 
 from lightface.errors import (
     FaceNotFoundError,
     FaceTooSmallError,
-    MissingFileError,
     ImageTooLargeError,
     LowDetectionScoreError,
     LowQualityError,
+    MissingFileError,
     MultipleFacesError,
     PhotoError,
 )

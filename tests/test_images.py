@@ -603,6 +603,20 @@ def test_a_jpeg_that_lacks_the_mark_of_its_end_is_read_and_told(
     assert f"{name!r} lacks the mark of its end; all of its pixels are there" in caplog.text
 
 
+def test_a_jpeg_that_lacks_rows_is_refused_though_it_has_an_end(astronaut_rgb: ByteArray) -> None:
+    data = encode(Image.fromarray(astronaut_rgb), "JPEG", quality=90)
+    for lacking in (0.02, 0.1, 0.5):
+        cut = data[: int(len(data) * (1 - lacking))] + b"\xff\xd9"
+        with pytest.raises(ImageError, match="pixels are missing at its end"):
+            decode_photo(cut, name="cut.jpg")
+        assert decode_photo(cut, name="cut.jpg", allow_truncated=True).shape == astronaut_rgb.shape
+    for colour in (0, 128, 255):  # a picture may end in one colour
+        flat_rgb = astronaut_rgb.copy()
+        flat_rgb[300:] = colour
+        whole = encode(Image.fromarray(flat_rgb), "JPEG", quality=90)
+        assert np.abs(decode_photo(whole, name="flat.jpg").astype(int) - flat_rgb).mean() < 3
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("tail", [b"", b"\0" * 100_000])
 def test_a_jpeg_that_lacks_pixels_is_refused_unless_that_is_allowed(

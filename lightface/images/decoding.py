@@ -69,7 +69,7 @@ def decode_photo(
                 return extras.decode_raw(data, name=name, max_pixels=max_pixels)
             if jpeg.is_jpeg(data):
                 data = _check_jpeg(data, name=name, max_pixels=max_pixels, allow_truncated=allow_truncated)
-            return _decode(data, name=name, max_pixels=max_pixels, reduction=reduction)
+            return _decode(data, name=name, max_pixels=max_pixels, reduction=reduction, allow_truncated=allow_truncated)
     except Image.DecompressionBombError as error:
         raise too_large(name, "far too many pixels", f"{max_pixels:,} pixels") from error
     except UnidentifiedImageError as error:
@@ -135,16 +135,20 @@ def _check_jpeg(data: bytes, *, name: str, max_pixels: int, allow_truncated: boo
     jpeg.check_work(data, header, name=name)
     if jpeg.has_end(data, header):
         return data
-    if not jpeg.lacks_pixels(data, header):
-        remark(f"{quote(name)} lacks the mark of its end; all of its pixels are there")
-    elif allow_truncated:
-        remark(f"{quote(name)} is truncated; what is missing is grey")
+    if jpeg.lacks_pixels(data, header):
+        _tell_truncated(name, allow_truncated=allow_truncated)
     else:
-        raise _damaged(name, "pixels are missing at its end")
+        remark(f"{quote(name)} lacks the mark of its end; all of its pixels are there")
     return jpeg.with_end(data)
 
 
-def _decode(data: bytes, *, name: str, max_pixels: int, reduction: Reduction) -> ByteArray:
+def _tell_truncated(name: str, *, allow_truncated: bool) -> None:
+    if not allow_truncated:
+        raise _damaged(name, "pixels are missing at its end")
+    remark(f"{quote(name)} is truncated; what is missing is grey")
+
+
+def _decode(data: bytes, *, name: str, max_pixels: int, reduction: Reduction, allow_truncated: bool) -> ByteArray:
     if extras.is_heic(data):
         container = extras.open_heic(BytesIO(data), name=name)
         _check_size(container.size, name=name, max_pixels=max_pixels)
@@ -158,6 +162,8 @@ def _decode(data: bytes, *, name: str, max_pixels: int, reduction: Reduction) ->
         if reduction > 1:
             image = jpeg.decode_reduced(image, reduction)
         image.load()
+        if jpeg.is_jpeg(data) and jpeg.ends_flat(image) and jpeg.lacks_pixels_before_end(data):
+            _tell_truncated(name, allow_truncated=allow_truncated)
     orientation = _read_orientation(image, name=name)
     deep = _read_deep(image, data)
     image_rgb = _to_rgb(image, name=name) if deep is None else deep

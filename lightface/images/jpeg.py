@@ -31,6 +31,7 @@ _MOST_SEGMENTS: Final = 100_000
 
 _START: Final = b"\xff\xd8\xff"
 _END: Final = b"\xff\xd9"
+_FLAT_PX: Final = (32, 2)  # columns and rows at the end, also of a picture decoded at an eighth
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a byte of pixels nor a place to restart in them
 # Of what `_MARKER` finds. Those below 0xC0 mean nothing but for 0x01; libjpeg passes over them where it looks for a
 # place to restart, and gives up elsewhere.
@@ -136,6 +137,19 @@ def lacks_pixels(data: bytes, header: JpegHeader) -> bool:
         return False
     height, width = grey.shape[:2]
     return bool(rows.min() < height - _LAST_BLOCKS_PX or columns.min() < width - _LAST_BLOCKS_PX)
+
+
+def ends_flat(image: Image.Image) -> bool:
+    """Whether a decoded JPEG ends in one colour, as all do of which the decoder had no pixels for the last rows."""
+    width, height = image.size
+    end = np.asarray(image.crop((max(0, width - _FLAT_PX[0]), max(0, height - _FLAT_PX[1]), width, height)))
+    return bool((end == end[-1, -1]).all())
+
+
+def lacks_pixels_before_end(data: bytes) -> bool:
+    """The same as `lacks_pixels` of a JPEG with an end, which somebody has put where it does not belong."""
+    header = read_header(data, name="")
+    return header is not None and lacks_pixels(data[: data.find(_END, header.scan)], header)
 
 
 def with_end(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ import typer
 
 from lightface.cli import privacy
 from lightface.cli.audit import audit
-from lightface.cli.console import note
+from lightface.cli.console import complain, note
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
 from lightface.cli.loading import gallery_place, open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
@@ -216,7 +216,10 @@ def import_gallery(
     )
     if summary.thresholds_added:
         brought = count_of(summary.thresholds_added, "threshold, which decides", "thresholds, which decide")
-        note(f"the file brought {brought} who is recognised; see 'lightface gallery stats'")
+        complain(
+            f"the file brought {brought} who is recognised; see 'lightface gallery stats', and 'lightface calibrate "
+            "--reset' to do without"
+        )
 
 
 @app.command("copy")

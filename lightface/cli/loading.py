@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightface.cli.console import debug, note
+from lightface.cli.console import complain, debug, note
 from lightface.cli.keys import key_of
-from lightface.cli.settings import Settings
+from lightface.cli.settings import PASSPHRASE_VARIABLE, Settings
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery
@@ -58,8 +59,10 @@ def open_gallery_of(settings: Settings, *, model_id: str | None = None, create: 
 
     place = gallery_place(settings)
     gallery = open_gallery(place, model_id=model_id, create=create, key=key_of(settings, describe_place(place)))
-    if settings.key_file is not None and gallery.encryption is None:
-        note(f"{gallery.location} is not encrypted, the key file is not used; see 'lightface gallery encrypt'")
+    unused = "the key file" if settings.key_file is not None else "the passphrase"
+    if gallery.encryption is None and (settings.key_file is not None or PASSPHRASE_VARIABLE in os.environ):
+        # Who gives a key takes it for encrypted; perhaps somebody put another file in its place.
+        complain(f"{gallery.location} is not encrypted, {unused} is not used; see 'lightface gallery encrypt'")
     return gallery
 
 

@@ -157,7 +157,8 @@ def test_an_import_says_which_thresholds_it_brought(cli: Cli, made_up_gallery: P
     cli("gallery", "export", exported)
     said = cli("gallery", "import", exported, "--gallery", tmp_path / "copy.sqlite").stderr
     assert said.splitlines()[1:] == [
-        "the file brought 1 threshold, which decides who is recognised; see 'lightface gallery stats'"
+        "lightface: the file brought 1 threshold, which decides who is recognised; see 'lightface gallery stats', and "
+        "'lightface calibrate --reset' to do without"
     ]
     assert cli("gallery", "import", exported, "--gallery", tmp_path / "copy.sqlite").stderr.count("\n") == 1
 

@@ -266,3 +266,11 @@ class TestConsent:
         cli("gallery", "consent", "Ada", "")
         assert "consent" not in cli("gallery", "show", "Ada").stdout
         assert_one_line(cli("gallery", "consent", "Nobody", "x"), "no person 'Nobody'")
+
+
+def test_a_passphrase_for_a_gallery_that_is_not_encrypted_is_told(
+    cli: Cli, portrait_gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHTFACE_PASSPHRASE", "open sesame")
+    listed = cli("gallery", "list", "--gallery", portrait_gallery, "--quiet")
+    assert listed.exit_code == 0 and "is not encrypted, the passphrase is not used" in listed.stderr

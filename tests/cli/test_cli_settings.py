@@ -133,3 +133,7 @@ def test_every_setting_is_an_option_of_a_command_with_its_variable(cli: Cli) -> 
     for setting in fields(Settings):
         assert re.search(rf"{option_name(setting.name)}\b", text), setting.name
         assert variable_name(setting.name) in text
+
+
+def test_turns_are_auto_or_off(cli: Cli, collins_path: Path) -> None:
+    assert_one_line(cli("detect", collins_path, "--turns", "left"), "--turns is 'left'; it must be auto or off")

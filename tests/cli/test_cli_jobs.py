@@ -508,7 +508,9 @@ def test_identify_counts_refused_faces_of_many(
     cli: Cli, portrait_gallery: Path, half_dark_path: Path, grace_hopper_path: Path
 ) -> None:
     result = cli("identify", half_dark_path, grace_hopper_path, "--gallery", portrait_gallery, "--min-quality", "0.5")
-    assert result.stderr.endswith("3 faces in 2 photographs: 2 matched, 1 rejected; 0 photographs without a face\n")
+    assert result.stderr.endswith(
+        "3 faces in 2 photographs: 2 matched, 1 rejected; 0 photographs without a face that could be looked for\n"
+    )
     largest = cli("identify", half_dark_path, "--gallery", portrait_gallery, "--face-selection", "largest")
     assert largest.stderr == "1 face was left out by --face-selection\n"
 
@@ -519,7 +521,9 @@ def test_identify_of_many_counts_its_failures(
     result = cli("identify", grace_hopper_path, landscape_path, "--gallery", portrait_gallery, "--json")
     assert result.exit_code == 0
     assert [row["error"] for row in json.loads(result.stdout)] == [None, "face_not_found"]
-    assert result.stderr.endswith("1 face in 2 photographs: 1 matched; 1 photograph without a face\n")
+    assert result.stderr.endswith(
+        "1 face in 2 photographs: 1 matched; 1 photograph without a face that could be looked for\n"
+    )
     assert_one_line(cli("identify", landscape_path, "--gallery", portrait_gallery), f"{landscape_path}: no face found")
     nothing = cli("identify", landscape_path, landscape_path.parent, "--gallery", portrait_gallery)
     assert nothing.exit_code == 2

@@ -162,10 +162,12 @@ def test_the_key_of_the_cache_tells_what_matters(tmp_path: Path, pipeline: FaceP
         )
     with sqlite3.connect(tmp_path / "faces.sqlite") as connection:
         ((made_by,),) = connection.execute("SELECT made_by FROM picture_3")
+    known = pipeline.record.recognisability
+    assert known is not None
     assert json.loads(made_by) == {
         "framing": "lightcnn",
         "method": 2,
         "model": "colours",
         "precision": "fp32",
-        "recognisability": None,
+        "recognisability": known.digest,
     }

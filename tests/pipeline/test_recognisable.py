@@ -195,6 +195,7 @@ def test_a_gallery_is_moved_with_who_is_in_it(tmp_path: Path) -> None:
 
 
 def test_weights_that_know_nothing_of_it_refuse_nothing_for_it() -> None:
-    pipeline = make_pipeline(MeanEmbedder())
-    assert pipeline.record.recognisability is None
+    embedder = MeanEmbedder()
+    embedder.record = replace(embedder.record, recognisability=None)
+    pipeline = make_pipeline(embedder)
     assert len(embed(pipeline, [np.full((80, 80, 3), 200, np.uint8)])[0].faces) == 1

@@ -210,7 +210,10 @@ def test_nothing_in_a_gallery_forges_a_line(cli: Cli, made_up_gallery: Path) -> 
         ["verify", "a", "b", "--face-selection", "{name}"],
     ],
 )
-def test_nothing_that_is_typed_forges_a_line(cli: Cli, arguments: list[str]) -> None:
+def test_nothing_that_is_typed_forges_a_line(
+    cli: Cli, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where what they leave is nobody's
     result = cli(*(argument.format(name=FORGERY) for argument in arguments))
     assert result.exit_code == 2 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and result.stderr.rstrip("\n").isprintable(), result.stderr

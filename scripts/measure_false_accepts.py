@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +55,11 @@ Degrade = Callable[[ByteArray, DetectedFace], ByteArray]
 
 def eye_distance_px(face: DetectedFace) -> float:
     return float(np.linalg.norm(face.landmarks_px[0] - face.landmarks_px[1]))
+
+
+def own_random(image: ByteArray) -> np.random.Generator:
+    """Always the same for a picture, and another for each: two photographs never share their noise."""
+    return np.random.default_rng(zlib.crc32(image.tobytes()))
 
 
 def blur(share: float) -> Degrade:
@@ -111,7 +117,7 @@ def change_light(gain: float, offset: float = 0, sensor_noise: float = 0) -> Deg
     """Times a gain and plus an offset in grey levels, with the noise of a sensor."""
 
     def apply(image: ByteArray, face: DetectedFace) -> ByteArray:
-        noise = np.random.default_rng(0).normal(0, sensor_noise, image.shape)
+        noise = own_random(image).normal(0, sensor_noise, image.shape)
         return np.clip(image.astype(np.float32) * gain + offset + noise, 0, 255).astype(np.uint8)
 
     return apply
@@ -122,7 +128,7 @@ def speckle(share: float) -> Degrade:
 
     def apply(image: ByteArray, face: DetectedFace) -> ByteArray:
         grain = max(1, round(eye_distance_px(face) / 40))
-        random = np.random.default_rng(0).random([-(-side // grain) for side in image.shape[:2]])
+        random = own_random(image).random([-(-side // grain) for side in image.shape[:2]])
         grains = np.kron(random, np.ones((grain, grain)))[: image.shape[0], : image.shape[1], None]
         return np.where(grains < share / 2, 0, np.where(grains > 1 - share / 2, 255, image)).astype(np.uint8)
 
@@ -154,10 +160,39 @@ def cover(first: int, second: int, reach: tuple[float, float]) -> Degrade:
     return apply
 
 
+def cover_side(image: ByteArray, face: DetectedFace) -> ByteArray:
+    """Left of the middle of the face, by black."""
+    covered = image.copy()
+    covered[:, : round(float(face.landmarks_px[:, 0].mean()))] = 12
+    return covered
+
+
+def stretch(across: float, down: float) -> Degrade:
+    """About the middle of the picture, which keeps its size; black outside."""
+
+    def apply(image: ByteArray, face: DetectedFace) -> ByteArray:
+        height, width = image.shape[:2]
+        matrix = np.array([(across, 0, width * (1 - across) / 2), (0, down, height * (1 - down) / 2)])
+        return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_AREA).astype(np.uint8)
+
+    return apply
+
+
+def smooth(share: float) -> Degrade:
+    """By a median over squares of a share of the eye distance: edges stay, features go."""
+
+    def apply(image: ByteArray, face: DetectedFace) -> ByteArray:
+        small = cv2.resize(image, None, fx=(ratio := min(1.0, 40 / eye_distance_px(face))), fy=ratio)
+        smoothed = cv2.medianBlur(small, round(share * 40) | 1)
+        return cv2.resize(smoothed, image.shape[1::-1]).astype(np.uint8)
+
+    return apply
+
+
 def print_page(image: ByteArray, face: DetectedFace) -> ByteArray:
     """As if printed and photographed at an angle: less contrast, the ink's dots, a slanted sheet, a little blur."""
     height, width = image.shape[:2]
-    dots = cv2.resize(np.random.default_rng(0).normal(0, 14, (height, width)), (width, height))
+    dots = own_random(image).normal(0, 14, (height, width))
     page = np.clip(55 + image * 0.6 + dots[..., None], 0, 255) * (1.0, 0.97, 0.9)
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     slanted = corners + np.array([(0.02, 0.06), (-0.08, 0), (-0.03, -0.02), (0.06, -0.07)], np.float32) * (
@@ -176,8 +211,11 @@ DEGRADED: dict[str, Degrade] = {
     "blurred, 0.15": blur(0.15),
     "blurred, 0.2": blur(0.2),
     "blurred, 0.3": blur(0.3),
-    "shaken, 0.4 eye distances": shake(0.4),
+    "shaken, 0.25 eye distances": shake(0.25),
+    "shaken, 0.4": shake(0.4),
     "shaken, 0.8": shake(0.8),
+    "smoothed, 0.15 eye distances": smooth(0.15),
+    "smoothed, 0.4": smooth(0.4),
     "tiny, eyes 12 px apart": reduce(12),
     "tiny, 7 px": reduce(7),
     "tiny, 4 px": reduce(4),
@@ -188,12 +226,14 @@ DEGRADED: dict[str, Degrade] = {
     "JPEG of quality 10": compress(10),
     "JPEG of quality 3": compress(3),
     "JPEG of quality 1": compress(1),
-    "dark, a tenth of the light": change_light(0.1, sensor_noise=4),
+    "dark, a sixth of the light": change_light(1 / 6, sensor_noise=3),
+    "dark, a tenth": change_light(0.1, sensor_noise=4),
     "dark, a twentieth": change_light(0.05, sensor_noise=4),
     "dark, a twentieth, without noise": change_light(0.05),
     "dark, a fiftieth, without noise": change_light(0.02),
     "overexposed, 3 times the light": change_light(3),
     "overexposed, 8 times": change_light(8),
+    "a fifth of the contrast": change_light(0.2, 103),
     "a tenth of the contrast": change_light(0.1, 115),
     "a thirtieth of the contrast": change_light(0.03, 124),
     "inverted": change_light(-1, 255),
@@ -204,6 +244,11 @@ DEGRADED: dict[str, Degrade] = {
     "eyes covered": cover(0, 1, (0.35, 0.35)),
     "mouth and chin covered": cover(3, 4, (0.45, 0.8)),
     "all but the forehead covered": cover(0, 4, (0.4, 1.0)),
+    "one side covered": cover_side,
+    "squeezed to two thirds of its width": stretch(2 / 3, 1),
+    "to half of its width": stretch(0.5, 1),
+    "to two thirds of its height": stretch(1, 2 / 3),
+    "to half of its height": stretch(1, 0.5),
     "turned by 45 degrees": turn(45),
     "turned by 90": turn(90),
     "turned by 180": turn(180),
@@ -366,7 +411,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=shared / "photos" / "people")
     parser.add_argument("--crops", type=Path, default=shared / "data", help="folder with an index of aligned crops")
-    parser.add_argument("--per-person", type=int, default=4, help="photographs of each person that are degraded")
+    parser.add_argument("--per-person", type=int, default=8, help="photographs of each person that are degraded")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "false-accepts.md")
     return parser.parse_args()
 

@@ -34,7 +34,7 @@ from lightface.words import NO_PHOTOGRAPHS
 _log = logging.getLogger(__name__)
 
 _NAMED_FAILURES: Final = 10
-_METHOD: Final = 3  # to be raised when detection, alignment or the record of a face changes what a run yields
+_METHOD: Final = 4  # to be raised when detection, alignment or the record of a face changes what a run yields
 
 
 @dataclass(frozen=True, slots=True)

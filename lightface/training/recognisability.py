@@ -30,7 +30,7 @@ MAX_FACES = 1800  # more only take longer
 _AT_ONCE = 100  # faces whose copies are in memory
 _NOBODY = 0.6  # cosine to the own crop; at less, a face is hardly matched with itself
 _RIDGE = 1.0
-_REFUSED = 0.016  # share of good faces, by all families together
+_REFUSED = 0.02  # share of good faces, by all families together
 _FLAWLESS = 0.1  # the value of this quantile of good faces passes for flawless
 _LEAST_SPREAD = 1e-3  # between the two
 
@@ -162,24 +162,17 @@ def _blur(image: Image, generator: Generator) -> Image:
     return cv2.GaussianBlur(image, (0, 0), _draw(generator, 1, 14)).astype(np.float32)
 
 
+def _smooth(image: Image, generator: Generator) -> Image:
+    """By a median: edges stay, features go."""
+    return cv2.medianBlur(image.astype(np.uint8), 2 * round(_draw(generator, 2, 14)) + 1).astype(np.float32)
+
+
 def _reduce(image: Image, generator: Generator) -> Image:
     """To few pixels and back, smoothly or as a mosaic."""
     size_px = round(_draw(generator, 4, 40))
     small = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
     how = _INTERPOLATIONS[generator.integers(3)]
     return cv2.resize(small, image.shape[1::-1], interpolation=how).astype(np.float32)
-
-
-def _shake(image: Image, generator: Generator) -> Image:
-    """Along a line at any angle."""
-    length_px = round(_draw(generator, 5, 50))
-    line = np.zeros((length_px, length_px), np.float32)
-    line[length_px // 2] = 1
-    middle = (length_px - 1) / 2
-    turned = cv2.warpAffine(
-        line, cv2.getRotationMatrix2D((middle, middle), generator.uniform(0, 180), 1), (length_px, length_px)
-    )
-    return cv2.filter2D(image, -1, turned / turned.sum()).astype(np.float32)
 
 
 def _compress(image: Image, generator: Generator) -> Image:
@@ -238,7 +231,15 @@ def _weave(image: Image, generator: Generator) -> Image:
 
 def _misplace(image: Image, generator: Generator) -> Image:
     """Out of the network's frame, as where the landmarks were found wrong."""
-    return _place(image, scale=_draw(generator, 0.3, 3), shift=generator.uniform(-0.3, 0.3, 2))
+    scale = _draw(generator, 0.3, 3)
+    return _place(image, scales=(scale, scale), shift=generator.uniform(-0.3, 0.3, 2))
+
+
+def _stretch(image: Image, generator: Generator) -> Image:
+    """In one direction, as a picture that was fitted into another's sides, or seen very much from below."""
+    by = _draw(generator, 1.2, 3) ** generator.choice([-1, 1])
+    along = generator.integers(2)  # what alignment makes of it: the face is too wide, or too narrow, or too high
+    return _place(image, scales=(by, 1) if along else (1, by))
 
 
 def _cover_top(image: Image, generator: Generator) -> Image:
@@ -276,10 +277,14 @@ def _cover(image: Image, top: float, bottom: float, generator: Generator) -> Ima
     return covered
 
 
-def _place(image: Image, *, degrees: float = 0, scale: float = 1, shift: npt.ArrayLike = 0) -> Image:
-    """Turned and scaled about the middle, shifted by shares of the size; black outside."""
+def _place(
+    image: Image, *, degrees: float = 0, scales: tuple[float, float] = (1, 1), shift: npt.ArrayLike = 0
+) -> Image:
+    """Turned, or scaled across and down, about the middle; shifted by shares of the size; black outside."""
     size_px = len(image)
-    matrix = cv2.getRotationMatrix2D(((size_px - 1) / 2, (size_px - 1) / 2), degrees, scale)
+    middle = (size_px - 1) / 2
+    matrix: npt.NDArray[np.float64] = np.array(scales)[:, None] * cv2.getRotationMatrix2D((middle, middle), degrees, 1)
+    matrix[:, 2] += middle * (1 - np.array(scales))
     matrix[:, 2] += np.asarray(shift) * size_px
     return cv2.warpAffine(image, matrix, (size_px, size_px)).astype(np.float32)
 
@@ -288,8 +293,8 @@ _INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
 # Flaws that lead to one corner of the embeddings, which one function can tell.
 FAMILIES: tuple[tuple[Way, ...], ...] = (
-    (_blur, _reduce),
-    (_shake,),
+    (_blur, _smooth, _reduce),
+    (_stretch,),
     (_compress,),
     (_darken, _overexpose, _flatten),
     (_add_noise,),

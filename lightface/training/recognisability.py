@@ -235,11 +235,13 @@ def _misplace(image: Image, generator: Generator) -> Image:
     return _place(image, scales=(scale, scale), shift=generator.uniform(-0.3, 0.3, 2))
 
 
-def _stretch(image: Image, generator: Generator) -> Image:
-    """In one direction, as a picture that was fitted into another's sides, or seen very much from below."""
-    by = _draw(generator, 1.2, 3) ** generator.choice([-1, 1])
-    along = generator.integers(2)  # what alignment makes of it: the face is too wide, or too narrow, or too high
-    return _place(image, scales=(by, 1) if along else (1, by))
+def _narrow(image: Image, generator: Generator) -> Image:
+    """As a wide picture that was fitted into a narrower one."""
+    return _place(image, scales=(_draw(generator, 0.35, 0.85), 1))
+
+
+def _widen(image: Image, generator: Generator) -> Image:
+    return _place(image, scales=(_draw(generator, 1.2, 3), 1))
 
 
 def _cover_top(image: Image, generator: Generator) -> Image:
@@ -294,7 +296,8 @@ _INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 # Flaws that lead to one corner of the embeddings, which one function can tell.
 FAMILIES: tuple[tuple[Way, ...], ...] = (
     (_blur, _smooth, _reduce),
-    (_stretch,),
+    (_narrow,),
+    (_widen,),
     (_compress,),
     (_darken, _overexpose, _flatten),
     (_add_noise,),

@@ -81,8 +81,9 @@ def evaluate_pairs(
     """Embed, score and measure a list of pairs; people are enrolled and looked for where the list knows them.
 
     `thresholds` are measured beside the figures; `worst` pairs of either kind are picked; `progress` hears how many
-    pictures are done, and then `measuring` how many sets of figures, those of each group being one. `by` says which groupings of `groups` are measured, see `measure_groups`. From the cosine
-    `drop_repeats` on, two pictures of different people are taken for one person, and the second is left out.
+    pictures are done, and then `measuring` how many sets of figures, those of each group being one. `by` says which
+    groupings of `groups` are measured, see `measure_groups`. From the cosine `drop_repeats` on, two pictures of
+    different people are taken for one person, and the second is left out.
 
     Raises EvaluationError where failures or groups leave nothing to measure, OutputError where the cache cannot be
     used.

@@ -86,7 +86,7 @@ def test_the_recipe_in_a_card_reads_back_and_names_no_place(
     )
     placed = replace(placed, card=CardSettings(limits="It knows no children."))
     card = write_card(RECORD, placed, measured(tiny_data, None))
-    assert card.count("It knows no children.") == 1  # an evaluation may correct it, and the recipe would go on saying it
+    assert card.count("It knows no children.") == 1  # an evaluation may correct it
     recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
     assert str(folder) not in card
     assert recipe == replace(

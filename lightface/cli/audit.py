@@ -90,17 +90,12 @@ class _Commands:
     """Writes the command lines that mend what was found, to be pasted into a shell."""
 
     def __init__(self, settings: Settings, gallery: Gallery) -> None:
-        from lightface.models.registry import DEFAULT_WEIGHTS
-        from lightface.pipeline import find_record
-
         self._gallery: list[str] = []
         if settings.gallery is not None:
             place = gallery.location
             self._gallery += ["--gallery", place if "://" in place else os.path.abspath(place)]
         if settings.key_file is not None:
             self._gallery += ["--key-file", str(settings.key_file)]
-        record = find_record(gallery.model_id) if gallery.model_id else None
-        self._model = ["--model", record.name] if record is not None and record.name != DEFAULT_WEIGHTS else []
         self._taken = {person.name.casefold() for person in gallery.people()}
 
     def for_all(self, found: GalleryAudit) -> dict[str, list[str]]:
@@ -109,7 +104,8 @@ class _Commands:
         return {
             "mislabelled": [self.move([one.sample], one.nearest_other.person_name) for one in found.mislabelled],
             "mixed": [self.separate(one.person, part, taken) for one in found.mixed for part in one.parts[1:]],
-            "close_people": [self.merge(one) for one in found.close_people],
+            "close_people": self.merge_all(found.close_people),
+            "repeated": self.remove_misplaced(found),
         }
 
     def separate(self, person: AuditedPerson, part: PersonPart, taken: set[str]) -> str:
@@ -123,22 +119,41 @@ class _Commands:
         return self.move(part.samples, name)
 
     def move(self, samples: Sequence[AuditedSample], name: str) -> str:
-        """Enroll the photographs again, for somebody else; just remove the samples whose photographs are gone."""
-        present = [sample.source_path for sample in samples if os.path.exists(sample.source_path)]
-        if not present:
-            return self.remove(samples)
-        # Of a photograph with several faces it was most likely the largest; `enroll` refuses a face of somebody else.
-        how = ["--already-aligned"] if samples[0].box_px is None else ["--face-selection", "largest"]
-        enroll = ["enroll", *self._gallery, *self._model, *how]
-        return f"{self.remove(samples)} && {_command(enroll, name, *present)}"
+        ids = [word for sample in samples for word in ("--sample", str(sample.id))]
+        return _command(["gallery", "move", *self._gallery, *ids], samples[0].person_name, name)
 
     def remove(self, samples: Sequence[AuditedSample]) -> str:
         ids = [word for sample in samples for word in ("--sample", str(sample.id))]
         return _command(["gallery", "remove", *self._gallery, *ids, "--yes"], samples[0].person_name)
 
-    def merge(self, one: ClosePeople) -> str:
-        kept, given_up = _by_samples(one)
-        return _command(["gallery", "merge", *self._gallery, "--yes"], given_up.name, kept.name)
+    def remove_misplaced(self, found: GalleryAudit) -> list[str]:
+        """Of pictures under two names, the samples that are less like their person; not those mended otherwise."""
+        mended = {one.sample.id for one in found.mislabelled}
+        mended.update(sample.id for one in found.mixed for part in one.parts[1:] for sample in part.samples)
+        merged = {frozenset((one.a.id, one.b.id)) for one in found.close_people}
+        misplaced = {
+            one.misplaced.id: one.misplaced
+            for one in found.repeated
+            if one.misplaced is not None
+            and not {one.a.id, one.b.id} & mended
+            and frozenset((one.a.person_id, one.b.person_id)) not in merged
+        }
+        return [self.remove([sample]) for sample in misplaced.values()]
+
+    def merge_all(self, close: Iterable[ClosePeople]) -> list[str]:
+        """A line for each person who is given up. Of three who are one, two pairs say all."""
+        became: dict[str, str] = {}
+
+        def name_now(name: str) -> str:
+            return name_now(became[name]) if name in became else name
+
+        lines = []
+        for one in close:
+            kept, given_up = (name_now(person.name) for person in _by_samples(one))
+            if kept != given_up:
+                became[given_up] = kept
+                lines.append(_command(["gallery", "merge", *self._gallery, "--yes"], given_up, kept))
+        return lines
 
 
 def _command(words: Sequence[str], *names: str) -> str:
@@ -211,6 +226,7 @@ def _report(found: GalleryAudit, commands: _Commands) -> None:
             for one in found.repeated
         ],
         total=found.repeated_total,
+        mend=mend["repeated"],
     )
     poor = [(one.id, one.person_name, f"{one.quality:.2f}", one.source_path) for one in found.low_quality]
     _print_kind("low quality", ("sample", "person", "quality", "photograph"), poor)

@@ -19,6 +19,8 @@ from lightface.words import visible
 # Everything goes through one console, so that a line printed while a bar is shown does not tear it.
 _console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
+_RATE_OVER_S = 120  # a figure with its interval may take 20
+
 KEPT = "what was finished is kept"  # by a command that is interrupted
 GOES_ON = f"{KEPT}, and the same command goes on from there"
 
@@ -64,6 +66,13 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
     Shown only at a terminal, and not where it is to be quiet.
     """
+    with progress_bars(label) as (advance,):
+        yield advance
+
+
+@contextmanager
+def progress_bars(*labels: str) -> Iterator[tuple[Callable[[int, int], None], ...]]:
+    """The same for work in several stages: the bar of each is shown from when it is first heard of."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -72,9 +81,21 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(compact=True),
     )
     shown = _console.is_terminal and _notes.isEnabledFor(logging.INFO)
-    with Progress(*columns, console=_console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with Progress(
+        *columns, console=_console, transient=True, disable=not shown, speed_estimate_period=_RATE_OVER_S
+    ) as progress:
+        yield tuple(_advance(progress, label, is_shown=len(labels) == 1) for label in labels)
+
+
+def _advance(progress: Progress, label: str, *, is_shown: bool) -> Callable[[int, int], None]:
+    task = progress.add_task(label, total=None, start=is_shown, visible=is_shown)
+
+    def advance(done: int, total: int) -> None:
+        if not is_shown:
+            progress.start_task(task)  # the time before is another stage's
+        progress.update(task, completed=done, total=total, visible=True)
+
+    return advance
 
 
 @contextmanager

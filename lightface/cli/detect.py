@@ -13,7 +13,7 @@ from lightface.cli.console import complain, counting_bar, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import detection_of
 from lightface.cli.options import DETECTION, Json, Photos, Recursive, with_settings
-from lightface.cli.pictures import make_folder, name_below, plan_pictures, refuse_to_replace
+from lightface.cli.pictures import crop_names, make_folder, plan_pictures, refuse_to_replace
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LowQualityError, PhotoError
@@ -59,13 +59,13 @@ def detect(
 ) -> None:
     """Find the faces in photographs: boxes, scores, quality, and how they lie in LightCNN's frame."""
     paths = find_photos_of(photos, recursive=recursive)
-    pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
+    pictures = {} if draw is None else plan_pictures(draw, photos, paths, option="--draw")
     if sheet is not None:
         refuse_to_replace(paths, [sheet], option="--sheet")
     search = _Search(settings)
     found: list[_Found] = []
     with counting_bar("detecting", len(paths)) as count:
-        for path, name in name_below(paths).items():
+        for path, name in crop_names(photos, paths).items():
             count()
             try:
                 photo = search.load(path)
@@ -155,7 +155,7 @@ def _write_crops(found: Sequence[_Found], place: Path) -> None:
     make_folder(place.parent)
     for one in found:
         if one.crop is not None:
-            save_image(one.crop.pixels, place.with_name(f"{place.stem}-{one.index}.png"))
+            save_image(one.crop.pixels, place.with_name(f"{place.name}-{one.index}.png"))
 
 
 def _write_sheet(found: Sequence[_Found], sheet: Path) -> None:

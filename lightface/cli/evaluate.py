@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lightface.cli.console import note, progress_bar
+from lightface.cli.console import GOES_ON, if_interrupted, note, progress_bars
 from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_line, print_table
@@ -131,7 +131,7 @@ def evaluate(
     pipeline = load_face_pipeline(settings)
     if card:
         check_card(pipeline.record)
-    with open_cache(no_cache) as cache, progress_bar("embedding") as advance:
+    with open_cache(no_cache) as cache, progress_bars("embedding", "measuring") as (embedding, measuring):
         evaluation = evaluate_pairs(
             pipeline,
             pairs,
@@ -141,7 +141,8 @@ def evaluate(
             drop_repeats=drop_repeats,
             worst=worst,
             cache=cache,
-            progress=advance,
+            progress=embedding,
+            measuring=measuring,
         )
     write_reports(evaluation, pipeline, outputs)
     if card:
@@ -170,13 +171,14 @@ def read_pairs_of(
 
 @contextmanager
 def open_cache(no_cache: bool) -> Iterator[EmbeddingCache | None]:
-    """The cache of embeddings in its usual place, or none."""
+    """The cache of embeddings in its usual place, or none; what Ctrl-C leaves of the work is told."""
     from lightface.evaluation.cache import EmbeddingCache, default_cache_path
 
     if no_cache:
-        yield None
+        with if_interrupted("nothing is kept, as --no-cache asks"):
+            yield None
         return
-    with EmbeddingCache(default_cache_path()) as cache:
+    with if_interrupted(GOES_ON), EmbeddingCache(default_cache_path()) as cache:
         yield cache
 
 

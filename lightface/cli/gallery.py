@@ -169,6 +169,37 @@ def merge_people(
     note(f"{given_up.name} is {kept.name} now, with {count_of(count, 'sample')}")
 
 
+@app.command("move")
+@with_settings(*GALLERY)
+def move_samples(
+    settings: Settings,
+    *,
+    person: PersonArgument,
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Whose they are: a name or an id; of a new name, a new person.")
+    ],
+    sample: Annotated[
+        list[int], typer.Option("--sample", metavar="N", help="The sample to move; may be given repeatedly.")
+    ],
+) -> None:
+    """Give samples of one person to another, or to a new one. Nothing is embedded, and nothing is lost."""
+    with open_gallery_of(settings) as gallery:
+        found, moved = _find_person(gallery, person), set(sample)
+        owned = {enrolled.id for enrolled in gallery.samples(found.id)}
+        if moved - owned:
+            raise GalleryError(f"{found.name!r} has no sample {min(moved - owned)}; see 'lightface gallery show'")
+        try:
+            known = _find_person(gallery, target)
+        except PersonNotFoundError:
+            known = gallery.split_person(found.id, moved, target)
+        else:
+            for one in sorted(moved):
+                gallery.move_sample(one, known.id)
+    note(f"moved {count_of(len(moved), 'sample')} of {found.name} to {known.name} (id {known.id})")
+    if not owned - moved:
+        note(f"{found.name} stays without a sample; 'lightface gallery remove' removes the person")
+
+
 @app.command("export")
 @with_settings(*GALLERY)
 def export_gallery(

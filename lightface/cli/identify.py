@@ -31,7 +31,7 @@ from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.faces import Status
-    from lightface.pipeline import FaceGates, IdentifiedFace, IdentifiedPhoto
+    from lightface.pipeline import FaceGates, IdentifiedFace, IdentifiedPhoto, RefusedFace
     from lightface.reports import FaceRow
 
 
@@ -70,7 +70,7 @@ def identify(
     from lightface.reports import check_output, name_photo, write_faces
 
     paths = find_photos_of(photos, recursive=recursive)
-    pictures = {} if draw is None else plan_pictures(draw, paths, option="--draw")
+    pictures = {} if draw is None else plan_pictures(draw, photos, paths, option="--draw")
     if output is not None:
         check_output(output)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
@@ -132,10 +132,18 @@ def _print(results: Sequence[IdentifiedPhoto]) -> None:
     lines: list[tuple[object, ...]] = []
     for result in results:
         lines += [(*_to_line(result, index, face), "") for index, face in enumerate(result.faces)]
-        lines += [(result.path, None, "rejected", None, None, None, refused.error.reason) for refused in result.refused]
+        lines += [
+            (result.path, index, "rejected", None, None, None, refused.error.reason)
+            for index, refused in _number_refused(result)
+        ]
     columns = ("photograph", "face", "status", "person", "similarity", "nearest", "reason")
     count = len(columns) if any(result.refused for result in results) else len(columns) - 1
     print_table(columns[:count], [line[:count] for line in lines])
+
+
+def _number_refused(result: IdentifiedPhoto) -> Iterator[tuple[int, RefusedFace]]:
+    """The refused faces, numbered after all others: a face has the number that `embed` gives it, limits or not."""
+    return enumerate(result.refused, start=len(result.faces) + result.not_selected)
 
 
 def _status(face: IdentifiedFace) -> Status:
@@ -163,10 +171,11 @@ def _to_rows(result: IdentifiedPhoto, threshold: float) -> Iterator[tuple[FaceRo
             result.path, index, found.face, status=_status(found), match=found.match, threshold=threshold
         )
         yield row, found
-    for refused in result.refused:
+    for index, refused in _number_refused(result):
         yield (
             FaceRow(
                 image_path=result.path,
+                face_index=index,
                 bbox=refused.detection.box_px,
                 landmarks=refused.detection.landmarks_px,
                 det_score=refused.detection.score,
@@ -187,13 +196,17 @@ def _draw(result: IdentifiedPhoto, picture: Path, gates: FaceGates) -> None:
     from lightface.drawing import draw_faces
     from lightface.images import load_photo, save_image
 
-    drawn = [found for found in result.faces if found.face.detection is not None]
-    labels = [
+    drawn = [(index, found) for index, found in enumerate(result.faces) if found.face.detection is not None]
+    names = [
         "unknown" if found.match is None else f"{found.match.person_name} {found.match.similarity:.2f}"
-        for found in drawn
+        for _, found in drawn
     ]
-    boxes = [found.face.detection for found in drawn if found.face.detection is not None]
-    refused = [(one.detection, f"refused: {one.error.reason.replace('_', ' ')}") for one in result.refused]
+    labels = [f"{index}: {name}" for (index, _), name in zip(drawn, names, strict=True)]
+    boxes = [found.face.detection for _, found in drawn if found.face.detection is not None]
+    refused = [
+        (one.detection, f"{index}: refused, {one.error.reason.replace('_', ' ')}")
+        for index, one in _number_refused(result)
+    ]
     photo = load_photo(result.path, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated)
     make_folder(picture.parent)
     save_image(draw_faces(photo.image_rgb, boxes, labels, refused=refused), picture)

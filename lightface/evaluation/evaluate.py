@@ -76,12 +76,14 @@ def evaluate_pairs(
     worst: int = 12,
     cache: EmbeddingCache | None = None,
     progress: Callable[[int, int], None] | None = None,
+    measuring: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Embed, score and measure a list of pairs; people are enrolled and looked for where the list knows them.
 
     `thresholds` are measured beside the figures; `worst` pairs of either kind are picked; `progress` hears how many
-    pictures are done. `by` says which groupings of `groups` are measured, see `measure_groups`. From the cosine
-    `drop_repeats` on, two pictures of different people are taken for one person, and the second is left out.
+    pictures are done, and then `measuring` how many sets of figures, those of each group being one. `by` says which
+    groupings of `groups` are measured, see `measure_groups`. From the cosine `drop_repeats` on, two pictures of
+    different people are taken for one person, and the second is left out.
 
     Raises EvaluationError where failures or groups leave nothing to measure, OutputError where the cache cannot be
     used.
@@ -94,6 +96,21 @@ def evaluate_pairs(
     if repeats.left_out:
         embedded = _leave_out(pairs, embedded, alike)
     scored = score_pairs(pairs, embedded)
+    if measuring is not None:
+        measuring(0, 1)
+    figures = measure_pairs(scored, thresholds=thresholds)
+    groupings = (
+        ()
+        if groups is None
+        else measure_groups(
+            pairs,
+            embedded,
+            groups,
+            by=by,
+            thresholds=thresholds,
+            progress=None if measuring is None else lambda done, total: measuring(done + 1, total + 1),
+        )
+    )
     return Evaluation(
         pairs=pairs,
         model_id=pipeline.model_id,
@@ -101,13 +118,13 @@ def evaluate_pairs(
         precision=pipeline.embedder.precision,
         failures=embedded.failures,
         scored=scored,
-        figures=measure_pairs(scored, thresholds=thresholds),
+        figures=figures,
         roc=roc_points(scored.scores, scored.same) if scored.same.any() else None,
         false_matches=_pick_worst(scored, ~scored.same, worst, highest=True),
         false_non_matches=_pick_worst(scored, scored.same, worst, highest=False),
         identification=_identify(pairs, embedded),
         rejects=measure_rejects(scored, embedded.quality),
-        groupings=() if groups is None else measure_groups(pairs, embedded, groups, by=by, thresholds=thresholds),
+        groupings=groupings,
         repeats=repeats,
     )
 

@@ -7,7 +7,8 @@ cells such as `female, 30-49`. Nothing here guesses what anybody is.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,25 +149,31 @@ def measure_groups(
     by: Sequence[Crossing] = (),
     thresholds: Sequence[NamedThreshold],
     fars: Sequence[float] = FARS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Grouping, ...]:
     """Figures by group: at each group's own thresholds, and at the `thresholds` that hold for all.
 
     `by` says which groupings; without it, these are each column and the cells of all columns, as far as they have not
-    too many groups. EvaluationError where the table fits no picture.
+    too many groups. `progress` hears how many groups are done, of how many. EvaluationError where the table fits no
+    picture.
     """
     found = {crossing: table.labels(pairs, crossing) for crossing in by or [(column,) for column in table.groups]}
-    if by:
-        return tuple(
-            _measure_grouping(pairs, embedded, crossing, labels, thresholds, fars) for crossing, labels in found.items()
-        )
     several = {crossing: labels for crossing, labels in found.items() if 1 < len(_groups_of(labels)) <= _MAX_GROUPS}
-    if len(several) > 1:
+    if not by and len(several) > 1:
         cells = tuple(column for (column,) in several)
         found[cells] = table.labels(pairs, cells)
+    counts = {crossing: len(_groups_of(labels)) for crossing, labels in found.items()}
+    measured = [crossing for crossing, count in counts.items() if by or count <= _MAX_GROUPS]
+    numbers, total = itertools.count(1), sum(counts[crossing] for crossing in measured)
+
+    def count_group() -> None:
+        if progress is not None:
+            progress(next(numbers), total)
+
     return tuple(
-        Grouping("+".join(crossing), (), too_many, int((labels == "").sum()), ())
-        if (too_many := len(_groups_of(labels))) > _MAX_GROUPS
-        else _measure_grouping(pairs, embedded, crossing, labels, thresholds, fars)
+        _measure_grouping(pairs, embedded, crossing, labels, thresholds, fars, count_group)
+        if crossing in measured
+        else Grouping("+".join(crossing), (), counts[crossing], int((labels == "").sum()), ())
         for crossing, labels in found.items()
     )
 
@@ -188,6 +195,7 @@ def _measure_grouping(
     labels: np.ndarray,
     thresholds: Sequence[NamedThreshold],
     fars: Sequence[float],
+    count_group: Callable[[], None],
 ) -> Grouping:
     groups = []
     for group in _groups_of(labels):
@@ -197,6 +205,7 @@ def _measure_grouping(
         impostors = scored.same.size - genuine
         figures = measure_pairs(scored, thresholds=thresholds, fars=fars) if impostors else None
         groups.append(GroupFigures(group, int(inside.sum()), figures, genuine, impostors))
+        count_group()
     return Grouping("+".join(crossing), tuple(groups), 0, int((labels == "").sum()), _measure_spreads(groups))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -94,7 +95,7 @@ def resample(
 
     With the same seed each figure comes out as it does there, but all at once and without repeating or sorting pairs:
     a draw is a weight. Where `people` (of either side) is None, pairs are drawn instead. 1000 rounds, fewer for very
-    many pairs. Without any genuine pair, TAR is 0.
+    many pairs. Without any genuine pair, TAR is 0, and the equal error rate and the area are NaN.
     """
     order = np.argsort(-scores, kind="stable")
     falling, genuine = scores[order], same[order]
@@ -102,21 +103,22 @@ def resample(
     cuts = [int(np.searchsorted(-falling[ends], -np.float64(threshold), side="right")) for threshold in thresholds]
     draw = _PeopleDraws(people, order, genuine) if people is not None else _PairDraws(order.size)
     generator, has_genuine = np.random.default_rng(seed), bool(genuine.any())
+    nothing = np.zeros(1 + ends.size, np.int64)
     if rounds is None:
         rounds = int(min(_MAX_ROUNDS, max(_MIN_ROUNDS, _WORK // max(1, scores.size))))
     rows: list[tuple[float, float, list[float], list[float], list[float], list[float]]] = []
     while len(rows) < rounds:
         weights = draw(generator)
         impostors = np.concatenate([[0], np.cumsum(np.where(genuine, 0, weights))[ends]])
-        accepted = np.concatenate([[0], np.cumsum(np.where(genuine, weights, 0))[ends]])
+        accepted = np.concatenate([[0], np.cumsum(np.where(genuine, weights, 0))[ends]]) if has_genuine else nothing
         if not impostors[-1] or (has_genuine and not accepted[-1]):
             continue  # nothing to measure; draw again, as the reference does
         far, tar = impostors / impostors[-1], accepted / max(1, accepted[-1])
         places = [int(np.searchsorted(far, limit, side="right")) - 1 for limit in fars]
         rows.append(
             (
-                _equal_error_rate(far, tar),
-                float(np.trapezoid(tar, far)),
+                _equal_error_rate(far, tar) if has_genuine else math.nan,
+                float(np.trapezoid(tar, far)) if has_genuine else math.nan,
                 [_threshold_after(falling[ends], place) for place in places],
                 [float(tar[place]) for place in places],
                 [float(far[cut]) for cut in cuts],

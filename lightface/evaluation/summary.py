@@ -45,7 +45,7 @@ def summarise(figures: VerificationFigures) -> list[SummaryRow]:
     for name, figure in (("EER", figures.equal_error_rate), ("AUC", figures.area)):
         if figure is not None:
             rows.append(SummaryRow(name, figure_text(name, figure.estimate), figure_interval(name, figure)))
-    rows += [_describe_tar(one) for one in figures.tar_at_far]
+    rows += [_describe_tar(one, with_tar=figures.genuine > 0) for one in figures.tar_at_far]
     for at in figures.at_thresholds:
         name = f"at {at.used.threshold:.3f}, {at.used.source}"
         limit = f"{at.used.threshold:.3f}"
@@ -248,12 +248,12 @@ def _points(difference: float) -> str:
     return f"{100 * difference:.2f}"
 
 
-def _describe_tar(one: TarAtFar) -> SummaryRow:
-    name = f"TAR at FAR {rate_text(one.far)}"
+def _describe_tar(one: TarAtFar, *, with_tar: bool) -> SummaryRow:
+    """Without pairs of one person, the cosine that keeps the rate is all there is to say."""
+    name = f"{'TAR' if with_tar else 'cosine'} at FAR {rate_text(one.far)}"
     if one.threshold is None:
         return SummaryRow(name, f"too few impostor pairs ({one.impostors_missing:,} more needed)")
     if one.tar is None:
-        name = f"cosine at FAR {rate_text(one.far)}"
         return SummaryRow(name, figure_text(name, one.threshold.estimate), figure_interval(name, one.threshold))
     return SummaryRow(name, percent(one.tar.estimate), interval_of(one.tar), f"{one.threshold.estimate:.3f}")
 

@@ -101,6 +101,8 @@ class RepeatedPicture:
     b: AuditedSample
     similarity: float
     same_file: bool
+    # Of a picture under two names, the sample that is less like its person's others; None where nothing tells.
+    misplaced: AuditedSample | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,16 @@ class _View:
     def _repeated(self, a: int, b: int, similarity: float) -> RepeatedPicture:
         one, two = self._samples[a], self._samples[b]
         same_file = one.image_sha256 == two.image_sha256
-        return RepeatedPicture(self.describe(one), self.describe(two), similarity, same_file)
+        misplaced = None
+        if one.person_id != two.person_id:
+            own_a, own_b = (self._own_similarity(place) for place in (a, b))
+            misplaced = None if own_a == own_b else self.describe(one if own_a < own_b else two)
+        return RepeatedPicture(self.describe(one), self.describe(two), similarity, same_file, misplaced)
+
+    def _own_similarity(self, place: int) -> float:
+        """The mean cosine of a sample to its person's others; -1 where there are none."""
+        others = (self._person_index == self._person_index[place]) & (np.arange(len(self._samples)) != place)
+        return float((self._vectors[others] @ self._vectors[place]).mean()) if others.any() else -1.0
 
     def _nearest(self, place: int, person: int) -> AuditedSample:
         """The person's sample that is most similar to the sample at `place`, which is not it itself."""

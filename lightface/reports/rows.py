@@ -31,11 +31,11 @@ class Column:
 class FaceRow:
     """A face, or a photograph that yielded none: then `status` is ERROR and `error` says why.
 
-    A face that was found and refused is REJECTED, has neither number nor embedding, and `error` says why.
+    A face that was found and refused is REJECTED, has no embedding, and `error` says why.
     """
 
     image_path: Path
-    face_index: int | None = None  # 0 for the largest face of the photograph
+    face_index: int | None = None  # 0 for the largest face of the photograph; refused ones have the last numbers
     bbox: BoxPx | None = None  # x_min, y_min, x_max, y_max in pixels of the upright photograph
     landmarks: FloatArray | None = None  # (5, 2) pixels of the upright photograph, image-left eye first
     det_score: float | None = None  # 0..1

@@ -134,7 +134,8 @@ class CardSettings:
 
     training_data: str = ""  # whose photographs; "": the number of crops and the folder's name
     licence: str = ""  # "": what follows from the photographs, and from the weights that training began with
-    limits: str = "Error rates by age, sex or skin colour have not been measured."  # known weak groups
+    # Known weak groups. Nothing that an evaluation of finished weights, which writes into the card, would make wrong.
+    limits: str = "How errors differ by age, sex and skin colour is found by `lightface evaluate --groups`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +192,9 @@ def load_config(path: Path, *, folder: Path | None = None, cache: Path | None = 
     return replace(config, data=data)
 
 
-def dump_config(config: TrainingConfig) -> str:
-    """The recipe as TOML, from which `load_config` reads an equal one."""
-    return config_file.dump_record(config)
+def dump_config(config: TrainingConfig, *, with_card: bool = True) -> str:
+    """The recipe as TOML, from which `load_config` reads an equal one; what it says for the card may be left out."""
+    return config_file.dump_record(config, without=() if with_card else ("card",))
 
 
 def replace_objective(config: TrainingConfig, name: str) -> TrainingConfig:

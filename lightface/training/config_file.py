@@ -6,7 +6,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,9 +52,13 @@ def build_record(table: Mapping[str, Any], record_type: type[Record], *, where: 
         raise ConfigError(f"{where}: {error}") from error
 
 
-def dump_record(record: Any) -> str:
-    """The TOML text from which `read_config` makes an equal record, but for carriage returns in its texts."""
-    return tomli_w.dumps(_to_table(record), multiline_strings=True)
+def dump_record(record: Any, *, without: Collection[str] = ()) -> str:
+    """The TOML text from which `read_config` makes an equal record, but for carriage returns in its texts.
+
+    The keys `without` are left out.
+    """
+    table = {key: value for key, value in _to_table(record).items() if key not in without}
+    return tomli_w.dumps(table, multiline_strings=True)
 
 
 def _convert(value: Any, wanted: Any, where: str) -> Any:

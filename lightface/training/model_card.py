@@ -31,7 +31,10 @@ class Measured:
 
 
 def write_card(record: WeightsRecord, config: TrainingConfig, measured: Measured) -> str:
-    """The card's text. It names no path of the machine that trained."""
+    """The card's text. It names no path of the machine that trained.
+
+    What the recipe says for the card stands in its sections alone, which later evaluations may change.
+    """
     contract, data = record.contract, measured.data
     hours = measured.at["elapsed_s"] / 3600
     recipe = _without_places(config)
@@ -71,7 +74,7 @@ not trained on.
 `lightface train --config recipe.toml{minutes}` with this as recipe.toml, by lightface {__version__}.
 
 ```toml
-{dump_config(recipe).rstrip()}
+{dump_config(recipe, with_card=False).rstrip()}
 ```
 """
 

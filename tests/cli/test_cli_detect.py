@@ -11,6 +11,7 @@ from PIL import Image
 
 from lightface.cli.pictures import WRITABLE_SUFFIXES, plan_pictures
 from lightface.errors import ConfigError
+from lightface.faces import ByteArray
 from lightface.images import save_image
 
 
@@ -120,13 +121,36 @@ def test_a_photograph_is_never_replaced(cli: Cli, folder: Path) -> None:
 
 def test_one_picture_cannot_take_several_photographs() -> None:
     with pytest.raises(ConfigError, match="is one picture for 2 photographs; name a folder"):
-        plan_pictures(Path("out.jpg"), [Path("a.jpg"), Path("b.jpg")], option="--draw")
+        plan_pictures(Path("out.jpg"), [], [Path("a.jpg"), Path("b.jpg")], option="--draw")
 
 
-def test_pictures_lie_as_the_photographs_do(tmp_path: Path) -> None:
-    photos = [tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.heic"]
-    planned = plan_pictures(Path("out"), photos, option="--draw")
-    assert list(planned.values()) == [Path("out/a/1.jpg"), Path("out/b/1.heic.jpg")]
+@pytest.mark.parametrize(
+    ("named", "photos", "pictures"),
+    [
+        (["/p"], ["/p/a/1.jpg", "/p/b/1.heic"], ["a/1.jpg", "b/1.heic.jpg"]),
+        (["/p"], ["/p/a/1.jpg"], ["a/1.jpg"]),  # as when there are more
+        (["/p/a", "/q/b"], ["/p/a/1.jpg", "/q/b/2.jpg"], ["a/1.jpg", "b/2.jpg"]),
+        (["/p/a", "/q/a"], ["/p/a/1.jpg", "/q/a/1.jpg"], ["p/a/1.jpg", "q/a/1.jpg"]),
+        (["1.jpg", "/far/away/2.jpg"], ["1.jpg", "/far/away/2.jpg"], ["1.jpg", "2.jpg"]),
+        (["/p/1.jpg", "/far/away/1.jpg"], ["/p/1.jpg", "/far/away/1.jpg"], ["p/1.jpg", "away/1.jpg"]),
+        (["-"], ["/p/a/1.jpg", "/p/b/1.jpg"], ["a/1.jpg", "b/1.jpg"]),
+        (["/p"], ["/p/1.heic", "/p/1.heic.jpg"], ["1.heic.jpg.jpg", "1.heic.jpg"]),
+    ],
+)
+def test_pictures_lie_as_the_photographs_do(named: list[str], photos: list[str], pictures: list[str]) -> None:
+    planned = plan_pictures(Path("out"), [Path(one) for one in named], [Path(one) for one in photos], option="--draw")
+    assert list(planned.values()) == [Path("out", one) for one in pictures]
+
+
+def test_crops_of_photographs_that_differ_by_their_suffix(
+    cli: Cli, grace_hopper_rgb: ByteArray, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("1.jpg", "1.png", "2.png"):
+        Image.fromarray(grace_hopper_rgb).save(photos / name)
+    assert cli("detect", photos, "--crops", tmp_path / "crops").exit_code == 0
+    assert sorted(crop.name for crop in (tmp_path / "crops").iterdir()) == ["1.jpg-0.png", "1.png-0.png", "2-0.png"]
 
 
 def test_a_place_that_cannot_be_written_is_told(cli: Cli, grace_hopper_path: Path, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from command_line import Cli, assert_one_line
 from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, paint_person
 from PIL import Image
 
+from lightface.cli.console import GOES_ON
 from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 
@@ -139,7 +143,8 @@ def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipel
     arguments = ("evaluate", tmp_path / "crops.zip", "--protocol", "strangers", "--threshold", "0.3")
     result = cli(*arguments, "--groups", table, "--by", "place", "--by", "place+team", "--drop-repeats", "0.95")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert "TAR at 0.300" not in result.stdout and "FAR at 0.300, as given" in result.stdout
+    assert "TAR" not in result.stdout and "FAR at 0.300, as given" in result.stdout
+    assert re.search(r"^cosine at FAR 1e-4 +too few impostor pairs", result.stdout, re.MULTILINE)
     by_place, by_cell = (
         result.stdout.split(f"by {name}: Every picture is in a group.")[1] for name in ("place", "place+team")
     )
@@ -149,6 +154,39 @@ def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipel
     assert "10 of 40 pictures failed (10 duplicate)" in result.stdout
     assert_one_line(cli(*arguments, "--by", "place"), "--by needs a table", "--groups")
     assert_one_line(cli(*arguments, "--groups", table, "--by", "sex"), "no column 'sex'", "place, team, number")
+
+
+def test_measuring_has_a_bar_of_its_own(
+    cli: Cli, people: Path, pipeline: FacePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def listen(*labels: str) -> Iterator[tuple[Callable[[int, int], None], ...]]:
+        yield tuple(lambda *done, label=label: heard.setdefault(label, []).append(done) for label in labels)
+
+    monkeypatch.setattr("lightface.cli.evaluate.progress_bars", listen)
+    (tmp_path / "groups.csv").write_text("person,team\n" + "".join(f"p{n:03d},{n % 3}\n" for n in range(1, 13)))
+    assert cli("evaluate", people, "--groups", tmp_path / "groups.csv").exit_code == 0
+    assert heard["embedding"][-1] == (48, 48)
+    assert heard["measuring"] == [(0, 1), (2, 4), (3, 4), (4, 4)]  # all pairs, then those of each team
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_keeps_what_is_embedded(
+    cli: Cli, people: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("lightface.evaluation.evaluate.measure_pairs", press_ctrl_c)
+        result = cli("evaluate", people, *([] if kept else ["--no-cache"]))
+    outcome = GOES_ON if kept else "nothing is kept, as --no-cache asks"
+    assert (result.exit_code, result.stderr) == (2, f"lightface: interrupted; {outcome}\n")
+    assert cli("evaluate", people).exit_code == 0
+    assert embedded(pipeline) == (48 if kept else 96)
+
+
+def press_ctrl_c(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_people_with_one_picture_each_are_strangers_too(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:

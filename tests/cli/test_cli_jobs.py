@@ -472,14 +472,14 @@ def test_identify_lists_and_draws_who_was_refused(
     assert header.split() == ["photograph", "face", "status", "person", "similarity", "nearest", "reason"]
     assert "matched   Grace Hopper" in matched
     path, line = refused[: len(str(half_dark_path))], refused[len(str(half_dark_path)) :]
-    assert (path, line.split()) == (str(half_dark_path), ["-", "rejected", "-", "-", "-", "low_quality"])
+    assert (path, line.split()) == (str(half_dark_path), ["1", "rejected", "-", "-", "-", "low_quality"])
     (known, dark) = json.loads(cli("identify", half_dark_path, *gate, "--json").stdout)
     assert (known["status"], dark["status"], dark["error"]) == ("matched", "rejected", "low_quality")
-    assert dark["bbox"][0] > 512 and dark["face_index"] is None and dark["candidates"] == []
+    assert dark["bbox"][0] > 512 and (known["face_index"], dark["face_index"]) == (0, 1) and dark["candidates"] == []
     rows = read_faces(table)
-    assert [(row.status, row.error, row.embedding is None) for row in rows] == [
-        (Status.MATCHED, None, False),
-        (Status.REJECTED, "low_quality", True),
+    assert [(row.face_index, row.status, row.error, row.embedding is None) for row in rows] == [
+        (0, Status.MATCHED, None, False),
+        (1, Status.REJECTED, "low_quality", True),
     ]
     assert cli("identify", half_dark_path, "--gallery", portrait_gallery, "--draw", plain).exit_code == 0
     before, after = (np.asarray(Image.open(picture)).astype(int) for picture in (plain, drawn))
@@ -493,14 +493,15 @@ def test_identify_lists_who_is_too_small(cli: Cli, portrait_gallery: Path, both_
     result = cli("identify", both_path, "--gallery", portrait_gallery, "--min-face-size", smallest)
     known, small = result.stdout.splitlines()[1:]
     assert "matched" in known and "Grace Hopper" in known
-    assert small.split()[1:] == ["-", "rejected", "-", "-", "-", "face_too_small"]
+    assert small.split()[1:] == ["1", "rejected", "-", "-", "-", "face_too_small"]
 
 
 def test_identify_where_everybody_is_refused(cli: Cli, portrait_gallery: Path, half_dark_path: Path) -> None:
     gate = ["--gallery", portrait_gallery, "--min-quality", "1"]
     result = cli("identify", half_dark_path, *gate)
     assert result.exit_code == 2
-    assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == ["low_quality"] * 2
+    lines = [line[len(str(half_dark_path)) :].split() for line in result.stdout.splitlines()[1:]]
+    assert [(line[0], line[-1]) for line in lines] == [("0", "low_quality"), ("1", "low_quality")]
     assert result.stderr.startswith(f"lightface: {half_dark_path}: the face is ") and result.stderr.count("\n") == 1
 
 

@@ -21,7 +21,8 @@ _OF_A_PART = 6  # samples of a person's part
 def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | None = None) -> str:
     """The page. Photographs are read again, to cut the faces out.
 
-    `mend` holds what a reader may type to mend doubts, by the name of the kind: `mislabelled`, `mixed`, `close_people`.
+    `mend` holds what a reader may type to mend doubts, by the name of the kind: `mislabelled`, `mixed`, `close_people`,
+    `repeated`.
     """
     mend = mend or {}
     shown = show_faces(_place(sample) for sample in _pictured(audit))
@@ -30,7 +31,7 @@ def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | Non
         _mislabelled(audit, shown) + _commands(mend.get("mislabelled", ())),
         _mixed(audit, shown) + _commands(mend.get("mixed", ())),
         _close_people(audit, shown) + _commands(mend.get("close_people", ())),
-        _repeated(audit, shown),
+        _repeated(audit, shown) + _commands(mend.get("repeated", ())),
         _low_quality(audit, shown),
         _gone(audit),
         _people("single", "People with one photograph", "Three to five do better than one.", audit.single_sample),

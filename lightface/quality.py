@@ -25,7 +25,7 @@ _PATCH_PX = 96
 
 _FULL_EYE_DISTANCE_PX = 40.0  # in LightCNN's frame a frontal face has them some 40 px apart
 _BLUR_BLIND, _BLUR_FREE = 0.02, 0.06  # nine portraits of ten are sharper than 0.11
-_SHAKE_BLIND, _SHAKE_FREE = 0.32, 0.55  # 199 crops of 200 are above 0.54; of 120 shaken by 10 px, two thirds below 0.32
+_SHAKE_BLIND, _SHAKE_FREE = 0.32, 0.55  # 199 crops of 200 are above 0.54; of 120 shaken by 10 px, half are below 0.32
 _DIRECTIONS = np.linspace(0, np.pi, 8, endpoint=False)  # in which sharpness is measured
 _NO_CONTRAST, _FULL_CONTRAST = 35.0, 100.0  # grey levels; nine portraits of ten have more than 115, 1,217 crops 63
 _DETAIL_PX = 9  # side of the windows that show detail or none

@@ -160,7 +160,7 @@ def test_the_command_with_real_networks(grace_hopper_path: Path, tmp_path: Path)
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         (tmp_path / "photos").mkdir(exist_ok=True)
         shutil.copy(grace_hopper_path, tmp_path / "photos" / name)
-    tables = []
+    tables: list[Any] = []
     for engine in ("local", "ray"):
         output = tmp_path / f"{engine}.parquet"
         arguments = ["embed", str(tmp_path / "photos"), "-o", str(output), "--engine", engine, "--precision", "fp32"]
@@ -173,7 +173,7 @@ def test_the_command_with_real_networks(grace_hopper_path: Path, tmp_path: Path)
 
 def test_research_photographs_with_a_worker_killed(photo_paths: list[Path], tmp_path: Path) -> None:
     place = Path(os.path.commonpath(photo_paths))
-    tables = []
+    tables: list[Any] = []
     for engine in (None, RayEngine()):
         killed: list[int] = []
 

@@ -106,7 +106,7 @@ def test_enroll_takes_the_face_that_is_chosen(cli: Cli, tmp_path: Path, both_pat
 
 def test_enroll_of_nobody_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
     gallery = tmp_path / "g.sqlite"
-    wrong = [
+    wrong: list[tuple[list[object], str]] = [
         ([], "nobody to enroll"),
         (["Ada"], "nobody to enroll"),
         (["Ada", grace_hopper_path, "--people", tmp_path], "give either a name"),
@@ -236,7 +236,7 @@ def test_verify_tells_trouble_in_one_line(
     cli: Cli, grace_hopper_path: Path, landscape_path: Path, both_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.jpg").touch()
-    wrong = [
+    wrong: list[tuple[list[object], list[str]]] = [
         ([grace_hopper_path, landscape_path], [f"{landscape_path}: no face found"]),
         ([grace_hopper_path, tmp_path / "none.jpg"], ["none.jpg"]),
         ([grace_hopper_path, tmp_path], ["is a folder, not a picture"]),

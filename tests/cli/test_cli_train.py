@@ -13,6 +13,7 @@ from command_line import Cli, assert_one_line
 from lightface.errors import TrainingError
 from lightface.models.registry import find_weights
 from lightface.models.weights import read_state
+from lightface.training.config import TrainingConfig
 from lightface.training.synthetic import write_synthetic_set
 
 RECIPE = """
@@ -151,7 +152,7 @@ def test_a_folder_of_people_is_trained_on_by_one_command(cli: Cli, tmp_path: Pat
 def test_people_are_trained_on_by_the_shipped_recipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def refuse(config: object, run: Path, **options: object) -> None:
+    def refuse(config: TrainingConfig, run: Path, **options: object) -> None:
         taken.append((config, run))
         raise TrainingError("enough seen")
 

@@ -167,7 +167,7 @@ def test_what_is_about_to_be_renamed_is_not_swept_away(tmp_path: Path, monkeypat
 
 # --- what others put into a shared folder ------------------------------------------------------------
 
-PROGRAM_SECONDS = 20  # after which a test that waits for a pipe has failed
+PROGRAM_SECONDS = 300  # after which a test that waits for a pipe has failed
 
 
 @pytest.fixture

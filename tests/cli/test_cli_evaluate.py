@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from command_line import Cli, assert_one_line
 from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, paint_person
 from PIL import Image
 
+from lightface.faces import AlignedFace, ByteArray, FloatArray
 from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 
@@ -149,6 +151,37 @@ def test_strangers_in_a_zip_by_columns_and_cells(cli: Cli, tmp_path: Path, pipel
     assert "10 of 40 pictures failed (10 duplicate)" in result.stdout
     assert_one_line(cli(*arguments, "--by", "place"), "--by needs a table", "--groups")
     assert_one_line(cli(*arguments, "--groups", table, "--by", "sex"), "no column 'sex'", "place, team, number")
+
+
+def test_at_most_so_many_pairs(cli: Cli, people: Path, gallery: Path, pipeline: FacePipeline) -> None:
+    figures = json.loads(cli("evaluate", people, "--pair-limit", "20", "--json").stdout)["figures"]
+    assert (figures["genuine"], figures["impostors"]) == (20, 20)
+    result = cli("calibrate", people, "--gallery", gallery, "--far", "1e-1", "--pair-limit", "50")
+    assert_one_line(result, "50 pairs of different people are too few")
+
+
+def test_crops_are_framed_as_they_are_said_to_be(
+    cli: Cli, people: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[ByteArray] = []
+    embed = pipeline.embedder.embed
+
+    def keep(faces: Sequence[AlignedFace]) -> FloatArray:
+        embedded.extend(face.pixels for face in faces)
+        return embed(faces)
+
+    monkeypatch.setattr(pipeline.embedder, "embed", keep)
+    striped = np.zeros((128, 128, 3), np.uint8)
+    striped[::7] = 200
+    Image.fromarray(striped).save(people / "p001" / "1.png")
+    whole = {}
+    for framing in ("detect", "lightcnn", "arcface"):
+        embedded.clear()
+        assert cli("evaluate", people, "--framing", framing, "--no-cache").exit_code == 0
+        whole[framing] = any(np.array_equal(pixels, striped) for pixels in embedded)
+    assert whole == {"detect": False, "lightcnn": True, "arcface": False}
+    command = ("calibrate", people, "--far", "1e-2", "--framing", "nose")
+    assert_one_line(cli(*command), "--framing", "nose")
 
 
 def test_people_with_one_picture_each_are_strangers_too(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:

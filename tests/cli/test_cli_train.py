@@ -111,8 +111,9 @@ def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch
     assert "[objectives.arcface]" in (run / "resumed.md").read_text()
 
 
+@pytest.mark.slow
 def test_smoke_draws_its_own_faces(cli: Cli) -> None:
-    result = cli("train", "--smoke", "--device", "cpu")
+    result = cli("train", "--smoke", "--device", "cpu", "--max-minutes", "0.1")  # of about one
     assert result.exit_code == 0, result.output
     assert "development pairs, EER: 0." in result.stdout
     assert "training works on this machine; these weights are thrown away" in result.stderr

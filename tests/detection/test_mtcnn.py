@@ -115,6 +115,7 @@ def test_portraits_give_facenets_faces_at_equal_settings(
     comparison.check(min_recall=1)
 
 
+@pytest.mark.slow
 def test_research_photographs_give_facenets_faces_at_equal_settings(photo_paths: list[Path]) -> None:
     detector, comparison = MtcnnDetector(settings=AS_FACENET, precision="fp32"), Comparison()
     groups = [path for path in photo_paths if path.parent.name == "groups"]
@@ -139,6 +140,7 @@ def test_the_defaults_find_the_faces_of_40_px_in_pasted_portraits(
     comparison.check(min_recall=0.99)
 
 
+@pytest.mark.slow
 def test_the_defaults_find_the_faces_of_40_px_in_research_photographs(
     detector: MtcnnDetector, photo_paths: list[Path]
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_face_that_fills_or_leaves_the_picture_is_where_it_was(
         assert min(x_min, y_min) < 0 or x_max > close_rgb.shape[1] or y_max > close_rgb.shape[0]
 
 
+@pytest.mark.slow
 def test_research_faces_that_fill_or_leave_the_picture_are_found(
     detector: MtcnnDetector, photo_paths: list[Path]
 ) -> None:
@@ -286,6 +289,7 @@ def test_turns_can_be_left_out(grace_hopper_rgb: ByteArray) -> None:
     assert MtcnnDetector(settings=MtcnnSettings(turns=False)).detect(on_its_side) == []
 
 
+@pytest.mark.slow
 def test_research_portraits_are_found_whichever_way_up(detector: MtcnnDetector, photo_paths: list[Path]) -> None:
     images = [load_photo(path).image_rgb for path in photo_paths if path.parent.name != "groups"][::8]
     for quarters in (1, 2, 3):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lightface.evaluation.evaluate import evaluate_pairs
 from lightface.evaluation.pair_list import stratified_folds
@@ -137,6 +138,7 @@ def test_the_summary_names_both_figures_and_the_difference() -> None:
     assert describe_rejects(curve) == "without the 4 of 40 faces under a quality of 0.55"
 
 
+@pytest.mark.slow
 def test_rejecting_the_worst_tenth_of_real_photographs_lowers_the_error(
     photo_paths: list[Path], record_testsuite_property: Callable[[str, object], None]
 ) -> None:

@@ -10,11 +10,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jobs import TRAIN, check_soundness
 from soaking import Soak
 from spawning import Spawner
 
 from lightface.training.checkpoint import CONFIG
+
+pytestmark = pytest.mark.slow
 
 
 def test_killed_again_and_again(spawner: Spawner, tmp_path: Path, soak: Soak) -> None:

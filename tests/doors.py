@@ -73,7 +73,10 @@ def _torch_file(*, zipped: bool) -> Callable[[Path], None]:
 
 
 def _text(text: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(text, encoding="utf-8") and None
+    def write(path: Path) -> None:
+        path.write_text(text, encoding="utf-8")
+
+    return write
 
 
 def _insightface(path: Path) -> None:

@@ -34,7 +34,7 @@ class ColourEmbedder(MeanEmbedder):
                 np.random.default_rng(seed).normal(size=256) for seed in (person, 1000 + 100 * person + picture)
             )
             row[:] = direction + self.noise * deviation
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def make_colour_pipeline(noise: float = 0.5) -> FacePipeline:

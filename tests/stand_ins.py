@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,9 @@ class MiddleDetector:
         side, count = min(height, width), 2 if width >= 2 * height else 1
         return [
             DetectedFace(
-                (index * side, 0.0, (index + 1) * side, side), LANDMARKS * side + np.float32((index * side, 0)), 0.99
+                (index * side, 0.0, (index + 1) * side, side),
+                LANDMARKS * side + np.array((index * side, 0), np.float32),
+                0.99,
             )
             for index in range(count)
         ]
@@ -68,7 +71,7 @@ class MeanEmbedder(Embedder):
         rows = np.zeros((len(faces), 256), np.float32)
         for row, face in zip(rows, faces, strict=True):
             row[:3] = face.pixels.mean(axis=(0, 1)) + 1
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 class ScriptedDetector:
@@ -89,7 +92,7 @@ class ScriptedDetector:
         return list(faces)
 
 
-def make_pipeline(embedder: MeanEmbedder, **gates: float) -> FacePipeline:
+def make_pipeline(embedder: MeanEmbedder, **gates: Any) -> FacePipeline:
     """No picture of one colour is of any quality, so that is no gate unless it is asked for."""
     return FacePipeline(MiddleDetector(), embedder, gates=FaceGates(**{"min_quality": 0.0, **gates}))
 

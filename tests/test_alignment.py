@@ -30,7 +30,7 @@ def transform(landmarks_px: FloatArray, *, degrees: float = 0, scale: float = 1,
     """Turn about (100, 100) counter-clockwise as seen, then scale, then shift."""
     angle = np.deg2rad(-degrees)
     turn = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
-    return (((landmarks_px - 100) @ turn.T + 100) * scale + shift).astype(np.float32)
+    return np.asarray(((landmarks_px - 100) @ turn.T + 100) * scale + shift, np.float32)
 
 
 def map_points(landmarks_px: FloatArray, frame: Frame = Frame()) -> FloatArray:
@@ -232,7 +232,7 @@ def detect_in_crop(pixels: ByteArray, detector: MtcnnDetector) -> FloatArray | N
     """Where the detector sees the landmarks in an aligned crop, set in a larger picture to give it room."""
     enlarged = cv2.resize(np.pad(pixels, ((64, 64), (64, 64), (0, 0))), (512, 512)).astype(np.uint8)
     faces = detector.detect(enlarged)
-    return (faces[0].landmarks_px + 0.5) / 2 - 0.5 - 64 if faces else None
+    return np.float32(0.5) * (faces[0].landmarks_px + np.float32(0.5)) - np.float32(64.5) if faces else None
 
 
 def test_portraits_are_framed(detector: MtcnnDetector, astronaut_rgb: ByteArray, grace_hopper_rgb: ByteArray) -> None:

@@ -1,9 +1,11 @@
-"""The demo meets what an earlier demo has left."""
+"""The demo meets what an earlier demo has left; set-up knows the extras that it is asked for."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -44,3 +46,14 @@ def test_a_gallery_of_older_weights_is_embedded_again(
 def test_a_first_run_has_no_gallery_to_look_at(tour: ModuleType) -> None:
     tour.bring_gallery_up_to_date()
     assert not tour.GALLERY.exists()
+
+
+def test_the_extras_that_set_up_is_asked_for_exist() -> None:
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    scripts = [path.read_text(encoding="utf-8") for path in (root / "scripts").iterdir() if path.is_file()]
+    documents = [path.read_text(encoding="utf-8") for path in (root / "README.md", *(root / "docs").glob("*.md"))]
+    asked = {name for text in scripts + documents for name in re.findall(r"scripts/setup ([a-z]+)", text)}
+    (usual,) = re.findall(r'"\.\[([a-z,]+),\$extra\]"', (root / "scripts" / "setup").read_text(encoding="utf-8"))
+    assert asked >= {"dev", "bench", "postgres", "ray"} and "demo" in usual.split(",")
+    assert asked | {*usual.split(",")} <= extras.keys()

@@ -53,7 +53,7 @@ def test_every_shipped_model_has_its_golden_embedding() -> None:
 
 def test_the_golden_face_is_the_same_everywhere() -> None:
     pixels = draw_golden_face(find_weights(DEFAULT_WEIGHTS)).pixels
-    assert (pixels.shape, pixels.dtype) == ((128, 128, 3), np.uint8)
+    assert pixels.shape == (128, 128, 3) and pixels.dtype == np.uint8
     assert pixels[40, 64 - 22].tolist() == [50, 40, 40]  # a pupil on the row of the eyes
     assert pixels[88, 64].tolist() == [150, 70, 70]  # the mouth on its row
     assert int(pixels.astype(np.int64).sum()) == 6_253_530

@@ -23,7 +23,7 @@ def grey_rgb() -> ByteArray:
 
 
 def changed(before: ByteArray, after: ByteArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    return (before != after).any(axis=-1)
+    return np.asarray((before != after).any(axis=-1), np.bool_)
 
 
 # --- draw_faces -------------------------------------------------------------------------------------

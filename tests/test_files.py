@@ -138,7 +138,7 @@ WRITE = """if True:
 def test_what_a_killed_process_was_writing_is_deleted_by_the_next_but_not_while_it_lives(
     tmp_path: Path, faces: int
 ) -> None:
-    command = [sys.executable, "-c", WRITE, tmp_path / "faces.csv", str(faces)]
+    command: list[str | Path] = [sys.executable, "-c", WRITE, tmp_path / "faces.csv", str(faces)]
     other = "from pathlib import Path\nfrom lightface.files import write_private\n"
     other += f"with write_private(Path({str(tmp_path / 'other.csv')!r})) as file:\n    file.write(b'x')\n"
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
@@ -167,7 +167,7 @@ def test_what_is_about_to_be_renamed_is_not_swept_away(tmp_path: Path, monkeypat
 
 # --- what others put into a shared folder ------------------------------------------------------------
 
-PROGRAM_SECONDS = 20  # after which a test that waits for a pipe has failed
+PROGRAM_SECONDS = 300  # after which a test that waits for a pipe has failed
 
 
 @pytest.fixture

@@ -387,7 +387,7 @@ def test_a_large_transparent_picture_takes_no_more_memory_than_another(tmp_path:
         load_photo(sys.argv[1])
         print(peak_mb() - before)
     """
-    command = [sys.executable, "-c", program, tmp_path / "large.png"]
+    command: list[str | Path] = [sys.executable, "-c", program, tmp_path / "large.png"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 190  # 20 megapixels of 4 bytes in Pillow and 3 in the array, and some room
 

@@ -1,15 +1,25 @@
-"""The README's examples run, in the order in which they stand, on the portraits that it speaks of."""
+"""The README's examples run, in the order in which they stand, on the portraits that it speaks of.
+
+Commands and options that README, docs and model cards only name exist.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "weights").glob("*.md"))]
+# Of other programs (torchrun, and the scripts of this repository), which the documents name without a command.
+OTHERS_OPTIONS = {"--nproc-per-node", "--nnodes"}
 
 
 def blocks(language: str) -> list[str]:
@@ -73,3 +83,58 @@ def test_the_configuration_example_is_one(tmp_path: Path) -> None:
 
 def test_no_package_index_is_recommended() -> None:
     assert "pip install lightface" not in README
+
+
+def named_commands(text: str) -> Iterator[str]:
+    """What is typed in blocks of code and between backquotes, from the word `lightface` on."""
+    text = text.replace("\\\n", " ").replace("-m lightface.cli.main", "lightface")
+    for line in re.findall(r"^(?: {4}|\$ |)((?:torchrun .* )?lightface [^#\n]*)", text, re.MULTILINE):
+        if not re.match(r"lightface [A-Z]|lightface (is|does|to|has) ", line):
+            yield line[line.index("lightface ") :]
+    yield from re.findall(r"`(lightface [^`]+)`", text)
+
+
+def check_command(command: Any, words: list[str]) -> None:
+    """Each word that must be a command is one, and each option belongs to the command before it."""
+    taken = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help", "-h"}
+    while words and not words[0].startswith("-") and hasattr(command, "commands"):
+        assert words[0] in command.commands, f"there is no command {words[0]!r}"
+        command = command.commands[words.pop(0)]
+        taken |= {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            assert word.split("=")[0] in taken, f"{command.name} has no option {word}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_each_command_that_is_named_exists(document: Path) -> None:
+    from lightface.cli.main import app
+
+    for line in named_commands(document.read_text(encoding="utf-8")):
+        words = shlex.split(re.split(r" (?:[|;<>]|&&) ", line)[0].replace("[", "").replace("]", ""))
+        check_command(get_command(app), [word for word in words[1:] if word != "..."])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_each_option_that_is_named_exists(document: Path) -> None:
+    from lightface.cli.main import app
+
+    def options(command: Any) -> Iterator[str]:
+        for param in command.params:
+            yield from (*param.opts, *param.secondary_opts)
+        for inner in getattr(command, "commands", {}).values():
+            yield from options(inner)
+
+    text = document.read_text(encoding="utf-8")
+    named = set(re.findall(r"`(--[a-z][a-z-]*)[ `]", text))
+    assert named <= {*options(get_command(app)), *OTHERS_OPTIONS, "--help"}
+
+
+def test_a_command_that_does_not_exist_is_noticed() -> None:
+    from lightface.cli.main import app
+
+    (line,) = named_commands("see `lightface gallery rename Ada Eve --forze`, which lightface does not do")
+    with pytest.raises(AssertionError, match="rename has no option --forze"):
+        check_command(get_command(app), shlex.split(line)[1:])
+    with pytest.raises(AssertionError, match="no command 'renam'"):
+        check_command(get_command(app), ["gallery", "renam"])

@@ -56,7 +56,7 @@ def stop_after(folder: Path, output: Path, count: int, signal_number: signal.Sig
         with pytest.raises(OutputError, match="another run is writing this output"):
             embed_folder(make_pipeline(MeanEmbedder()), [folder], output)
         process.send_signal(signal_number)
-        assert process.wait(timeout=60) != 0
+        assert process.wait(timeout=600) != 0
     return unchanged
 
 

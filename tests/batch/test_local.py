@@ -253,7 +253,7 @@ def test_a_second_run_at_the_same_time_is_refused(embed: Embed, output: Path) ->
 
 
 def test_only_the_owner_may_read_table_and_journal(embed: Embed, output: Path) -> None:
-    modes = []
+    modes: list[int] = []
 
     def look(progress: EmbedProgress) -> None:
         modes.extend(file.stat().st_mode for file in output.parent.glob(f"{output.name}*"))
@@ -304,7 +304,7 @@ def test_one_photograph_has_one_row_however_it_is_named(
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are text here")
 def test_a_file_name_that_is_no_text(embed: Embed, output: Path, folder: Path) -> None:
-    shutil.copy(folder / "a.png", os.path.join(os.fsencode(folder), b"\xff\n'.png"))
+    shutil.copy(os.fsencode(folder / "a.png"), os.path.join(os.fsencode(folder), b"\xff\n'.png"))
     assert embed().embedded == 4
     assert embed().unchanged == 5
     assert read_rows(output)[-1]["image_path"] == f"{folder}/\\udcff\n'.png"

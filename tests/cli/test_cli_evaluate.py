@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, 
 from PIL import Image
 
 from lightface.cli.console import GOES_ON
+from lightface.faces import AlignedFace, ByteArray, FloatArray
 from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 
@@ -187,6 +188,37 @@ def test_ctrl_c_keeps_what_is_embedded(
 
 def press_ctrl_c(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_at_most_so_many_pairs(cli: Cli, people: Path, gallery: Path, pipeline: FacePipeline) -> None:
+    figures = json.loads(cli("evaluate", people, "--pair-limit", "20", "--json").stdout)["figures"]
+    assert (figures["genuine"], figures["impostors"]) == (20, 20)
+    result = cli("calibrate", people, "--gallery", gallery, "--far", "1e-1", "--pair-limit", "50")
+    assert_one_line(result, "50 pairs of different people are too few")
+
+
+def test_crops_are_framed_as_they_are_said_to_be(
+    cli: Cli, people: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[ByteArray] = []
+    embed = pipeline.embedder.embed
+
+    def keep(faces: Sequence[AlignedFace]) -> FloatArray:
+        embedded.extend(face.pixels for face in faces)
+        return embed(faces)
+
+    monkeypatch.setattr(pipeline.embedder, "embed", keep)
+    striped = np.zeros((128, 128, 3), np.uint8)
+    striped[::7] = 200
+    Image.fromarray(striped).save(people / "p001" / "1.png")
+    whole = {}
+    for framing in ("detect", "lightcnn", "arcface"):
+        embedded.clear()
+        assert cli("evaluate", people, "--framing", framing, "--no-cache").exit_code == 0
+        whole[framing] = any(np.array_equal(pixels, striped) for pixels in embedded)
+    assert whole == {"detect": False, "lightcnn": True, "arcface": False}
+    command = ("calibrate", people, "--far", "1e-2", "--framing", "nose")
+    assert_one_line(cli(*command), "--framing", "nose")
 
 
 def test_people_with_one_picture_each_are_strangers_too(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:

@@ -47,7 +47,7 @@ def photos(tmp_path: Path, grace_hopper_path: Path) -> Path:
     return folder
 
 
-def interrupt_when(ready: Callable[[], bool], command: list[str], *, deadline_s: float = 120) -> tuple[int, str, str]:
+def interrupt_when(ready: Callable[[], bool], command: list[str], *, deadline_s: float = 600) -> tuple[int, str, str]:
     """Run a command, press Ctrl-C once `ready`, and return its exit code, stdout and stderr."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ends = time.monotonic() + deadline_s
@@ -65,6 +65,7 @@ def count_enrolled(path: Path) -> int:
         return gallery.stats().sample_count
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_enroll_keeps_what_was_enrolled(tmp_path: Path, photos: Path) -> None:
     gallery = tmp_path / "g.sqlite"
     arguments = ["enroll", "Grace Hopper", str(photos), "--gallery", str(gallery)]
@@ -81,6 +82,7 @@ def test_ctrl_c_in_enroll_keeps_what_was_enrolled(tmp_path: Path, photos: Path) 
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_embed_keeps_what_was_embedded(tmp_path: Path, photos: Path) -> None:
     output = tmp_path / "faces.csv"
     journal = tmp_path / "faces.csv.journal"
@@ -110,6 +112,7 @@ def fill_disk_at(size: int) -> Callable[[], None]:
     return limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [20_000, 100_000])  # for the journal; for that, but not for the table of 130 kB
 def test_a_full_disk_leaves_the_old_table(tmp_path: Path, photos: Path, room: int) -> None:
     output = tmp_path / "faces.csv"

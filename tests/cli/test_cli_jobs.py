@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command_line import Cli, assert_one_line
-from faces_of_colour import make_colour_pipeline, paint_person
+from faces_of_colour import make_colour_pipeline, paint_people, paint_person
 from PIL import Image
 
 from lightface.faces import ByteArray, Status
@@ -106,7 +106,7 @@ def test_enroll_takes_the_face_that_is_chosen(cli: Cli, tmp_path: Path, both_pat
 
 def test_enroll_of_nobody_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
     gallery = tmp_path / "g.sqlite"
-    wrong = [
+    wrong: list[tuple[list[object], str]] = [
         ([], "nobody to enroll"),
         (["Ada"], "nobody to enroll"),
         (["Ada", grace_hopper_path, "--people", tmp_path], "give either a name"),
@@ -236,7 +236,7 @@ def test_verify_tells_trouble_in_one_line(
     cli: Cli, grace_hopper_path: Path, landscape_path: Path, both_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.jpg").touch()
-    wrong = [
+    wrong: list[tuple[list[object], list[str]]] = [
         ([grace_hopper_path, landscape_path], [f"{landscape_path}: no face found"]),
         ([grace_hopper_path, tmp_path / "none.jpg"], ["none.jpg"]),
         ([grace_hopper_path, tmp_path], ["is a folder, not a picture"]),
@@ -596,6 +596,22 @@ def test_embed_of_crops_that_are_aligned_already(cli: Cli, grace_hopper_path: Pa
     vector_a, vector_b = (json.loads(result.stdout)["embedding"] for result in (whole, crop))
     assert sum(a * b for a, b in zip(vector_a, vector_b, strict=True)) == pytest.approx(1, abs=1e-5)
     assert json.loads(crop.stdout)["bbox"] is None
+
+
+def test_embed_drops_rows_only_where_it_is_told_to(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.cli.embed.load_face_pipeline", lambda *_, **__: make_colour_pipeline())
+    people, output = paint_people(tmp_path / "people", 2, 2), tmp_path / "faces.csv"
+    assert cli("embed", people, "-o", output, "--recursive").exit_code == 0
+    assert_one_line(cli("embed", people / "p001", "-o", output), "--drop-others")
+    assert len(read_faces(output)) == 4
+    assert cli("embed", people / "p001", "-o", output, "--drop-others").exit_code == 0
+    assert [row.image_path.parent.name for row in read_faces(output)] == ["p001", "p001"]
+
+
+def test_what_is_rays_needs_ray(cli: Cli, tmp_path: Path) -> None:
+    for option, value in (("--ray-address", "head.example:6379"), ("--ray-gpus", "1")):
+        wrong = cli("embed", tmp_path, "-o", tmp_path / "faces.csv", option, value)
+        assert_one_line(wrong, "--ray-address and --ray-gpus are of --engine ray")
 
 
 def test_embed_tells_trouble_in_one_line(cli: Cli, landscape_path: Path, tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_help_at_80_columns_names_each_option_whole(cli: Cli, path: tuple[str, .
             assert param.metavar is None or set(param.metavar.split()) <= words
 
 
+@pytest.mark.parametrize(("path", "command"), [*_commands(get_command(app))])
+def test_each_command_and_option_is_typed_in_some_test(path: tuple[str, ...], command: Any) -> None:
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parents[1].rglob("test_*.py")))
+    typed = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", tests))
+    assert not path or re.search(r"""["' ]""" + r"""["']?,? ?["']?""".join(path) + r"""["' ]""", tests)
+    for param in command.params:
+        if param.param_type_name == "option" and not param.hidden and "completion" not in param.name:  # typer's own
+            assert {option for option in (*param.opts, *param.secondary_opts) if option.startswith("--")} <= typed
+
+
 def test_a_group_alone_prints_its_help(cli: Cli) -> None:
     for group in ("gallery", "models"):
         result = cli(group)

@@ -135,5 +135,9 @@ def test_a_truncated_photograph_is_read_on_request(cli: Cli, grace_hopper_path: 
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(buffer.getvalue()[:-3000])
     assert_one_line(cli("verify", cut, grace_hopper_path), "truncated", "pixels are missing at its end")
+    told_not_to = cli(
+        "verify", cut, grace_hopper_path, "--no-allow-truncated", env={"LIGHTFACE_ALLOW_TRUNCATED": "true"}
+    )
+    assert_one_line(told_not_to, "truncated")
     result = cli("verify", cut, grace_hopper_path, "--allow-truncated", "--sheet", tmp_path / "sheet.png")
     assert result.exit_code == 0 and "is truncated; what is missing is grey" in result.stderr

@@ -13,6 +13,7 @@ from command_line import Cli, assert_one_line
 from lightface.errors import TrainingError
 from lightface.models.registry import find_weights
 from lightface.models.weights import read_state
+from lightface.training.config import TrainingConfig
 from lightface.training.synthetic import write_synthetic_set
 
 RECIPE = """
@@ -110,7 +111,15 @@ def test_stopped_and_resumed(cli: Cli, recipe: Path, tmp_path: Path, monkeypatch
     assert "[objectives.arcface]" in (run / "resumed.md").read_text()
 
 
-def test_smoke_draws_its_own_faces(cli: Cli) -> None:
+@pytest.mark.slow
+def test_smoke_draws_its_own_faces(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightface.cli.train import _shipped_recipe
+
+    whole = _shipped_recipe("smoke").read_text(encoding="utf-8")
+    short = whole.replace("epochs = 6", "epochs = 1").replace("validate_epochs = 3", "validate_epochs = 1")
+    assert short != whole
+    (tmp_path / "smoke.toml").write_text(short, encoding="utf-8")
+    monkeypatch.setattr("lightface.cli.train._shipped_recipe", lambda name: tmp_path / "smoke.toml")
     result = cli("train", "--smoke", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "development pairs, EER: 0." in result.stdout
@@ -151,7 +160,7 @@ def test_a_folder_of_people_is_trained_on_by_one_command(cli: Cli, tmp_path: Pat
 def test_people_are_trained_on_by_the_shipped_recipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def refuse(config: object, run: Path, **options: object) -> None:
+    def refuse(config: TrainingConfig, run: Path, **options: object) -> None:
         taken.append((config, run))
         raise TrainingError("enough seen")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -90,7 +91,7 @@ def paste(portraits: Sequence[ByteArray], size: tuple[int, int], *, seed: int) -
     while top < size[0]:
         height, left = int(random.integers(130, 420)), 0
         while left < size[1]:
-            portrait = portraits[random.integers(len(portraits))]
+            portrait = portraits[int(random.integers(len(portraits)))]
             width = round(portrait.shape[1] * height / portrait.shape[0])
             small = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA)
             part = canvas[top : top + height, left : left + width]
@@ -114,6 +115,7 @@ def test_portraits_give_facenets_faces_at_equal_settings(
     comparison.check(min_recall=1)
 
 
+@pytest.mark.slow
 def test_research_photographs_give_facenets_faces_at_equal_settings(photo_paths: list[Path]) -> None:
     detector, comparison = MtcnnDetector(settings=AS_FACENET, precision="fp32"), Comparison()
     groups = [path for path in photo_paths if path.parent.name == "groups"]
@@ -138,6 +140,7 @@ def test_the_defaults_find_the_faces_of_40_px_in_pasted_portraits(
     comparison.check(min_recall=0.99)
 
 
+@pytest.mark.slow
 def test_the_defaults_find_the_faces_of_40_px_in_research_photographs(
     detector: MtcnnDetector, photo_paths: list[Path]
 ) -> None:
@@ -213,6 +216,7 @@ def test_a_face_that_fills_or_leaves_the_picture_is_where_it_was(
         assert min(x_min, y_min) < 0 or x_max > close_rgb.shape[1] or y_max > close_rgb.shape[0]
 
 
+@pytest.mark.slow
 def test_research_faces_that_fill_or_leave_the_picture_are_found(
     detector: MtcnnDetector, photo_paths: list[Path]
 ) -> None:
@@ -234,8 +238,9 @@ def test_landmarks_are_located_anew_at_the_edge_too(detector: MtcnnDetector, gra
     close_rgb = cut_to_box(grace_hopper_rgb, whole, 0.05)[0]
     large_rgb = cv2.resize(close_rgb, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
     (small,), (expected,) = detector.detect(close_rgb), detector.detect(large_rgb)
-    box_px = tuple(2 * edge for edge in small.box_px)
-    (found,) = detector.relocate(large_rgb, [DetectedFace(box_px, small.landmarks_px * 2, small.score)])
+    x_min, y_min, x_max, y_max = (2 * edge for edge in small.box_px)
+    twice = DetectedFace((x_min, y_min, x_max, y_max), small.landmarks_px * 2, small.score)
+    (found,) = detector.relocate(large_rgb, [twice])
     eyes_px = np.linalg.norm(expected.landmarks_px[0] - expected.landmarks_px[1])
     assert np.abs(found.landmarks_px - expected.landmarks_px).max() < 0.04 * eyes_px
 
@@ -284,6 +289,7 @@ def test_turns_can_be_left_out(grace_hopper_rgb: ByteArray) -> None:
     assert MtcnnDetector(settings=MtcnnSettings(turns=False)).detect(on_its_side) == []
 
 
+@pytest.mark.slow
 def test_research_portraits_are_found_whichever_way_up(detector: MtcnnDetector, photo_paths: list[Path]) -> None:
     images = [load_photo(path).image_rgb for path in photo_paths if path.parent.name != "groups"][::8]
     for quarters in (1, 2, 3):
@@ -365,7 +371,7 @@ def test_a_reduced_photograph_shows_the_same_faces(
 
 def test_a_crowd_is_found_whole(detector: MtcnnDetector, astronaut_rgb: ByteArray) -> None:
     head = cv2.resize(astronaut_rgb[20:260, 120:360], (80, 80), interpolation=cv2.INTER_AREA)
-    crowd = np.tile(head, (15, 20, 1))
+    crowd = np.tile(head, (15, 20, 1)).astype(np.uint8)
     faces = detector.detect(crowd)
     assert len(faces) == 300
     noses = {tuple((face.landmarks_px[2] // 80).astype(int).tolist()) for face in faces}
@@ -382,7 +388,8 @@ def test_landmarks_of_a_long_photograph_come_from_its_own_pixels(astronaut_rgb: 
         (small,) = MtcnnDetector().detect(astronaut_rgb)
         # Pixel middles: 0 of the small photograph is 1.5 of the large one.
         assert np.abs(face.landmarks_px - ((small.landmarks_px + 0.5) * 4 - 0.5)).max() < 10
-        assert overlap(face.box_px, tuple(4 * edge for edge in small.box_px)) > 0.85
+        x_min, y_min, x_max, y_max = (4 * edge for edge in small.box_px)
+        assert overlap(face.box_px, (x_min, y_min, x_max, y_max)) > 0.85
 
 
 def test_faces_well_below_the_minimum_size_are_not_looked_for(astronaut_rgb: ByteArray) -> None:
@@ -431,4 +438,4 @@ def test_the_score_must_exceed_the_threshold(astronaut_rgb: ByteArray) -> None:
 )
 def test_settings_out_of_range_are_refused(option: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{option} is {value}; it must"):
-        MtcnnSettings(**{option: value})
+        replace(MtcnnSettings(), **{option: value})  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def render(page: Path, profile: Path) -> Element:
     if chromium is None:
         pytest.skip("no Chromium on this machine; with Debian: apt install chromium")
     command = [chromium, *_FLAGS, f"--user-data-dir={profile}", "--dump-dom", page.absolute().as_uri()]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=600, check=True)
     reader = _Reader()
     reader.feed(done.stdout.decode("utf-8"))
     return reader.open[0]

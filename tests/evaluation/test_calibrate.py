@@ -48,7 +48,7 @@ def enroll(gallery: Gallery, people: int, samples: int, *, noise: float = 1.0, d
                 for n, row in enumerate(vectors)
             ],
         )
-    return rows.reshape(-1, 256)
+    return np.reshape(rows, (-1, 256))
 
 
 def weights_with(threshold: float | None) -> WeightsRecord:
@@ -58,7 +58,7 @@ def weights_with(threshold: float | None) -> WeightsRecord:
 def calibrate(gallery: Gallery, threshold_of_weights: float | None = None, **options: float | bool) -> Proposal:
     """Measure at FAR 1e-2 and keep it, beside weights with that threshold of their own."""
     looser = {"allow_looser": bool(options.pop("allow_looser", False))}
-    measured = calibrate_gallery(gallery, **{"far": 1e-2, **options})
+    measured = calibrate_gallery(gallery, **{"far": 1e-2, **options})  # type: ignore[arg-type]
     proposal = propose_thresholds(gallery, measured, weights_with(threshold_of_weights), **looser)
     store_calibration(gallery, proposal)
     return proposal
@@ -72,7 +72,7 @@ def compare_with_people(rows: np.ndarray, people: int, samples: int) -> np.ndarr
     own = (sums[:, None] - by_person).reshape(rows.shape)
     own /= np.linalg.norm(own, axis=1, keepdims=True)
     scores[np.arange(len(rows)), np.repeat(np.arange(people), samples)] = (rows * own).sum(axis=1)
-    return scores
+    return np.asarray(scores)
 
 
 def test_the_gallerys_own_pairs_give_both_bands(gallery: Gallery) -> None:
@@ -137,7 +137,7 @@ def test_what_is_proposed_is_counted_in_strangers_and_people(gallery: Gallery) -
         assert decisions.named_rightly is not None
         assert decisions.named_rightly.estimate == np.mean((own >= limit) & (own > others))
     assert proposal.before.verify == 0.05
-    assert proposal.before.strangers_named.estimate > 0.5 > proposal.after.strangers_named.estimate
+    assert proposal.before.strangers_named.estimate > 0.5 > proposal.after.strangers_named.estimate  # type: ignore[union-attr]
 
 
 def test_nothing_is_loosened_unless_it_is_asked_for(gallery: Gallery) -> None:

@@ -38,12 +38,12 @@ def test_figures_agree_with_scikit_learn(decimals: int) -> None:
     pairs = draw_scored(1, 400, 12_000, decimals=decimals)
     far, tar, _ = roc_curve(pairs.same, pairs.scores, drop_intermediate=False)
     figures = measure_pairs(pairs)
-    assert figures.area.estimate == pytest.approx(roc_auc_score(pairs.same, pairs.scores), abs=1e-12)
+    assert figures.area.estimate == pytest.approx(roc_auc_score(pairs.same, pairs.scores), abs=1e-12)  # type: ignore[union-attr]
     for one in figures.tar_at_far[:3]:
         assert one.tar is not None
         assert one.tar.estimate == tar[far <= one.far].max()
     crossing = np.interp(0, far + tar - 1, far)  # FAR - FRR, which rises
-    assert figures.equal_error_rate.estimate == pytest.approx(crossing, abs=1e-9)
+    assert figures.equal_error_rate.estimate == pytest.approx(crossing, abs=1e-9)  # type: ignore[union-attr]
 
 
 def test_a_thinned_curve_lies_on_the_whole_one() -> None:
@@ -68,7 +68,7 @@ def test_figures_by_hand() -> None:
     assert first.threshold is not None and first.threshold.estimate == pytest.approx(0.89, abs=1e-6)
     assert (second.tar, second.threshold, second.impostors_missing) == (None, None, 900)
     (at,) = figures.at_thresholds
-    assert (at.far.estimate, at.tar.estimate) == (0.05, 0.9)
+    assert (at.far.estimate, at.tar.estimate) == (0.05, 0.9)  # type: ignore[union-attr]
     assert (figures.genuine, figures.impostors, figures.genuine_lost) == (10, 100, 2)
     assert figures.guessing == pytest.approx(100 / 110)
 
@@ -109,5 +109,5 @@ def test_a_looser_rate_never_accepts_fewer_and_never_at_a_higher_threshold(
 def test_turning_labels_and_scores_around_changes_neither_eer_nor_area(seed: int, decimals: int) -> None:
     pairs = draw_scored(seed, 100, 150, decimals=decimals)
     there, back = measure_pairs(pairs), measure_pairs(make_scored(-pairs.scores, ~pairs.same))
-    assert back.area.estimate == pytest.approx(there.area.estimate, abs=1e-12)
-    assert back.equal_error_rate.estimate == pytest.approx(there.equal_error_rate.estimate, abs=1e-9)
+    assert back.area.estimate == pytest.approx(there.area.estimate, abs=1e-12)  # type: ignore[union-attr]
+    assert back.equal_error_rate.estimate == pytest.approx(there.equal_error_rate.estimate, abs=1e-9)  # type: ignore[union-attr]

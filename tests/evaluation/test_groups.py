@@ -4,6 +4,7 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from lightface.evaluation.groups import GroupTable, list_figures, measure_groups
 from lightface.evaluation.intervals import wilson
 from lightface.evaluation.page import render_page
 from lightface.evaluation.pair_list import Framing, PairList
-from lightface.evaluation.pictures import PackedPicture
+from lightface.evaluation.pictures import PackedPicture, Picture
 from lightface.evaluation.protocols import ProtocolName, read_protocol
 from lightface.evaluation.protocols.people import pair_people
 from lightface.evaluation.scoring import find_repeats
@@ -100,7 +101,8 @@ IN_USE = [NamedThreshold(0.4, "in use")]
 def make_strangers(tmp_path: Path, each: int = 30) -> tuple[PairList, EmbeddedPictures, GroupTable]:
     """Old and young people of two teams; only the young reds have much in common."""
     generator = np.random.default_rng(3)
-    rows, lines = [], []
+    rows: list[Any] = []
+    lines: list[str] = []
     for age in ("old", "young"):
         for team in ("blue", "red"):
             common = generator.normal(size=256) * (0.7 if (age, team) == ("young", "red") else 0)
@@ -111,7 +113,7 @@ def make_strangers(tmp_path: Path, each: int = 30) -> tuple[PairList, EmbeddedPi
     vectors = np.array(rows, np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pictures = [PackedPicture(f"{n}.png", str(n).encode()) for n in range(len(rows))]
-    people = {picture: picture.name for picture in pictures}
+    people: dict[Picture, str] = {picture: picture.name for picture in pictures}
     pairs = pair_people("strangers", tmp_path, people, framing=Framing.LIGHTCNN, pair_limit=50)
     usable, quality = np.ones(len(rows), np.bool_), np.full(len(rows), np.nan)
     return pairs, EmbeddedPictures(vectors, usable, quality, ()), read_groups(tmp_path / "groups.csv")

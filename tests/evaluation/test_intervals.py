@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightface.evaluation.intervals import resample, share_figure, share_over_people, wilson
-from lightface.metrics import bootstrap_interval, equal_error_rate, roc_points, tar_at_far, threshold_at_far
+from lightface.metrics import (
+    BoolArray,
+    Scores,
+    bootstrap_interval,
+    equal_error_rate,
+    roc_points,
+    tar_at_far,
+    threshold_at_far,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +50,13 @@ def test_weights_come_to_what_repeated_pairs_would(decimals: int) -> None:
     """The reference repeats and sorts the pairs in each round; the same seed draws the same people."""
     scores, a, b = make_pairs(decimals=decimals)
     drawn = resample(scores, a == b, (a, b), fars=[0.1], rounds=60, seed=3)
-    for figure, values in [
+    figures: list[tuple[Callable[[Scores, BoolArray], float], Scores]] = [
         (partial(tar_at_far, far=0.1), drawn.tar[:, 0]),
         (equal_error_rate, drawn.equal_error_rate),
         (lambda scores, same: roc_points(scores, same).area, drawn.area),
         (lambda scores, same: threshold_at_far(scores[~same], 0.1), drawn.threshold[:, 0]),
-    ]:
+    ]
+    for figure, values in figures:
         reference = bootstrap_interval(figure, scores, a, b, rounds=60, seed=3)
         assert np.quantile(values, [0.025, 0.975]) == pytest.approx([reference.low, reference.high], abs=1e-12)
 

@@ -57,7 +57,7 @@ def test_the_figures_stand_in_the_page(page: Element, evaluation: Evaluation) ->
     for row in summarise(evaluation.figures):
         assert shown[row.name] == [row.value, row.interval, row.threshold]
     assert shown["TAR at FAR 1e-3"][0] == f"too few impostor pairs ({10_000 - 1056:,} more needed)"
-    assert page.find("div", data_card="EER").find("b").text == percent(evaluation.figures.equal_error_rate.estimate)
+    assert page.find("div", data_card="EER").find("b").text == percent(evaluation.figures.equal_error_rate.estimate)  # type: ignore[union-attr]
     assert evaluation.identification is not None
     identified = {row[0]: row[1] for row in page.find("table", data_table="identification").rows()}
     assert identified["rank-1"] == percent(evaluation.identification.rank_1.estimate)
@@ -97,7 +97,7 @@ def test_the_det_curve_crosses_the_diagonal_at_the_eer(page: Element, evaluation
     points = read_curve(page, "det", "det")
     assert (np.diff(points[:, 0]) >= 0).all() and (np.diff(points[:, 1]) >= 0).all()  # falls to the right
     dot = page.find("g", data_dot="eer")
-    assert dot.find("text").text == f"EER {percent(evaluation.figures.equal_error_rate.estimate)}"
+    assert dot.find("text").text == f"EER {percent(evaluation.figures.equal_error_rate.estimate)}"  # type: ignore[union-attr]
     x, y = (float(dot.find("circle").attributes[name]) for name in ("cx", "cy"))
     assert np.hypot(*(points - [x, y]).T).min() < 12
     start, end = (read_tick(page, "det", axis, "0.5") for axis in "xy")
@@ -176,7 +176,7 @@ def test_failures_and_groups_are_named_as_they_are(page: Element) -> None:
 
 def test_the_page_carries_its_figures_for_programs(page: Element, evaluation: Evaluation) -> None:
     data = json.loads(page.find("script", id="evaluation").text)
-    assert data["figures"]["equal_error_rate"]["estimate"] == evaluation.figures.equal_error_rate.estimate
+    assert data["figures"]["equal_error_rate"]["estimate"] == evaluation.figures.equal_error_rate.estimate  # type: ignore[union-attr]
     assert data["failures"]["pictures"][0]["name"] == f"{HOSTILE_NAME}/5.png"
     assert data["roc"]["threshold"][0] is None and len(data["roc"]["far"]) == len(data["roc"]["tar"])
 

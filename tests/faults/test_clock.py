@@ -11,6 +11,8 @@ from jobs import JOBS, Job, check_soundness
 from soaking import Soak
 from spawning import Spawner
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400
 CLOCKS = {"a day back": -DAY, "back to 1990": -36 * 365 * DAY, "thirty years ahead": 30 * 365 * DAY}
 

@@ -13,6 +13,8 @@ from jobs import JOBS, Job, check_soundness, find_traces
 from soaking import Soak
 from spawning import Outcome, Spawner
 
+pytestmark = pytest.mark.slow
+
 DISK_KB, DISK_OF_TRAINING_KB = 512, 256 * 1024  # checkpoints are of 60 MB
 
 

@@ -19,6 +19,8 @@ from jobs import JOBS, Job, Rows, check_soundness, find_traces
 from soaking import Soak
 from spawning import Outcome, Spawner
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Ground:

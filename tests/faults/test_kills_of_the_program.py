@@ -24,6 +24,8 @@ from lightface.faces import FloatArray
 from lightface.gallery import open_gallery
 from lightface.reports import read_faces
 
+pytestmark = pytest.mark.slow
+
 PHOTOS = 8
 LEAST_COSINE = 0.99999  # doctor's, of one face in different batches
 

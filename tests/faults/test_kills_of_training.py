@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pytest
 from jobs import TRAIN, check_soundness
 from soaking import Soak
 from spawning import Spawner
 
 from lightface.training.checkpoint import CONFIG
+
+pytestmark = pytest.mark.slow
 
 
 def test_killed_again_and_again(spawner: Spawner, tmp_path: Path, soak: Soak) -> None:
@@ -32,7 +36,8 @@ def test_killed_again_and_again(spawner: Spawner, tmp_path: Path, soak: Soak) ->
     kills, killed, finished = soak.times(2), 0, 0
     while killed < kills:
         moment, byte = dice.uniform(0.1, 1.1) * whole.seconds, dice.randint(1, largest)
-        fault = dice.choice([{"kill_after_s": moment}, {"kill_at_byte": byte}])
+        faults: list[dict[str, Any]] = [{"kill_after_s": moment}, {"kill_at_byte": byte}]
+        fault = dice.choice(faults)
         outcome = spawner.run(*again(state), **fault)
         check_soundness(state)
         saved = state / "run" / CONFIG

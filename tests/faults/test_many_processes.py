@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from faces_of_colour import paint_person
 from jobs import check_soundness
 from soaking import Soak
 from spawning import Spawner
 
 from lightface.gallery import open_gallery
+
+pytestmark = pytest.mark.slow
 
 WRITERS, READERS, PICTURES = 8, 4, 6
 

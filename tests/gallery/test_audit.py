@@ -44,7 +44,7 @@ def sound(gallery: Gallery) -> Gallery:
 def test_nothing_is_said_of_a_sound_gallery(sound: Gallery) -> None:
     audit = audit_gallery(sound, threshold=THRESHOLD)
     assert (audit.person_count, audit.sample_count, audit.doubts) == (2, 6, 0)
-    assert audit.mislabelled == audit.mixed == audit.repeated == audit.close_people == audit.low_quality == ()
+    assert not (audit.mislabelled or audit.mixed or audit.repeated or audit.close_people or audit.low_quality)
     assert audit.single_sample == audit.without_samples == audit.crowded == ()
     assert (audit.threshold, audit.model_id, audit.location) == (THRESHOLD, "model-a", sound.location)
 

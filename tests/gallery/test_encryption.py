@@ -141,7 +141,7 @@ class TestAtRest:
             assert contents(filled) == expected
             with open_gallery(gallery_path, key=key) as opened:
                 assert contents(opened) == expected and opened.encryption == key.kind
-            with open_gallery(gallery_path, key=lambda kind, key=key: {key.kind: key}[kind]) as opened:
+            with open_gallery(gallery_path, key={key.kind: key}.__getitem__) as opened:
                 assert np.array_equal(opened.matrix().vectors, filled.matrix().vectors)
         filled.decrypt()
         assert filled.encryption is None
@@ -210,7 +210,7 @@ with open_gallery(Path(sys.argv[1])) as gallery:
         expected = contents(filled)
         filled.close()
         keys = [key_file, make_key_file(tmp_path / "other.key")]
-        command = [sys.executable, "-c", self.script, gallery_path, *(key.path for key in keys)]
+        command: list[str | Path] = [sys.executable, "-c", self.script, gallery_path, *(key.path for key in keys)]
         for delay in (random.Random(seed).uniform(0, 0.4), 0.1):
             with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
                 assert process.stdout is not None and process.stdout.readline() == b"ready\n"

@@ -417,7 +417,7 @@ class TestDamage:
         with pytest.raises(GalleryError, match=r"line 1: |is not an exported gallery"):
             empty.import_from(path)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_any_changed_byte_gives_a_lightface_error_or_a_sound_gallery(
         self, export: Path, empty: Gallery, data: st.DataObject

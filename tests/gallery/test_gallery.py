@@ -506,7 +506,7 @@ class GalleryAgainstModel(RuleBasedStateMachine):
 def test_a_gallery_against_a_model(place: Path | str) -> None:
     with open_gallery(place, create=True) as gallery:
         run_state_machine_as_test(
-            lambda: GalleryAgainstModel(gallery),
+            lambda: GalleryAgainstModel(gallery),  # type: ignore[arg-type]
             settings=settings(
                 max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
             ),

@@ -19,7 +19,7 @@ def unit_rows(rng: np.random.Generator, count: int, size: int, *, spread: float 
     rows = rng.normal(size=(count, size)) * np.exp(-spread * np.arange(size))
     rows = np.round(rows, decimals)
     rows[:, 0] += 1e-3  # never of length 0
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def nearest(templates: FloatArray, probe: FloatArray, k: int) -> set[int]:

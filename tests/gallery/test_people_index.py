@@ -161,7 +161,7 @@ def test_an_index_of_before_a_removal_is_not_left_by_whoever_was_making_it(
             patch.setattr("lightface.gallery.sqlite.SqliteStore.scrub", lambda self: None)  # it waits for readers
             other.remove_person("person 1")
 
-    write_index = people_index.write_index
+    write_index = people_index.write_index  # type: ignore[attr-defined]
     monkeypatch.setattr(people_index, "FILED_FROM", 1)
     monkeypatch.setattr(people_index, "write_index", make_while_somebody_leaves)
     reader.matrix_near(PROBES, K)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,13 @@ from lightface.errors import GalleryError, LightfaceError, OutputError
 from lightface.faces import FloatArray, Match, Status
 from lightface.gallery import Event, FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
 from lightface.matching import person_scores, rank_people
+
+if TYPE_CHECKING:
+    import psycopg as psycopg_types
+
+    from lightface.gallery.postgres import PostgresStore
+
+    Connection = psycopg_types.Connection[tuple[Any, ...]]
 
 psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 postgres = pytest.importorskip("lightface.gallery.postgres")
@@ -29,7 +37,7 @@ def place(postgres_url: str) -> str:
 
 
 @pytest.fixture
-def raw(postgres_url: str) -> Iterator[psycopg.Connection]:
+def raw(postgres_url: str) -> Iterator[Connection]:
     """The database behind lightface's back."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("SET search_path = lightface, public")
@@ -110,13 +118,13 @@ class TestRefusals:
         assert gallery_exists(postgres_url)
         open_gallery(postgres_url).close()
 
-    def test_a_server_without_pgvector(self, postgres_url: str, raw: psycopg.Connection) -> None:
+    def test_a_server_without_pgvector(self, postgres_url: str, raw: Connection) -> None:
         raw.execute("DROP EXTENSION vector")
         raw.execute(f"ALTER DATABASE {raw.info.dbname} SET extension_control_path = '/nowhere'")
         assert "has no pgvector; have it installed" in message_of(postgres_url)
         assert not gallery_exists(postgres_url)
 
-    def test_a_user_without_rights(self, postgres_url: str, gallery: Gallery, raw: psycopg.Connection) -> None:
+    def test_a_user_without_rights(self, postgres_url: str, gallery: Gallery, raw: Connection) -> None:
         gallery.enroll("Ada", [make_sample(1)])
         user = f"reader_{raw.info.dbname}"
         raw.execute(f"CREATE USER {user}")
@@ -135,7 +143,7 @@ class TestRefusals:
             raw.execute(f"DROP OWNED BY {user}")
             raw.execute(f"DROP USER {user}")
 
-    def test_a_newer_schema(self, postgres_url: str, gallery: Gallery, raw: psycopg.Connection) -> None:
+    def test_a_newer_schema(self, postgres_url: str, gallery: Gallery, raw: Connection) -> None:
         raw.execute("UPDATE setting SET value = '99' WHERE name = 'schema_version'")
         assert "newer lightface (schema 99, known is 3); upgrade" in message_of(postgres_url)
 
@@ -154,7 +162,7 @@ class TestRefusals:
             "DELETE FROM setting WHERE name = 'created_at'",
         ],
     )
-    def test_damage_is_one_error(self, gallery: Gallery, raw: psycopg.Connection, damage: str) -> None:
+    def test_damage_is_one_error(self, gallery: Gallery, raw: Connection, damage: str) -> None:
         gallery.enroll("Ada", [make_sample(1), make_sample(2)])
         raw.execute(damage)
         with pytest.raises(GalleryError, match="is damaged") as caught:
@@ -162,7 +170,7 @@ class TestRefusals:
                 read()
         assert "\n" not in str(caught.value)
 
-    def test_another_writer_is_waited_for_but_not_for_ever(self, gallery: Gallery, raw: psycopg.Connection) -> None:
+    def test_another_writer_is_waited_for_but_not_for_ever(self, gallery: Gallery, raw: Connection) -> None:
         gallery._store._query("SET lock_timeout = '200ms'")  # type: ignore[attr-defined]
         with raw.transaction():
             raw.execute("UPDATE setting SET value = value WHERE name = 'revision'")
@@ -179,12 +187,12 @@ class TestRefusals:
 
 
 def test_a_lost_connection_in_mid_enrolment_loses_and_doubles_nothing(
-    gallery: Gallery, postgres_url: str, raw: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    gallery: Gallery, postgres_url: str, raw: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gallery.enroll("Ada", [make_sample(1)])
     insert_sample = postgres.PostgresStore.insert_sample
 
-    def cut(store: postgres.PostgresStore, person_id: int, sample: FaceSample) -> None:
+    def cut(store: PostgresStore, person_id: int, sample: FaceSample) -> None:
         insert_sample(store, person_id, sample)
         raw.execute("SELECT pg_terminate_backend(%s)", (store._connection.info.backend_pid,))
 
@@ -208,7 +216,7 @@ class TestMigrations:
     )
 
     def test_an_older_gallery_is_brought_up_to_date(
-        self, gallery: Gallery, postgres_url: str, raw: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+        self, gallery: Gallery, postgres_url: str, raw: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
         monkeypatch.setattr(postgres_server_module, "MIGRATIONS", self.later)
@@ -273,7 +281,7 @@ class TestCandidates:
         for probe in probes:
             assert self.nearest(crowd, probe, 5) == self.exact(crowd, probe, 5)
 
-    def test_templates_follow_every_change(self, crowd: Gallery, raw: psycopg.Connection) -> None:
+    def test_templates_follow_every_change(self, crowd: Gallery, raw: Connection) -> None:
         newcomer = crowd.enroll("Newcomer", [make_sample(9001)])
         assert self.nearest(crowd, make_vector(9001), 1)[0] == (newcomer.id, 1.0)
         crowd.enroll("Newcomer", [make_sample(9002)])
@@ -288,7 +296,7 @@ class TestCandidates:
             assert self.nearest(crowd, make_vector(seed), 5) == self.exact(crowd, make_vector(seed), 5)
 
     def test_many_changes_build_the_index_anew(
-        self, crowd: Gallery, raw: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+        self, crowd: Gallery, raw: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(postgres, "_MANY_PEOPLE", 100)
         (before,) = raw.execute("SELECT 'template_likeness'::regclass::oid").fetchone() or (0,)
@@ -306,7 +314,7 @@ class TestCandidates:
         assert len(crowd.matrix_near(rows[:1], 1).people) == 20
         assert self.nearest(crowd, rows[7], 5) == self.exact(crowd, rows[7], 5)
 
-    def test_the_index_is_used(self, crowd: Gallery, raw: psycopg.Connection) -> None:
+    def test_the_index_is_used(self, crowd: Gallery, raw: Connection) -> None:
         raw.execute("SET enable_seqscan = off")
         query = (
             "EXPLAIN SELECT person_id FROM template WHERE vector_dims(embedding) = 256 "
@@ -319,7 +327,7 @@ def test_what_a_removal_cannot_reach_is_said(gallery: Gallery) -> None:
     assert gallery.beyond_reach is not None and "VACUUM" in gallery.beyond_reach
 
 
-def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, raw: psycopg.Connection) -> None:
+def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, raw: Connection) -> None:
     text = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
     statements = text.split("```sql\n")[1].split("```")[0]
     roles = [f"lightface_{word}" for word in ("owner", "writer", "reader")]

@@ -440,8 +440,8 @@ def test_a_read_only_place_is_one_error() -> None:
         process = context.Process(target=errors_of_a_read_only_place, args=(path, errors))
         process.start()
         try:
-            assert "make the file and its folder writable" in errors.get(timeout=60)
-            assert "choose another place" in errors.get(timeout=60)
+            assert "make the file and its folder writable" in errors.get(timeout=600)
+            assert "choose another place" in errors.get(timeout=600)
         finally:
             process.join()
             Path(folder).chmod(0o755)

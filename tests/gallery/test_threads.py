@@ -44,19 +44,19 @@ def test_any_call_from_any_thread(gallery: Gallery) -> None:
     gallery.enroll("Ada", [make_sample(1)])
     for call in CALLS:
         with ThreadPoolExecutor(1) as pool:  # a new thread for each
-            pool.submit(call, gallery).result(timeout=60)
+            pool.submit(call, gallery).result(timeout=600)
     assert [person.name for person in gallery.people()] == ["Ada"]
 
 
 def test_opened_in_one_thread_and_closed_in_another(place: Path | str) -> None:
     with ThreadPoolExecutor(1) as pool:
-        gallery = pool.submit(open_gallery, place, create=True).result(timeout=60)
+        gallery = pool.submit(open_gallery, place, create=True).result(timeout=600)
     gallery.enroll("Ada", [make_sample(1)])
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(gallery.close).result(timeout=60)
+        pool.submit(gallery.close).result(timeout=600)
     for call in CALLS:
         with pytest.raises(GalleryError, match=r"is closed; open it again"), ThreadPoolExecutor(1) as pool:
-            pool.submit(call, gallery).result(timeout=60)
+            pool.submit(call, gallery).result(timeout=600)
     gallery.close()  # once more, as `with` does
 
 
@@ -91,7 +91,7 @@ def test_threads_at_once_see_whole_changes(gallery: Gallery) -> None:
         watchers = [pool.submit(watch, number) for number in range(2)]
         refused = sum(pool.map(write, range(1, THREADS - 1)))
         watching.clear()
-        assert all(watcher.result(timeout=60) > 0 for watcher in watchers)
+        assert all(watcher.result(timeout=600) > 0 for watcher in watchers)
     assert refused == rounds * (THREADS - 3)
     assert len(gallery.samples()) == 2 * rounds * (THREADS - 1)
 
@@ -112,7 +112,7 @@ def test_copies_there_and_back_do_not_wait_for_each_other(two: tuple[Gallery, Ga
     with ThreadPoolExecutor(2) as pool:
         for _ in range(20):
             copies = [pool.submit(one.copy_to, other), pool.submit(other.copy_to, one)]
-            assert all(copy.result(timeout=60).was_there for copy in copies)
+            assert all(copy.result(timeout=600).was_there for copy in copies)
 
 
 def test_a_change_that_takes_long_holds_up_the_others_and_fails_none(gallery: Gallery) -> None:
@@ -127,9 +127,9 @@ def test_a_change_that_takes_long_holds_up_the_others_and_fails_none(gallery: Ga
 
     with ThreadPoolExecutor(2) as pool:
         writer = pool.submit(slowly)
-        inside.wait(timeout=60)
+        inside.wait(timeout=600)
         assert gallery.retention_days == 7  # of after the change, not of its middle
-        writer.result(timeout=60)
+        writer.result(timeout=600)
 
 
 @contextmanager
@@ -140,11 +140,11 @@ def held_by_another_thread(gallery: Gallery) -> Iterator[None]:
     def hold() -> None:
         with gallery._store.alone():
             taken.set()
-            done.wait(timeout=60)
+            done.wait(timeout=600)
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(hold)
-        taken.wait(timeout=60)
+        taken.wait(timeout=600)
         try:
             yield
         finally:
@@ -168,8 +168,8 @@ def test_a_forked_process_is_told_and_harms_nothing(gallery: Gallery, place: Pat
         child = context.Process(target=use_in_child, args=(gallery, said))
         child.start()
     try:
-        assert "was opened before this process was forked; open it in this process" in said.get(timeout=60)
-        child.join(timeout=60)
+        assert "was opened before this process was forked; open it in this process" in said.get(timeout=600)
+        child.join(timeout=600)
         assert child.exitcode == 0
     finally:
         child.kill()

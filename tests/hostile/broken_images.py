@@ -202,8 +202,8 @@ def _odd_but_whole(good: dict[str, bytes]) -> Iterator[Case]:
     for kind in ("PNG", "TIFF"):
         yield Case("12 bits in 16", _encode(Image.fromarray(grey), format=kind), False)
     picture = Image.new("RGB", (8, 8), "gray")
-    for kind in range(1, 14):
-        value = struct.pack("<HHII", 0x0112, kind, 1, 26) + struct.pack("<I", 0) + struct.pack("<II", 1, 0)
+    for value_type in range(1, 14):
+        value = struct.pack("<HHII", 0x0112, value_type, 1, 26) + struct.pack("<I", 0) + struct.pack("<II", 1, 0)
         block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 1) + value
         for form in ("JPEG", "PNG", "WEBP"):
             yield Case("orientation of another type", _encode(picture, format=form, exif=block), False)

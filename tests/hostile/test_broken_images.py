@@ -13,6 +13,8 @@ import pytest
 from broken_images import MAX_PIXELS, broken_images
 from soaking import Soak
 
+pytestmark = pytest.mark.slow
+
 # Beyond what a process has that reads pictures of 48 pixels. Seven bytes a pixel in the decoder and the array, twice
 # for one that is turned, and the largest file.
 MEMORY = 120 << 20

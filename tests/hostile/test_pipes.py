@@ -29,7 +29,7 @@ from lightface.pipeline.cluster import cluster_faces, enroll_groups
 from lightface.reports import read_faces
 from lightface.training.people_folder import align_people
 
-SECONDS = 20  # after which whoever opens a pipe has waited for ever
+SECONDS = 300  # after which whoever opens a pipe has waited for ever
 
 OTHER_DOORS = [
     Door("key", lambda path: None, lambda path: KeyFile(path).read()),

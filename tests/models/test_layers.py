@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightface.models.layers import Group, Pool, ResBlock, conv_mfm, linear_mfm, max_feature_map
+from lightface.models.layers import MFM, Group, Padding, Pool, Pooling, ResBlock, conv_mfm, linear_mfm, max_feature_map
 
 
 def test_mfm_is_the_maximum_of_the_two_halves_of_the_channels() -> None:
@@ -14,7 +14,7 @@ def test_mfm_is_the_maximum_of_the_two_halves_of_the_channels() -> None:
 
 def test_the_gradient_goes_to_the_winning_half() -> None:
     x = torch.tensor([[1.0, -5.0, 2.0, 3.0, -4.0, 2.0]], requires_grad=True)
-    max_feature_map(x).backward(torch.tensor([[10.0, 20.0, 30.0]]))
+    max_feature_map(x).backward(torch.tensor([[10.0, 20.0, 30.0]]))  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert x.grad.tolist() == [[0, 0, 30, 10, 20, 0]]  # a tie goes to the first half
 
@@ -28,14 +28,15 @@ def test_the_mfm_gradient_agrees_with_autograd_where_nothing_ties() -> None:
 
 
 @pytest.mark.parametrize("layer", [conv_mfm(3, 5, 3, norm=True), linear_mfm(6, 5, norm=True)])
-def test_folding_the_norm_keeps_the_function(layer: nn.Module) -> None:
+def test_folding_the_norm_keeps_the_function(layer: MFM) -> None:
     is_conv = isinstance(layer.filter, nn.Conv2d)
     x = torch.randn(64, 3, 9, 9) if is_conv else torch.randn(64, 6)
     for _ in range(20):
         layer(x * 2 + 1)  # running statistics that are not the fresh ones
+    assert layer.norm is not None
     with torch.no_grad():
-        layer.norm.weight.uniform_(0.5, 2)
-        layer.norm.bias.uniform_(-1, 1)
+        for parameter, low, high in zip(layer.norm.parameters(), (0.5, -1), (2, 1), strict=True):  # weight, bias
+            parameter.uniform_(low, high)
     layer.eval()
     before = layer(x)
     layer.fold_norm()
@@ -45,13 +46,13 @@ def test_folding_the_norm_keeps_the_function(layer: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(("padding", "expected"), [("same", 10), ("valid", 8), ("full", 12)])
-def test_padding_sets_the_size_of_the_map(padding: str, expected: int) -> None:
+def test_padding_sets_the_size_of_the_map(padding: Padding, expected: int) -> None:
     assert conv_mfm(2, 4, 3, padding=padding)(torch.zeros(1, 2, 10, 10)).shape == (1, 4, expected, expected)
     assert Group(2, 4, padding=padding, norm=False)(torch.zeros(1, 2, 10, 10)).shape[-1] == expected
 
 
 @pytest.mark.parametrize(("padding", "growth"), [("same", 0), ("valid", -2), ("full", 2)])
-def test_a_residual_block_adds_the_input_at_its_place(padding: str, growth: int) -> None:
+def test_a_residual_block_adds_the_input_at_its_place(padding: Padding, growth: int) -> None:
     block = ResBlock(2, padding=padding, norm=False)
     for parameter in block.parameters():
         nn.init.zeros_(parameter)
@@ -74,7 +75,7 @@ def test_pooling_on_a_window_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", ["max", "avg", "max+avg", "stochastic"])
-def test_an_odd_last_row_and_column_are_kept(kind: str) -> None:
+def test_an_odd_last_row_and_column_are_kept(kind: Pooling) -> None:
     x = torch.ones(2, 3, 5, 7)
     out = Pool(kind).eval()(x)
     assert out.shape == (2, 3, 3, 4)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightface.errors import ConfigError
+from lightface.models.layers import Padding
 from lightface.models.lightcnn import ARCHITECTURES, Structure, build_lightcnn
 
 # Shapes of the released networks: parameters without classifier.
@@ -40,7 +41,7 @@ def test_the_forward_pass_is_that_of_the_published_table(architecture: str) -> N
 @pytest.mark.parametrize(
     ("architecture", "padding"), [("lightcnn9", "valid"), ("lightcnn9", "full"), ("lightcnn29v2", "full")]
 )
-def test_other_paddings_change_the_last_map_and_still_embed(architecture: str, padding: str) -> None:
+def test_other_paddings_change_the_last_map_and_still_embed(architecture: str, padding: Padding) -> None:
     structure = Structure(padding=padding, pooling="avg", inner_dropout=0.1, norm=True)
     network = build_lightcnn(architecture, structure)
     assert network.fc_in_size != (8, 8)
@@ -61,7 +62,7 @@ def test_the_start_keeps_the_second_moment_through_the_network() -> None:
     network = build_lightcnn("lightcnn9").eval()
     images = torch.randn(4, 1, 128, 128)
     with torch.no_grad():
-        second_moment = float(network.features[0](images).square().mean())
+        second_moment = float(network.get_submodule("features.0")(images).square().mean())
     assert 0.7 < second_moment < 1.3
 
 
@@ -130,8 +131,11 @@ def forward_by_table(architecture: str, state: dict[str, Tensor], images: Tensor
         return x
 
     def pool(x: Tensor) -> Tensor:
-        out = nn.MaxPool2d(2, ceil_mode=True)(x)
-        return out if architecture in ("lightcnn9", "lightcnn29") else out + nn.AvgPool2d(2, ceil_mode=True)(x)
+        out: Tensor = nn.MaxPool2d(2, ceil_mode=True)(x)
+        if architecture in ("lightcnn9", "lightcnn29"):
+            return out
+        mean: Tensor = nn.AvgPool2d(2, ceil_mode=True)(x)
+        return out + mean
 
     if architecture == "lightcnn9":
         x = pool(mfm(images, "features.0"))

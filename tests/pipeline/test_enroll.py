@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lightface.errors import (
     ModelMismatchError,
     ThresholdError,
 )
-from lightface.faces import FaceSelection, Status
+from lightface.faces import AlignedFace, FaceSelection, FloatArray, Status
 from lightface.gallery import Gallery, StoredThreshold, open_gallery
 from lightface.pipeline import EnrolledPhoto, FacePipeline, enroll_people, enroll_photos, find_people
 
@@ -66,7 +67,12 @@ def test_what_is_enrolled_already_is_not_embedded_again(
     enroll_photos(pipeline, gallery, "Ada", [red])
     embedded: list[int] = []
     embed = pipeline.embedder.embed
-    monkeypatch.setattr(pipeline.embedder, "embed", lambda faces: embedded.append(len(faces)) or embed(faces))
+
+    def count(faces: Sequence[AlignedFace]) -> FloatArray:
+        embedded.append(len(faces))
+        return embed(faces)
+
+    monkeypatch.setattr(pipeline.embedder, "embed", count)
     results = enroll_photos(pipeline, gallery, "Ada", [red, paint(tmp_path / "green.png", GREEN), red])
     assert outline(results) == [("red.png", "duplicate"), ("green.png", None), ("red.png", "duplicate")]
     assert sum(embedded) == 1

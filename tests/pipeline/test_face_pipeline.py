@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
 
 
 def make_face(left: float, side: float, *, score: float = 0.99, upside_down: bool = False) -> DetectedFace:
-    landmarks = LANDMARKS * side + np.float32((left, 0))
+    landmarks = LANDMARKS * side + np.array((left, 0), np.float32)
     if upside_down:
         landmarks[:, 1] = side - landmarks[:, 1]
     return DetectedFace((left, 0.0, left + side, side), landmarks, score)
@@ -37,7 +38,7 @@ def make_photo(*, width: int = 400, height: int = 200, brightness: int = 255) ->
     return Photo(Path("photo.png"), "0" * 64, image)
 
 
-def make_scripted(*faces: DetectedFace, **gates: float) -> FacePipeline:
+def make_scripted(*faces: DetectedFace, **gates: Any) -> FacePipeline:
     return FacePipeline(ScriptedDetector(*faces), MeanEmbedder(), gates=FaceGates(**{"min_quality": 0.0, **gates}))
 
 

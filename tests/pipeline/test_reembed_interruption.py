@@ -58,7 +58,7 @@ def test_a_killed_move_has_happened_whole_or_not_at_all(tmp_path: Path, place: s
         before = gallery.samples()
 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    run = subprocess.run([sys.executable, "-c", RUN, path, place], env=environment, stderr=subprocess.PIPE, timeout=120)
+    run = subprocess.run([sys.executable, "-c", RUN, path, place], env=environment, stderr=subprocess.PIPE, timeout=600)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
 
     moved = place == "after-commit"

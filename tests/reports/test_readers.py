@@ -207,7 +207,7 @@ def _many_npz_rows(path: Path) -> None:
         ):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 header = {"descr": kind, "fortran_order": False, "shape": row}
-                np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]
+                np.lib.format.write_array_header_1_0(member, header)
                 for _ in range(rows // 20_000):
                     member.write(bytes(20_000 * int(np.prod(row[1:])) * 4))
 
@@ -217,7 +217,7 @@ def _lying_npz(path: Path) -> None:
         for name in ("image_path", "embedding", "model_id"):
             with archive.open(f"{name}.npy", "w") as member:
                 header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 256)}
-                np.lib.format.write_array_header_1_0(member, header)  # type: ignore[arg-type]
+                np.lib.format.write_array_header_1_0(member, header)
 
 
 def _short_lines(path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -8,8 +10,8 @@ from lightface.training.averaging import AveragedNetwork
 
 
 def test_the_average_follows_the_network() -> None:
-    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    average = AveragedNetwork(network, 0.5)
+    network: Any = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    average: Any = AveragedNetwork(network, 0.5)
     start = float(network[0].weight.detach())
     with torch.no_grad():
         network[0].weight.fill_(start + 1)
@@ -22,8 +24,8 @@ def test_the_average_follows_the_network() -> None:
 
 
 def test_the_average_begins_short() -> None:
-    network = nn.Linear(1, 1, bias=False)
-    average = AveragedNetwork(network, 0.999)
+    network: Any = nn.Linear(1, 1, bias=False)
+    average: Any = AveragedNetwork(network, 0.999)
     start = float(network.weight.detach())
     with torch.no_grad():
         network.weight.fill_(start + 1)
@@ -32,8 +34,8 @@ def test_the_average_begins_short() -> None:
 
 
 def test_without_decay_it_is_the_network() -> None:
-    network = nn.Linear(2, 2)
-    average = AveragedNetwork(network, None)
+    network: Any = nn.Linear(2, 2)
+    average: Any = AveragedNetwork(network, None)
     with torch.no_grad():
         network.weight.add_(1)
     average.update(step=3)

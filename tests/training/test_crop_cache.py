@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -79,7 +79,7 @@ def test_a_missing_shard(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_seen_before(entries: list[CropEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")(100, 100, 1000)
+    usage = SimpleNamespace(total=100, used=100, free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(TrainingError, match=r"decoded crops take .* choose another folder as 'cache'"):
         load_pixels(entries, channels=1, cache=tmp_path / "cache")

@@ -18,6 +18,8 @@ from lightface.training.distributed import Processes, join_processes
 from lightface.training.logbook import read_history
 from lightface.training.train import train
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -51,7 +53,7 @@ def test_two_processes_learn_what_one_does(still_config: TrainingConfig, tmp_pat
         for rank in ("0", "1")
     ]
     alone = train(still_config, tmp_path / "one", device="cpu")
-    outputs = [process.communicate(timeout=120)[0] for process in started]
+    outputs = [process.communicate(timeout=600)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert [output.strip() for output in outputs] == ["True 12 True 0", "False 12 True 0"]
 

@@ -71,8 +71,8 @@ def test_a_fused_layer_computes_what_torch_does(channels: int, size: tuple[int, 
     for (name, parameter), twin in zip(plain.named_parameters(), fused.parameters(), strict=True):
         if not (norm and name == "0.filter.bias"):  # 0, but for rounding: the mean takes the bias away
             assert distance(twin.grad, parameter.grad) < 1e-5, name
-    for (name, buffer), twin in zip(plain.named_buffers(), fused.buffers(), strict=True):
-        assert distance(twin, buffer) < 1e-6, name
+    for (name, buffer), other in zip(plain.named_buffers(), fused.buffers(), strict=True):
+        assert distance(other, buffer) < 1e-6, name
 
 
 @needs_compiler
@@ -92,8 +92,8 @@ def test_the_first_layer_computes_what_torch_does_and_stores_no_answers(size: tu
             assert twin.grad is not None and not twin.grad.any()
         else:
             assert distance(twin.grad, parameter.grad) < 1e-5, name
-    for (name, buffer), twin in zip(plain.named_buffers(), fused.buffers(), strict=True):
-        assert distance(twin, buffer) < 1e-6, name
+    for (name, buffer), other in zip(plain.named_buffers(), fused.buffers(), strict=True):
+        assert distance(other, buffer) < 1e-6, name
 
 
 @needs_compiler
@@ -151,7 +151,7 @@ def test_other_padding(padding: Padding) -> None:
 def test_pooling_of_other_kinds_stays() -> None:
     network = build_lightcnn("lightcnn9", Structure(norm=True, pooling="avg"))
     fuse_layers(network)
-    assert [type(part) for part in network.features].count(Pool) == 4  # type: ignore[union-attr, arg-type]
+    assert [type(part) for part in network.features].count(Pool) == 4  # type: ignore[union-attr]
 
 
 @needs_compiler
@@ -163,7 +163,7 @@ def test_threads_do_not_change_a_bit() -> None:
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            first = copy.deepcopy(network.features[0])  # type: ignore[index]
+            first = copy.deepcopy(network.get_submodule("features.0"))
             maps.append(first(images))
     finally:
         torch.set_num_threads(before)
@@ -206,7 +206,7 @@ def test_a_recipe_that_compiles_learns_the_same(simple_config: TrainingConfig) -
 @pytest.fixture
 def fresh_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing built; the folder where it would be kept."""
-    monkeypatch.setattr(library.platformdirs, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr("lightface.training.fusion.library.platformdirs.user_cache_path", lambda _: tmp_path)
     library.load_library.cache_clear()
     return tmp_path / "kernels"
 

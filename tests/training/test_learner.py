@@ -119,7 +119,7 @@ def test_a_gradient_without_a_number_shows_in_the_losses_of_its_own_step(
 ) -> None:
     student = learner(replace(still(simple_config), optimiser=OptimiserSettings(clip_norm=clip_norm)))
     assert torch.isfinite(student.learn(IMAGES, TARGETS, learning_rate=0.01, step=0)).all()
-    next(student.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    next(student.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     assert torch.isnan(student.learn(IMAGES, TARGETS, learning_rate=0.01, step=1)).all()
 
 
@@ -134,9 +134,9 @@ def test_losses_that_are_scaled_for_fp16_teach_the_same(simple_config: TrainingC
     torch.testing.assert_close(weights(plain), weights(scaled), atol=1e-5, rtol=1e-4)
 
     before = weights(scaled)
-    next(scaled.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))
-    losses = scaled.learn(IMAGES, TARGETS, learning_rate=1e-3, step=3)
-    assert torch.isfinite(losses).all() and torch.equal(weights(scaled), before)  # a step that is left out
+    next(scaled.model.parameters()).register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
+    lost = scaled.learn(IMAGES, TARGETS, learning_rate=1e-3, step=3)
+    assert torch.isfinite(lost).all() and torch.equal(weights(scaled), before)  # a step that is left out
     assert scaled._scaler.get_scale() == 512
 
 

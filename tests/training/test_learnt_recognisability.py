@@ -34,7 +34,7 @@ class ThumbnailEmbedder(Embedder):
         small = [cv2.resize(face.pixels[..., 0], (16, 16), interpolation=cv2.INTER_AREA).ravel() for face in faces]
         rows = np.array(small, np.float32).reshape(-1, 256)
         rows = rows - rows.mean(axis=1, keepdims=True) + np.float32(1)
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def draw_faces(count: int, *, seed: int) -> list[AlignedFace]:

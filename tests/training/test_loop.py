@@ -69,6 +69,7 @@ def tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for item in items for tensor in tensors(item)]
 
 
+@pytest.mark.slow
 def test_twice_fifty_steps_are_a_hundred(tiny_config: TrainingConfig, tiny_data: TrainingData, tmp_path: Path) -> None:
     # 100 steps of 8 crops, in two stages, with everything that draws at random: augmentation, dropout, pooling.
     stages = (Stage(share=0.8, size_px=16, batch_size=8), Stage(share=0.2, size_px=32, batch_size=8))

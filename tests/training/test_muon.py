@@ -38,7 +38,7 @@ def test_it_finds_a_target() -> None:
     for step in range(100):
         optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / 100)
         optimiser.zero_grad()
-        (filters - target).square().mean().backward()
+        (filters - target).square().mean().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert float((filters.detach() - target).square().mean()) < 0.05 * first
 

@@ -21,7 +21,7 @@ def test_crops_of_unknown_people_do_not_count() -> None:
 def test_a_batch_of_unknown_people_is_no_loss_and_has_a_gradient() -> None:
     logits = torch.zeros(2, 3, requires_grad=True)
     loss = labelled_cross_entropy(logits, torch.tensor([UNKNOWN, UNKNOWN]), label_smoothing=0.1)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == 0
     assert logits.grad is not None and not logits.grad.any()
 

@@ -34,7 +34,8 @@ def test_rates_and_decay_as_the_authors_set_them(model: TrainingModel) -> None:
     }
     for name, (rate, decay) in expected.items():
         group = group_of(optimiser, named[name])
-        assert (group["lr"], group["weight_decay"]) == (pytest.approx(rate), decay), name
+        assert group["lr"] == pytest.approx(rate), name
+        assert group["weight_decay"] == decay, name
     assert isinstance(optimiser, torch.optim.SGD)
     assert optimiser.param_groups[0]["momentum"] == 0.9
     assert sum(len(group["params"]) for group in optimiser.param_groups) == len(named)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import study_regularisation as study
 
+from lightface.errors import ConfigError
 from lightface.training.config import Stage, TrainingConfig
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.training.preparation import TrainingData
@@ -47,5 +48,5 @@ def test_a_network_is_trained_and_measured_twice(tiny_config: TrainingConfig, tm
 def test_results_of_another_recipe_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study.write_results([study.Result("max", 0.0, 0, 0.9, 0.7)], tmp_path)
     monkeypatch.setattr("sys.argv", ["study_regularisation", "--output", str(tmp_path)])
-    with pytest.raises(study.ConfigError, match="has results of another recipe; choose another --output"):
+    with pytest.raises(ConfigError, match="has results of another recipe; choose another --output"):
         study.main()

@@ -205,7 +205,7 @@ def import_gallery(
 
     with ExitStack() as stack:
         if file == STANDARD_STREAM:
-            file = stack.enter_context(stdin_as_file())
+            file = stack.enter_context(stdin_as_file(most_bytes=None))
         if gallery_exists(gallery_place(settings)):
             summary = stack.enter_context(open_gallery_of(settings, create=True)).import_from(file)
         else:

@@ -177,7 +177,7 @@ def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictEr
         )
         gallery.enroll(name, [sample])
     except PhotoError as error:
-        return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=error)
+        return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=error.as_result())
     return EnrolledPhoto(row.image_path, name, Status.ENROLLED)
 
 

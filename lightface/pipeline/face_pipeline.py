@@ -154,7 +154,7 @@ class FacePipeline:
             crop = accept_aligned(photo.image_rgb, self.embedder.frame)
             return _Look(ready=(_ReadyFace(crop, self._pass(measure_crop(crop))),))
         except LowQualityError as error:
-            return _Look(error=error)
+            return _Look(error=error.as_result())
 
     def _judge(self, photo: Photo, detected: Sequence[DetectedFace], selection: FaceSelection) -> _Look:
         # Size and score come before the selection: who stands far behind is no second face.
@@ -173,13 +173,13 @@ class FacePipeline:
                 photo = photo.whole(max_pixels=self.gates.max_pixels)
                 selected = self.detector.relocate(photo.image_rgb, selected)
         except PhotoError as error:
-            return _Look(refused=tuple(refused), error=error)
+            return _Look(refused=tuple(refused), error=error.as_result())
         ready: list[_ReadyFace] = []
         for face in selected:
             try:
                 ready.append(self._align(photo, face))
             except LowQualityError as error:
-                refused.append(RefusedFace(face.clipped(photo.size), error))
+                refused.append(RefusedFace(face.clipped(photo.size), error.as_result()))
         return _Look(
             tuple(ready),
             tuple(refused),
@@ -218,9 +218,9 @@ class FacePipeline:
             try:
                 quality = self._pass(face.quality.recognised(share))
             except LowQualityError as reason:
-                error = reason
+                error = reason.as_result()
                 if detection is not None:
-                    refused.append(RefusedFace(detection, reason))
+                    refused.append(RefusedFace(detection, error))
             else:
                 faces.append(FaceEmbedding(vector, self.model_id, detection, quality.score))
         return PhotoFaces(

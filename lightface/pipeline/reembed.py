@@ -146,7 +146,7 @@ def _embed_again(
                     vectors[sample.id] = _find_again(sample, photo, pipeline)
                 except PhotoError as error:
                     trouble = _name_trouble(sample, photo)
-                    unusable.append(UnusableSample(sample, names[sample.person_id], trouble, error))
+                    unusable.append(UnusableSample(sample, names[sample.person_id], trouble, error.as_result()))
             if progress is not None:
                 progress(photo)
     return vectors, unusable

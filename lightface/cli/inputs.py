@@ -99,12 +99,12 @@ def read_entries(texts: Sequence[str], *, option: str) -> dict[str, str]:
 
 
 @contextmanager
-def stdin_as_file(*, most_bytes: int | None = MOST_BYTES) -> Iterator[Path]:
+def stdin_as_file(*, may_be_large: bool = False) -> Iterator[Path]:
     """The bytes of stdin as a file for the time of the block, readable by its owner only."""
     with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
         path = Path(folder, "stdin")
         with path.open("wb") as file:
-            file.writelines(_read_blocks(most_bytes=most_bytes))
+            file.writelines(_read_blocks(may_be_large=may_be_large))
         yield path
 
 
@@ -116,11 +116,11 @@ def _read_list(head: bytes = b"") -> bytes:
         raise ConfigError(f"stdin cannot be taken for a list ({error.strerror}); write one name a line") from error
 
 
-def _read_blocks(*, most_bytes: int | None = MOST_BYTES) -> Iterator[bytes]:
-    """The rest of stdin. ConfigError where there are more bytes than that."""
+def _read_blocks(*, may_be_large: bool = False) -> Iterator[bytes]:
+    """The rest of stdin. ConfigError where there are more bytes than a photograph may have."""
     read = 0
     while block := sys.stdin.buffer.read(_BLOCK_BYTES):
         read += len(block)
-        if most_bytes is not None and read > most_bytes:
-            raise ConfigError(f"stdin has more than {most_bytes / 1e9:.1f} GB, which no photograph has; check it")
+        if read > MOST_BYTES and not may_be_large:
+            raise ConfigError(f"stdin has more than {MOST_BYTES / 1e9:.1f} GB, which no photograph has; check it")
         yield block

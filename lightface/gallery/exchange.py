@@ -119,6 +119,8 @@ class _Reader:
 
     def parse(self, line: bytes) -> ExportRecord:
         values = json.loads(line.decode("ascii"))
+        if not isinstance(values, dict):
+            raise ValueError("it is no JSON object")
         try:
             os.fsencode(json.dumps(values, ensure_ascii=False))
         except UnicodeEncodeError as error:
@@ -218,7 +220,7 @@ def _parse_header(values: dict[str, Any]) -> ExportHeader:
 
 def _parse_person(values: dict[str, Any]) -> Person:
     check_metadata(values["metadata"])
-    name, created_at = normalize_name(values["name"]), parse_date(values["created_at"])
+    name, created_at = normalize_name(_text(values["name"])), parse_date(values["created_at"])
     person = Person(_id(values["id"]), name, values["metadata"], created_at)
     check_person(person)
     return person
@@ -236,10 +238,12 @@ def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
 
 
 def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
-    vector = np.frombuffer(base64.b64decode(values["embedding"], validate=True), dtype="<f4")
+    vector = np.frombuffer(base64.b64decode(_text(values["embedding"]), validate=True), dtype="<f4")
     box_px = values["box_px"]
     if box_px is not None:
-        x_min, y_min, x_max, y_max = (_number(value) for value in box_px)
+        if not isinstance(box_px, list) or len(box_px) != 4:
+            raise TypeError(f"{box_px!r:.80} is no box of four numbers")
+        x_min, y_min, x_max, y_max = map(_number, box_px)
         box_px = (x_min, y_min, x_max, y_max)
     sample = FaceSample(
         id=_id(values["id"]),

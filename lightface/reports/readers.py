@@ -160,7 +160,7 @@ def _read_parquet(path: Path) -> Iterator[Cells]:
 def _read_csv(path: Path) -> Iterator[Cells]:
     arrays = {column.name for column in FACE_COLUMNS if column.shape}
     texts = {column.name for column in FACE_COLUMNS if column.kind == "text"}
-    with open_text(path, newline="") as file:
+    with open_text(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark
         reader = CsvRows(file, strict=True)
         names = _check_columns(reader.names)
         for row in reader:
@@ -172,7 +172,7 @@ def _read_csv(path: Path) -> Iterator[Cells]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Cells]:
-    with open_text(path) as file:
+    with open_text(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(text_lines(file), start=1):
             if line.strip():
                 cells = json.loads(line)

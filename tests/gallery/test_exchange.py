@@ -216,6 +216,14 @@ class TestJoin:
             empty.import_from(export)
         assert empty.import_from(export, allow_looser=True).thresholds_added == 1
 
+    @pytest.mark.parametrize("line", ["[1]", "null", "7", '"x"'])
+    def test_a_line_that_is_no_object(self, export: Path, empty: Gallery, line: str) -> None:
+        lines = export.read_text().splitlines()
+        lines[1] = line
+        export.write_text("\n".join(lines))
+        with pytest.raises(GalleryError, match="line 2: it is no JSON object; export the gallery again"):
+            empty.import_from(export)
+
     def test_enrolment_goes_on_after_the_largest_ids(self, export: Path, empty: Gallery) -> None:
         lines = [json.loads(line) for line in export.read_text().splitlines()]
         people = [line for line in lines if line["kind"] == "person"]

@@ -290,6 +290,14 @@ def test_a_row_may_be_long_and_have_several_lines(tmp_path: Path) -> None:
     assert [row.image_path.name for row in read_faces(path)] == ["a\nb.jpg", *["c.jpg"] * 20]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_table_that_a_spreadsheet_saved_again(tmp_path: Path, suffix: str, rows: list[FaceRow]) -> None:
+    path = tmp_path / f"faces{suffix}"
+    write_faces(path, rows)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # a byte order mark
+    assert [row.image_path for row in read_faces(path)] == [row.image_path for row in rows]
+
+
 def _columns(**changes: object) -> dict[str, Any]:
     return {
         "image_path": np.array(["a", "b"]),

@@ -14,7 +14,6 @@ at 0.568 with 0.994 and 0.861, where 0.385 gives 0.857 and 0.734 (`scripts/measu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from lightface.errors import ClusterError, ThresholdError
 from lightface.faces import FloatArray
+from lightface.ranges import check_number
 
 IntArray = npt.NDArray[np.int64]
 
@@ -79,10 +79,9 @@ def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: Int
     Groups can only grow where two faces reach the threshold, so each crowd, whoever is linked through such pairs, is
     worked on by itself, and memory grows with the square of the largest crowd, not of N: 2.1 GB and half a minute for
     16,000 faces in one crowd, 240 MB and as long for 50,000 in small ones. ClusterError where a crowd has more than
-    16,000 faces, ThresholdError for NaN.
+    16,000 faces, ThresholdError for a threshold that is no finite number.
     """
-    if not math.isfinite(threshold):
-        raise ThresholdError("a threshold must be a finite number; give a cosine between -1 and 1")
+    check_number("a threshold", threshold, error=ThresholdError)
     crowd_of_face = _find_crowds(vectors, threshold)
     order = np.argsort(crowd_of_face, kind="stable")
     crowds = np.split(order, np.flatnonzero(np.diff(crowd_of_face[order])) + 1) if len(order) else []

@@ -16,6 +16,7 @@ from lightface.faces import AlignedFace, FloatArray, Frame, InputContract
 from lightface.models.registry import WeightsRecord
 from lightface.models.weights import LoadedModel
 from lightface.processor import usual_precision
+from lightface.ranges import check_count
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -36,7 +37,7 @@ class Embedder:
     mirror image is added before scaling to unit length, which doubles the work; None: as the weights' record says. The
     other choice makes embeddings of another `model_id`, for which the record knows no thresholds. `batch_size`: how
     many faces go through the network at once; None: as many as suit the device.
-    DeviceError when the device or precision is not to be had.
+    DeviceError when the device or precision is not to be had, ConfigError for a batch that is no number.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Embedder:
         flip: bool | None = None,
         batch_size: int | None = None,
     ) -> None:
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
         self.record: WeightsRecord = model.record.with_flip(flip)
         self.device = resolve_device(device)
         self.precision = _resolve_precision(precision, self.device)
@@ -119,12 +122,12 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}") from error
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type)
     if count is None:
         raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
-    if (device.index or 0) >= count:
+    if not 0 <= (device.index or 0) < count or str(device) != name:  # torch takes cuda:256 for cuda:0
         raise DeviceError(f"device {name!r} is not available on this machine; use --device cpu or auto")
     return device
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class LightfaceError(Exception):
@@ -48,6 +48,14 @@ class PhotoError(LightfaceError):
     """A photograph that yields no usable face. `reason` is the word written into reports."""
 
     reason: ClassVar[str] = "invalid_image"
+
+    def as_result(self) -> Self:
+        """The error, to be kept beside results: without its traceback, whose frames hold pixels of the photograph."""
+        error: BaseException | None = self
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+        return self
 
 
 class ImageError(PhotoError):

@@ -5,15 +5,17 @@ The errors are the operating system's, or OSError in words; callers say what cou
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import hashlib
 import io
 import logging
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -29,7 +31,10 @@ _log = logging.getLogger(__name__)
 _PREFIX: Final = ".lightface-"
 _SUFFIX: Final = ".partial"
 _SQLITE_SUFFIXES: Final = ("-journal", "-wal", "-shm")  # of files whose contents SQLite takes for the database's
-_MOST_BYTES: Final = 1 << 30  # of a file that is read whole; a sparse file or one of /proc may have no end to speak of
+MOST_BYTES: Final = 1 << 30  # of a file that is read whole; a sparse file or one of /proc may have no end to speak of
+_MOST_LIST_BYTES: Final = 1 << 28  # of a list that is read whole: some millions of names
+_LONGEST_LINE: Final = 1 << 20  # of a text: a row of a face table has some 5,000 bytes
+_LINE_END: Final = re.compile(rb"[\n\r\0]")  # NUL: of a list as from `find -print0`
 _MOST_LINKS: Final = 40  # in a row, as in Linux
 # Of file systems that cannot flush a folder, which is no fault.
 _CANNOT_FLUSH: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES})
@@ -55,16 +60,68 @@ def open_text(path: Path, *, encoding: str = "utf-8", newline: str | None = None
 def read_regular(path: Path) -> bytes:
     """All bytes of a file, opened by `open_regular`. Raises OSError, also for one of more than a gibibyte."""
     with open_regular(path) as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
         raise _too_large(path)
     return data
+
+
+def read_list_bytes(file: IO[bytes], *, head: bytes = b"") -> bytes:
+    """All bytes of a list of names, of which `head` is read. OSError where it has more than 268 MB, or a line of it
+    more than two mebibytes: so what never ends, or is no text, is noticed before it fills the memory.
+    """
+    parts = [head]
+    while part := file.read(_LONGEST_LINE):
+        parts.append(part)
+        if len(part) == _LONGEST_LINE and not _LINE_END.search(part):
+            raise OSError(errno.EFBIG, f"a line of it has more than {_LONGEST_LINE:,} bytes, so it is no list")
+        if len(parts) * _LONGEST_LINE > _MOST_LIST_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {_MOST_LIST_BYTES / 1e6:.0f} MB")
+    return b"".join(parts)
+
+
+def text_lines(file: IO[str]) -> Iterator[str]:
+    """The lines of an open text with their ends. ValueError for one of more than 1,048,576 characters."""
+    while line := file.readline(_LONGEST_LINE + 1):
+        _check_row(len(line))
+        yield line
+
+
+class CsvRows:
+    """The rows of an open CSV by heading, as of `csv.DictReader`, whose errors it raises while it is read; ValueError
+    for a row of more than 1,048,576 characters, in however many lines.
+    """
+
+    def __init__(self, file: IO[str], *, strict: bool = False) -> None:
+        self._length = 0
+        self._reader = csv.DictReader(self._count(file), strict=strict)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The headings."""
+        return self._reader.fieldnames or ()
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        for row in self._reader:
+            self._length = 0
+            yield row
+
+    def _count(self, file: IO[str]) -> Iterator[str]:
+        for line in text_lines(file):
+            self._length += len(line)
+            _check_row(self._length)
+            yield line
+
+
+def _check_row(length: int) -> None:
+    if length > _LONGEST_LINE:
+        raise ValueError(f"a row of it has more than {_LONGEST_LINE:,} characters")
 
 
 def hash_regular(path: Path) -> str:
     """The SHA-256 of a file's bytes as 64 hexadecimal digits. Raises as `read_regular`."""
     digest = hashlib.sha256()
-    left = _MOST_BYTES
+    left = MOST_BYTES
     with open_regular(path) as file:
         while part := file.read(1 << 20):
             left -= len(part)
@@ -75,7 +132,7 @@ def hash_regular(path: Path) -> str:
 
 
 def _too_large(path: Path) -> OSError:
-    return OSError(errno.EFBIG, f"it has more than {_MOST_BYTES / 1e9:.1f} GB", str(path))
+    return OSError(errno.EFBIG, f"it has more than {MOST_BYTES / 1e9:.1f} GB", str(path))
 
 
 def check_regular(path: Path) -> None:

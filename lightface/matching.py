@@ -11,7 +11,6 @@ A cosine is not a probability. Every decision is inclusive: a similarity equal t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from lightface.errors import ThresholdError
 from lightface.faces import FloatArray, Status
+from lightface.ranges import check_number
 
 IntArray = npt.NDArray[np.int64]
 PersonScoring = Literal["best", "mean"]
@@ -48,8 +48,8 @@ class DecisionBands:
     review_threshold: float | None = None  # cosine, not above `threshold`; None: no review band
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.threshold) or not math.isfinite(self.naming_threshold):
-            raise ThresholdError("a threshold must be a finite number; give a cosine between -1 and 1")
+        check_number("a threshold", self.threshold, error=ThresholdError)
+        check_number("a review threshold", self.naming_threshold, error=ThresholdError)
         if self.naming_threshold > self.threshold:
             raise ThresholdError(
                 f"the review threshold {self.review_threshold} is above the threshold {self.threshold}; "

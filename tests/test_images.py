@@ -150,6 +150,31 @@ def test_16_bit_grey_keeps_its_high_byte(picture_format: str) -> None:
     assert decoded.min() == 0 and decoded.max() == 255
 
 
+@pytest.mark.parametrize("picture_format", ["TIFF", "PNG"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("hot", [1, 4])
+def test_some_broken_pixels_of_the_sensor_are_no_white(picture_format: str, channels: int, hot: int) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (100, 100, channels)).astype(np.uint16)
+    expected = values.astype(np.int64) * 255 // int(values.max())
+    values.reshape(-1, channels)[np.arange(hot) * 1000 + 7, 0] = 65535
+    if channels == 3:
+        data = cv2.imencode(f".{picture_format.lower()}", values[..., ::-1])[1].tobytes()
+    else:
+        data = encode(Image.fromarray(values[..., 0]), picture_format)
+    decoded = decode_photo(data, name="hot")
+    difference = np.abs(decoded.astype(np.int64) - expected)
+    assert (difference > 1).any(axis=2).sum() == hot
+    assert (decoded.reshape(-1, 3)[7, 0], decoded.max()) == (255, 255)
+
+
+def test_a_dark_picture_with_lights_keeps_its_range() -> None:
+    """More than a few bright pixels are what the picture shows."""
+    values = np.full((100, 100), 3000, np.uint16)
+    values[:20, :20] = 60000
+    decoded = decode_photo(encode(Image.fromarray(values), "PNG"), name="night")
+    assert (decoded[0, 0, 0], decoded[99, 99, 0]) == (60000 >> 8, 3000 >> 8)
+
+
 def test_16_bit_rgb_png_keeps_its_high_byte() -> None:
     values = np.random.default_rng(0).integers(0, 65536, (4, 5, 3))
     header = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)
@@ -542,6 +567,18 @@ def test_a_small_jpeg_of_some_hundred_passes_is_read(picture_rgb: ByteArray, pas
     film = b"\xff\xda" * 99_999  # as some cameras add
     data = data[:last] + data[last:-2] * passes + b"\xff\xd9" + film
     assert decode_photo(data, name="photo").shape == picture_rgb.shape
+
+
+def test_a_progressive_jpeg_that_was_cut_and_closed_is_told(
+    astronaut_rgb: ByteArray, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = encode(Image.fromarray(astronaut_rgb), "JPEG", quality=90, progressive=True)
+    whole = decode_photo(data, name="whole.jpg")
+    assert not caplog.records
+    second_last = data.rfind(b"\xff\xda", 0, data.rfind(b"\xff\xda"))
+    cut = decode_photo(data[:second_last] + b"\xff\xd9", name="cut.jpg")
+    assert cut.shape == whole.shape and (cut != whole).any()
+    assert ["'cut.jpg' lacks passes over its pixels" in record.message for record in caplog.records] == [True]
 
 
 def many_passes(kind: str) -> bytes:

@@ -11,6 +11,7 @@ from lightface.batch.job import EmbedProgress, EmbedSummary, open_job
 from lightface.batch.local import LocalEngine
 from lightface.faces import FaceSelection
 from lightface.pipeline import FacePipeline, PhotoFaces
+from lightface.ranges import check_count
 from lightface.sources import find_sources
 
 
@@ -63,8 +64,11 @@ def embed_folder(
 
     Raises ImageError for a path that is missing or no photograph at all, OutputError where the output cannot be
     written, another run is writing it or it has rows that may not be dropped, RemoteError where another machine does
-    not do what is asked of it.
+    not do what is asked of it, ConfigError where `batch_size` or `workers` is no whole number of 1 or more.
     """
+    check_count("batch_size", batch_size)
+    if workers is not None:
+        check_count("workers", workers)
     with open_job(output, pipeline, selection=selection) as job:
         plan = job.plan(find_sources(paths, recursive=recursive), drop_others=drop_others)
         report = progress or _ignore

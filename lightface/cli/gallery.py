@@ -230,17 +230,25 @@ def import_gallery(
     settings: Settings,
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - is stdin.")],
+    allow_looser: Annotated[
+        bool, typer.Option("--allow-looser", help="Take its thresholds even where the weights are stricter.")
+    ] = False,
+    allow_alike: Annotated[
+        bool, typer.Option("--allow-alike", help="Take people whose names look alike: by case, blanks or Unicode.")
+    ] = False,
 ) -> None:
     """Add the people of an exported gallery; makes the gallery if there is none."""
     from lightface.gallery import gallery_exists, import_gallery
 
     with ExitStack() as stack:
         if file == STANDARD_STREAM:
-            file = stack.enter_context(stdin_as_file())
+            file = stack.enter_context(stdin_as_file(may_be_large=True))
         if gallery_exists(gallery_place(settings)):
-            summary = stack.enter_context(open_gallery_of(settings, create=True)).import_from(file)
+            gallery = stack.enter_context(open_gallery_of(settings, create=True))
+            summary = gallery.import_from(file, allow_looser=allow_looser, allow_alike=allow_alike)
         else:
-            summary = import_gallery(gallery_place(settings), file)
+            place = gallery_place(settings)
+            summary = import_gallery(place, file, allow_looser=allow_looser, allow_alike=allow_alike)
     note(
         f"imported {count_of(summary.people_added, 'person')} and {count_of(summary.samples_added, 'sample')}; "
         f"{count_of(summary.samples_skipped, 'sample was', 'samples were')} there already"

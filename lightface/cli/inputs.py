@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightface.errors import ConfigError, FaceNotFoundError
+from lightface.files import MOST_BYTES, read_list_bytes
 from lightface.remote import RemotePath, to_path
 from lightface.words import NO_PHOTOGRAPHS
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lightface.evaluation.lists import NamedPair
 
 STANDARD_STREAM = Path("-")
+_HEAD_BYTES = 1 << 16  # that tell a photograph from a list
+_BLOCK_BYTES = 1 << 20
 _LOST_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
 
 
@@ -40,15 +43,15 @@ def expand_stdin(paths: Sequence[Path], *, may_be_picture: bool = True) -> list[
         return list(paths)
     from lightface.images import GivenPicture, is_picture
 
-    data = sys.stdin.buffer.read()
-    if is_picture(data):
+    head = sys.stdin.buffer.read(_HEAD_BYTES)
+    data = b"".join([head, *_read_blocks()]) if is_picture(head) else _read_list(head)
+    if is_picture(data):  # WebP and AVIF show only when they are whole
         if not may_be_picture:
             raise ConfigError("a photograph came by stdin, and only a list of paths is taken there; save it to a file")
         listed: list[Path] = [GivenPicture(data, name="stdin", keep=True)]  # to be drawn, perhaps
     else:
-        lines = [line.rstrip(b"\r") for line in data.split(b"\n") if line.strip()]
-        names = data.split(b"\0") if b"\0" in data else lines
-        listed = [to_path(os.fsdecode(name)) for name in names if name]
+        names = re.findall(rb"[^\0]+" if b"\0" in data else rb"[^\n]*[^\s][^\n]*", data)
+        listed = [to_path(os.fsdecode(name if b"\0" in data else name.rstrip(b"\r"))) for name in names]
     position = paths.index(STANDARD_STREAM)
     expanded = [*paths[:position], *listed, *paths[position + 1 :]]
     if STANDARD_STREAM in expanded:
@@ -64,7 +67,8 @@ def read_pairs(path: Path) -> list[NamedPair]:
     from lightface.evaluation.lists import read_list, read_named_pairs
 
     is_stdin = path == STANDARD_STREAM
-    data = sys.stdin.buffer.read() if is_stdin else read_list(path)
+    remedy = "check the path; what a program writes is taken from stdin, as -"
+    data = _read_list() if is_stdin else read_list(path, remedy=remedy)
     pairs = read_named_pairs(path, data, [Path()] if is_stdin else [path.parent, Path()], labelled=False)
     if not pairs:
         raise ConfigError(f"there are no pairs in {path}; write a line for each, as in a.jpg,b.jpg")
@@ -95,9 +99,28 @@ def read_entries(texts: Sequence[str], *, option: str) -> dict[str, str]:
 
 
 @contextmanager
-def stdin_as_file(suffix: str = "") -> Iterator[Path]:
+def stdin_as_file(*, may_be_large: bool = False) -> Iterator[Path]:
     """The bytes of stdin as a file for the time of the block, readable by its owner only."""
     with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
-        path = Path(folder, f"stdin{suffix}")
-        path.write_bytes(sys.stdin.buffer.read())
+        path = Path(folder, "stdin")
+        with path.open("wb") as file:
+            file.writelines(_read_blocks(may_be_large=may_be_large))
         yield path
+
+
+def _read_list(head: bytes = b"") -> bytes:
+    """The rest of stdin after `head`, a list of names. ConfigError where it has no end to speak of."""
+    try:
+        return read_list_bytes(sys.stdin.buffer, head=head)
+    except OSError as error:
+        raise ConfigError(f"stdin cannot be taken for a list ({error.strerror}); write one name a line") from error
+
+
+def _read_blocks(*, may_be_large: bool = False) -> Iterator[bytes]:
+    """The rest of stdin. ConfigError where there are more bytes than a photograph may have."""
+    read = 0
+    while block := sys.stdin.buffer.read(_BLOCK_BYTES):
+        read += len(block)
+        if read > MOST_BYTES and not may_be_large:
+            raise ConfigError(f"stdin has more than {MOST_BYTES / 1e9:.1f} GB, which no photograph has; check it")
+        yield block

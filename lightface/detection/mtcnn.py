@@ -44,8 +44,8 @@ from lightface.detection.turns import (
     settle,
     turn_back,
 )
-from lightface.errors import ConfigError
 from lightface.faces import ByteArray, DetectedFace, FloatArray
+from lightface.ranges import check_number
 
 # Where the long side is limited, the smallest face looked for has this size in a photograph reduced to the limit.
 _SMALLEST_REDUCED_FACE_PX = 20.0
@@ -83,15 +83,12 @@ class MtcnnSettings:
     pyramid_factor: float = 0.709  # from one level to the next, 0..1: half the area, the authors' value
 
     def __post_init__(self) -> None:
-        if not self.min_face_size_px > 0:
-            raise ConfigError(f"min_face_size_px is {self.min_face_size_px}; it must be above 0")
+        check_number("min_face_size_px", self.min_face_size_px, low=0, ends=False)
         for name in ("min_face_share", "propose_threshold", "refine_threshold", "det_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must lie in 0..1")
-        if self.max_side_px is not None and self.max_side_px < WINDOW_PX:
-            raise ConfigError(f"max_side_px is {self.max_side_px}; it must be {WINDOW_PX} or more, or None")
-        if not 0 < self.pyramid_factor < 1:
-            raise ConfigError(f"pyramid_factor is {self.pyramid_factor}; it must lie between 0 and 1")
+            check_number(name, getattr(self, name), low=0, high=1)
+        if self.max_side_px is not None:
+            check_number("max_side_px", self.max_side_px, low=WINDOW_PX)
+        check_number("pyramid_factor", self.pyramid_factor, low=0, high=1, ends=False)
 
 
 class MtcnnDetector:

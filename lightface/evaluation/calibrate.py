@@ -36,6 +36,7 @@ from lightface.pipeline.thresholds import (
     resolve_bands,
     resolve_threshold,
 )
+from lightface.ranges import check_number
 from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison
@@ -122,6 +123,7 @@ def calibrate_gallery(
         genuine_lost=0,
         impostors_lost=0,
     )
+    _check_rates([far])
     if review_far is None:
         review_far = default_review_far(far, people=len(matrix.people))
     source = f"the gallery's own {count_of(len(matrix.vectors), 'sample')}{describe_group(within or {})}"
@@ -301,8 +303,7 @@ def _describe_source(proposal: Proposal) -> str:
 
 def _check_rates(fars: Sequence[float]) -> None:
     for far in fars:
-        if not 0 < far < 1:
-            raise EvaluationError(f"a false-accept rate lies between 0 and 1, {far:g} does not; 1e-3 is usual")
+        check_number("a false-accept rate", far, low=0, high=1, ends=False, error=EvaluationError)
     if fars != sorted(set(fars)):
         raise EvaluationError(
             f"the false-accept rate for review, {fars[1]:g}, must be above that for a match, {fars[0]:g}"

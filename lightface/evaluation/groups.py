@@ -6,7 +6,6 @@ cells such as `female, 30-49`. Nothing here guesses what anybody is.
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.figures import FARS, NamedThreshold, VerificationFigures, measure_pairs, rate_text
 from lightface.evaluation.intervals import Figure
-from lightface.evaluation.pair_list import PairList, check_impostors, read_lines, refuse_line
+from lightface.evaluation.lists import ListRow, parse_csv, read_lines, refuse_line
+from lightface.evaluation.pair_list import PairList, check_impostors
 from lightface.evaluation.scoring import compare_pairs
 from lightface.metrics import BoolArray, impostors_needed
 from lightface.words import count_of
@@ -123,21 +123,20 @@ def read_groups(path: Path) -> GroupTable:
 
     EvaluationError for anything else, with the line.
     """
-    reader = csv.reader(read_lines(path))
-    header = next(reader, [])
+    rows = parse_csv(path, read_lines(path))
+    header = list(next(rows, ListRow(1, ())).cells)
     if len(header) < 2 or header[0] not in _KEYS or len(set(header)) < len(header):
         raise refuse_line(
             path, 1, f"the columns are {', '.join(header) or 'none'}", "begin with path or person, then one a grouping"
         )
     groups: dict[str, dict[str, str]] = {column: {} for column in header[1:]}
-    for row in reader:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise refuse_line(path, reader.line_num, count_of(len(row), "column"), f"the header has {len(header)}")
-        for column, cell in zip(header[1:], row[1:], strict=True):
-            if groups[column].setdefault(row[0], cell.strip()) != cell.strip():
-                raise refuse_line(path, reader.line_num, f"{row[0]!r} is in two groups of {column}", "keep one of them")
+    for row in rows:
+        key, *cells = row.cells
+        if len(row.cells) != len(header):
+            raise refuse_line(path, row.line, count_of(len(row.cells), "column"), f"the header has {len(header)}")
+        for column, cell in zip(header[1:], cells, strict=True):
+            if groups[column].setdefault(key, cell.strip()) != cell.strip():
+                raise refuse_line(path, row.line, f"{key!r} is in two groups of {column}", "keep one of them")
     return GroupTable(path, header[0], groups)
 
 

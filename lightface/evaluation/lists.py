@@ -16,10 +16,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lightface.errors import EvaluationError
-from lightface.files import read_regular
+from lightface.files import open_regular, read_list_bytes
 from lightface.remote import RemotePath, to_path
 from lightface.reports.rows import unprotect_cell
 from lightface.words import count_of, decode_text
@@ -69,12 +69,25 @@ def read_lines(path: Path) -> list[str]:
     return _split_lines(decode_list(path, read_list(path)))
 
 
-def read_list(path: Path) -> bytes:
-    """The bytes of a list. EvaluationError where they cannot be read."""
+def read_list(path: Path, *, remedy: str = "check the path") -> bytes:
+    """The bytes of a list. EvaluationError where they cannot be read, or have no end to speak of."""
     try:
-        return read_regular(path)
-    except OSError as error:
-        raise EvaluationError(f"cannot read the list {path} ({error.strerror}); check the path") from error
+        with open_regular(path) as file:
+            return read_list_bytes(file)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise EvaluationError(f"cannot read the list {path} ({reason}); {remedy}") from error
+
+
+def parse_csv(source: Path, lines: Sequence[str], **options: Any) -> Iterator[ListRow]:
+    """The rows of a CSV that are not empty. EvaluationError, with the line, for what is none."""
+    reader = csv.reader(lines, **options)
+    try:
+        for cells in reader:
+            if cells:
+                yield ListRow(reader.line_num, tuple(cells))
+    except csv.Error as error:
+        raise refuse_line(source, reader.line_num, f"not CSV ({error})", "check the quotes") from error
 
 
 def decode_list(source: Path, data: bytes) -> str:
@@ -229,13 +242,9 @@ def _parse(source: Path, lines: Sequence[str], delimiter: str) -> Iterator[ListR
     # A quote after a blank is a quote; a blank without one may belong to the name.
     quoted = re.compile(rf'{re.escape(delimiter)} +"')
     blanks = any(map(quoted.search, lines))
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=blanks, strict=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield ListRow(reader.line_num, tuple(cells))
-    except csv.Error as error:
-        raise refuse_line(source, reader.line_num, f"not CSV ({error})", "check the quotes") from error
+    for row in parse_csv(source, lines, delimiter=delimiter, skipinitialspace=blanks, strict=True):
+        if any(cell.strip() for cell in row.cells):
+            yield row
 
 
 # --- files ------------------------------------------------------------------------------------------

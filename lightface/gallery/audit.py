@@ -15,11 +15,13 @@ from typing import Final
 
 import numpy as np
 
+from lightface.errors import ThresholdError
 from lightface.faces import BoxPx, FloatArray
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
 from lightface.gallery.records import FaceSample, IntArray
 from lightface.matching import is_same, mean_templates
+from lightface.ranges import check_number
 
 # From this cosine up, two faces are taken for one picture. The two true repeats among the 199 faces have 0.98 and more,
 # the most similar different photographs of one person 0.91, of two people 0.61.
@@ -150,8 +152,10 @@ def audit_gallery(gallery: Gallery, *, threshold: float, min_quality: float = LO
     `threshold` is the cosine from which two faces are one person, see `pipeline.resolve_bands`: in a gallery of
     thousands, take one for a false-accept rate far below 1e-3, or strangers will resemble each other by chance.
     Samples below `min_quality` (0..1) are listed; those of unknown quality are not. 10,000 people with five samples
-    each take some 300 MB and less than a minute.
+    each take some 300 MB and less than a minute. ThresholdError and ConfigError where these are no such numbers.
     """
+    check_number("a threshold", threshold, error=ThresholdError)
+    check_number("min_quality", min_quality, low=0, high=1)
     people = gallery.people()
     names = {person.id: person.name for person in people}
     samples = [sample for sample in gallery.samples() if sample.person_id in names]  # others may be at work meanwhile

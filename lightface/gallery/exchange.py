@@ -21,7 +21,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ from lightface.gallery.records import (
     check_new_sample,
     check_new_threshold,
     check_person,
+    folded_name,
     name_key,
     normalize_name,
     parse_date,
@@ -78,16 +79,17 @@ def hash_records(records: Iterable[ExportRecord]) -> str:
     return digest.hexdigest()
 
 
-def read_export(path: Path) -> Iterator[ExportRecord]:
+def read_export(path: Path, *, allow_alike: bool = False) -> Iterator[ExportRecord]:
     """The records of an export in file order, the header first, each checked.
 
-    Raises GalleryError for a file that is missing, no export, of a newer lightface, damaged or cut short; the
-    message names the line.
+    Raises GalleryError for a file that is missing, no export, of a newer lightface, damaged or cut short, and for two
+    names that a reader could take for one, unless `allow_alike`: old galleries may hold such. The message names the
+    line.
     """
     number = 0
     try:
         with open_regular(path) as file:
-            reader = _Reader()
+            reader = _Reader(key=name_key if allow_alike else folded_name)
             while line := file.readline(_MAX_LINE_BYTES):
                 number += 1
                 yield reader.parse(line)
@@ -108,7 +110,8 @@ def read_export(path: Path) -> Iterator[ExportRecord]:
 class _Reader:
     """Turns lines into records and remembers what a later line has to fit."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, key: Callable[[str], str]) -> None:
+        self._key = key  # which no two people have in common
         self._header: ExportHeader | None = None
         self._person_ids: set[int] = set()
         self._names: dict[str, str] = {}
@@ -116,6 +119,8 @@ class _Reader:
 
     def parse(self, line: bytes) -> ExportRecord:
         values = json.loads(line.decode("ascii"))
+        if not isinstance(values, dict):
+            raise ValueError("it is no JSON object")
         try:
             os.fsencode(json.dumps(values, ensure_ascii=False))
         except UnicodeEncodeError as error:
@@ -128,9 +133,12 @@ class _Reader:
             case "person":
                 person = _parse_person(values)
                 _add_new(person.id, self._person_ids)
-                other = self._names.setdefault(name_key(person.name), person.name)
+                other = self._names.setdefault(self._key(person.name), person.name)
                 if len(self._names) < len(self._person_ids):
-                    raise ValueError(f"two people with one name, {person.name!r} and {other!r}; rename one of them")
+                    raise ValueError(
+                        f"two people with one name, {person.name!r} and {other!r}, or names that look alike; rename "
+                        "one of them, or allow alike names"
+                    )
                 return person
             case "sample":
                 sample = _parse_sample(values, self._header.model_id)
@@ -212,7 +220,7 @@ def _parse_header(values: dict[str, Any]) -> ExportHeader:
 
 def _parse_person(values: dict[str, Any]) -> Person:
     check_metadata(values["metadata"])
-    name, created_at = normalize_name(values["name"]), parse_date(values["created_at"])
+    name, created_at = normalize_name(_text(values["name"])), parse_date(values["created_at"])
     person = Person(_id(values["id"]), name, values["metadata"], created_at)
     check_person(person)
     return person
@@ -230,10 +238,12 @@ def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
 
 
 def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
-    vector = np.frombuffer(base64.b64decode(values["embedding"], validate=True), dtype="<f4")
+    vector = np.frombuffer(base64.b64decode(_text(values["embedding"]), validate=True), dtype="<f4")
     box_px = values["box_px"]
     if box_px is not None:
-        x_min, y_min, x_max, y_max = (_number(value) for value in box_px)
+        if not isinstance(box_px, list) or len(box_px) != 4:
+            raise TypeError(f"{box_px!r:.80} is no box of four numbers")
+        x_min, y_min, x_max, y_max = map(_number, box_px)
         box_px = (x_min, y_min, x_max, y_max)
     sample = FaceSample(
         id=_id(values["id"]),

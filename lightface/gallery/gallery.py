@@ -351,18 +351,21 @@ class Gallery(Upkeep):
         with one.alone(), other.alone(), self._store.reading(), target._store.writing():
             return copy_records(self._store, target._store, in_clear=in_clear)
 
-    def import_from(self, path: Path) -> ImportSummary:
+    def import_from(self, path: Path, *, allow_looser: bool = False, allow_alike: bool = False) -> ImportSummary:
         """Add what an export holds.
 
         Into a gallery without people it comes back as it was, ids and thresholds included. Elsewhere people
         of the same name are joined as in `merge_people`, samples that are there already are skipped, and
         thresholds are left out.
 
-        Raises GalleryError for a damaged file (with the line) and for a name that only looks like one of the gallery's,
-        ModelMismatchError, and IdentityConflictError where one face would belong to two people.
+        Raises GalleryError for a damaged file (with the line), for a name that only looks like one of the gallery's or,
+        unless `allow_alike`, like another of the file, and for a threshold that lets in more than that of the weights,
+        unless `allow_looser`; ModelMismatchError, and IdentityConflictError where one face would belong to two people.
         """
         with self._store.writing():
-            summary = rules.import_records(self._store, read_export(path))
+            summary = rules.import_records(
+                self._store, read_export(path, allow_alike=allow_alike), allow_looser=allow_looser
+            )
             self.check_model()
         self._store.scrub()  # metadata that were joined
         return summary

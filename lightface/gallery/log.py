@@ -12,6 +12,7 @@ from lightface.errors import GalleryError
 from lightface.gallery.periods import LOG_DAYS, LONGEST_DAYS, days_ago, read_days
 from lightface.gallery.records import Event, LogEntry
 from lightface.gallery.store import GalleryStore
+from lightface.ranges import check_number
 
 DEFAULT_LOG_DAYS: Final = 365
 FOR_EVER: Final = 0
@@ -28,8 +29,7 @@ def set_log_days(store: GalleryStore, days: int | None) -> None:
         write(store, LogEntry(Event.LOG_OFF))
         store.delete_setting(LOG_DAYS)
         return
-    if not FOR_EVER <= days <= LONGEST_DAYS:
-        raise GalleryError(f"a log cannot be kept for {days} days; give 1 to {LONGEST_DAYS}, or {FOR_EVER} for ever")
+    check_number("days of the log", days, low=FOR_EVER, high=LONGEST_DAYS, whole=True, error=GalleryError)
     was_off = log_days(store) is None
     store.set_setting(LOG_DAYS, str(days))
     if was_off:

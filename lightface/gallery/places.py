@@ -112,16 +112,19 @@ def new_gallery(place: Path | str) -> Iterator[Gallery]:
         _put_in_place(draft, path)
 
 
-def import_gallery(place: Path | str, path: Path) -> ImportSummary:
+def import_gallery(
+    place: Path | str, path: Path, *, allow_looser: bool = False, allow_alike: bool = False
+) -> ImportSummary:
     """Make the gallery at `place`, where there is none, of an export; where that fails, none is made.
 
     Errors as in `new_gallery` and `Gallery.import_from`.
     """
     if is_url(place):  # a server keeps what was made for nothing
         with tempfile.TemporaryDirectory(prefix=".lightface-") as private:
-            import_gallery(Path(private) / "gallery.sqlite", path)
+            draft = Path(private) / "gallery.sqlite"
+            import_gallery(draft, path, allow_looser=allow_looser, allow_alike=allow_alike)
     with new_gallery(place) as gallery:
-        return gallery.import_from(path)
+        return gallery.import_from(path, allow_looser=allow_looser, allow_alike=allow_alike)
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

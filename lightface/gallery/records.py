@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lightface.errors import GalleryError
 from lightface.faces import BoxPx, FloatArray, are_unit_rows
+from lightface.ranges import check_number
 
 IntArray = npt.NDArray[np.int64]
 
@@ -80,8 +81,8 @@ class StoredThreshold:
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        if not 0 < self.far < 1 or not math.isfinite(self.threshold):
-            raise GalleryError(f"no threshold to keep: {self.threshold} at a false-accept rate of {self.far}")
+        check_number("a false-accept rate", self.far, low=0, high=1, ends=False, error=GalleryError)
+        check_number("a threshold", self.threshold, error=GalleryError)
         if not 0 < self.threshold <= 1:  # half of all strangers have a cosine above 0
             raise GalleryError(f"a threshold of {self.threshold:g} is not above 0 and at most 1; calibrate again")
 
@@ -176,6 +177,12 @@ class CopySummary:
     sample_count: int
     sha256: str  # hex, of the export of either
     was_there: bool  # before, so that nothing was copied
+
+
+def latest_thresholds(stored: Sequence[StoredThreshold]) -> list[StoredThreshold]:
+    """Those of the latest calibration, which share their date, in the order given."""
+    latest = max((one.created_at for one in stored), default=None)
+    return [one for one in stored if one.created_at == latest]
 
 
 def normalize_name(name: str) -> str:

@@ -31,6 +31,7 @@ from lightface.gallery.records import (
     check_person,
     folded_name,
     is_same_face,
+    latest_thresholds,
     normalize_name,
 )
 from lightface.gallery.store import GalleryStore
@@ -57,10 +58,10 @@ def check_model(store: GalleryStore, model_id: str) -> None:
 @cache
 def embedding_size_of(model_id: str) -> int | None:
     """How many numbers an embedding of that model has; None for a model that is not registered here."""
-    from lightface.models.registry import list_weights  # which much work on a gallery does without
+    from lightface.models.registry import find_record  # which much work on a gallery does without
 
-    known = [record.with_flip(flip) for record in list_weights() for flip in (False, True)]
-    return next((record.embedding_size for record in known if record.model_id == model_id), None)
+    record = find_record(model_id)
+    return None if record is None else record.embedding_size
 
 
 def pin_model(store: GalleryStore, model_id: str) -> None:
@@ -163,7 +164,9 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
     log.write(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
 
 
-def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> ImportSummary:
+def import_records(
+    store: GalleryStore, records: Iterable[ExportRecord], *, allow_looser: bool = False
+) -> ImportSummary:
     """Add the records of an export; see `Gallery.import_from`."""
     is_empty = not store.sample_counts()
     people: dict[int, Person] = {}
@@ -189,7 +192,25 @@ def import_records(store: GalleryStore, records: Iterable[ExportRecord]) -> Impo
                     check_new_threshold(record)
                     store.put_threshold(record)
                     thresholds_added += 1
+    if thresholds_added and not allow_looser:
+        _check_strictness(store)
     return ImportSummary(people_added, samples_added, samples_skipped, thresholds_added)
+
+
+def _check_strictness(store: GalleryStore) -> None:
+    """Raise GalleryError where the threshold that decides from now on lets in more than the weights' own."""
+    from lightface.models.registry import DEFAULT_FAR, find_record
+
+    model_id = store.setting(MODEL_ID)
+    record = None if model_id is None else find_record(model_id)
+    own = None if record is None else record.thresholds.get(DEFAULT_FAR)
+    decides = max(one.threshold for one in latest_thresholds(store.thresholds()))
+    if own is not None and decides < own:
+        raise GalleryError(
+            f"the file brings a threshold of {decides:.3f}, and that of its weights is {own:.3f}: more strangers would "
+            "be taken for people enrolled; allow looser ones if that is meant, or take the calibration back before the "
+            "export"
+        )
 
 
 def _import_person(store: GalleryStore, person: Person, known: Person | None, *, keep_id: bool) -> Person:

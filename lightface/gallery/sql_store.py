@@ -192,6 +192,7 @@ class SqlStore(ABC):
     def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample"
         if person_id is None:
+            self._check_owners("sample", "person_id")
             yield from self._convert(self._stream(f"{query} ORDER BY person_id, id"), self._to_sample)
             return
         rows = self._stream(f"{query} WHERE person_id = ? ORDER BY id", (person_id,))
@@ -199,6 +200,11 @@ class SqlStore(ABC):
             if sample.person_id != person_id:
                 raise self._damage("a sample is found under another person")
             yield sample
+
+    def _check_owners(self, table: str, column: str, values: tuple[Any, ...] = ()) -> None:
+        """Raise GalleryError where something belongs to nobody: another program has written to the gallery."""
+        if self._query(f"SELECT 1 FROM {table} WHERE {column} NOT IN (SELECT id FROM person) LIMIT 1", values):
+            raise self._damage("samples of nobody")
 
     def sample_by_id(self, sample_id: int) -> FaceSample | None:
         return self._first(f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE id = ?", (sample_id,), self._to_sample)

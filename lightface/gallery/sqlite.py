@@ -162,10 +162,11 @@ class SqliteStore(SqlStore):
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
         query = f"SELECT {self._codec.vector_columns} FROM sample"
         if person_ids is not None:
+            wanted = (json.dumps(list(person_ids)),)
+            self._check_owners("json_each(?)", "value", wanted)
             query = f"{query} WHERE person_id IN (SELECT value FROM json_each(?)) ORDER BY person_id, id"
-            return self._to_vectors(self._stream(query, (json.dumps(list(person_ids)),)))
-        if self._query("SELECT 1 FROM sample WHERE person_id NOT IN (SELECT id FROM person) LIMIT 1"):
-            raise self._damage("samples of nobody")
+            return self._to_vectors(self._stream(query, wanted))
+        self._check_owners("sample", "person_id")
         return self._to_vectors(self._stream(f"{query} ORDER BY person_id, id"))
 
     def embedding_size(self) -> int | None:

@@ -14,6 +14,7 @@ from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.periods import LONGEST_DAYS, RETENTION_DAYS, days_ago, read_days
 from lightface.gallery.records import Event, Expired, LogEntry
 from lightface.gallery.store import GalleryStore
+from lightface.ranges import check_number
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing
@@ -79,8 +80,8 @@ class Upkeep:
 
     def set_retention_days(self, days: int | None) -> None:
         """Say how long samples may be kept. Removes nothing: see `expired` and `remove_expired`."""
-        if days is not None and not 1 <= days <= LONGEST_DAYS:
-            raise GalleryError(f"samples cannot be kept for {days} days; give 1 to {LONGEST_DAYS}")
+        if days is not None:
+            check_number("retention in days", days, low=1, high=LONGEST_DAYS, whole=True, error=GalleryError)
         with self._store.writing():
             if days is None:
                 self._store.delete_setting(RETENTION_DAYS)

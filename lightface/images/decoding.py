@@ -27,13 +27,18 @@ DEFAULT_MAX_PIXELS = 120_000_000
 _READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
 _KINDS: Final = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC"
 
-_BEGINNINGS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
+_BEGINNINGS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 _HEADER_BYTES: Final = 4 << 20  # enough to tell the size of a JPEG: before it come profiles, thumbnails and maps
 _STRIP_PIXELS: Final = 1 << 20  # converted at once, so that no copy of a whole picture lies about
 # Tags of TIFF.
 _NEW_SUBFILE_TYPE: Final = 254
 _MAX_SAMPLE_VALUE: Final = 281
 _DNG_VERSION: Final = 50706
+# Of 16-bit values: so few pixels, or so small a share of all, may be broken ones of the sensor, and are no white. They
+# count as such where they are so much brighter than all others.
+_HOT_PIXELS: Final = 8
+_HOT_SHARES: Final = (1e-4, 1e-3)  # at least this share may be hot where that is more than `_HOT_PIXELS`; at most
+_HOT_FACTOR: Final = 4
 _PNG_DEPTH_AT: Final = 24  # byte of a PNG that says how many bits a value has
 
 # How to undo each EXIF orientation (EXIF 2.3, table 6); 1 is upright, anything else means nothing.
@@ -134,6 +139,8 @@ def _check_jpeg(data: bytes, *, name: str, max_pixels: int, allow_truncated: boo
     _check_size((header.width, header.height), name=name, max_pixels=max_pixels)
     jpeg.check_work(data, header, name=name)
     if jpeg.has_end(data, header):
+        if jpeg.lacks_passes(data, header):
+            remark(f"{quote(name)} lacks passes over its pixels, so it is less sharp than it was; copy it again")
         return data
     if jpeg.lacks_pixels(data, header):
         _tell_truncated(name, allow_truncated=allow_truncated)
@@ -221,7 +228,7 @@ def _to_rgb(image: Image.Image, *, name: str) -> ByteArray:
     """(H, W, 3), put together from strips."""
     if image.mode in ("I", "F"):
         raise ImageError(f"{quote(name)} has 32-bit pixels of unknown range; convert it to 8 or 16 bits")
-    white = _white_of(image, image.getextrema()[1]) if image.mode.startswith("I;16") else 0
+    white = _white_of(image, np.asarray(image)) if image.mode.startswith("I;16") else 0
     width, height = image.size
     image_rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // max(1, width))
@@ -238,16 +245,32 @@ def _to_rgb(image: Image.Image, *, name: str) -> ByteArray:
     return image_rgb
 
 
-def _white_of(image: Image.Image, brightest: Any) -> int:
-    """The value of white where values have 16 bits, of which the file may use 12: what it says, or its brightest."""
+def _white_of(image: Image.Image, values: np.ndarray[Any, Any]) -> int:
+    """The value of white where values (H, W) or (H, W, C) have 16 bits, of which the file may use 12: what it says, or
+    its brightest."""
+    rows = max(1, _STRIP_PIXELS // max(1, values[0].size))
+    counts = sum(
+        np.bincount(values[top : top + rows].ravel(), minlength=1 << 16) for top in range(0, len(values), rows)
+    )
+    brightest = _find_brightest(np.asarray(counts))
     told = _to_number(getattr(image, "tag_v2", {}).get(_MAX_SAMPLE_VALUE))
-    return max(int(brightest), 255) if told is None or not brightest <= told < 1 << 16 else told
+    return max(brightest, 255) if told is None or not brightest <= told < 1 << 16 else told
+
+
+def _find_brightest(counts: np.ndarray[Any, Any]) -> int:
+    """The highest value of those that occur, by how often each does; less a few that stand far above all others."""
+    total = int(counts.sum())
+    least, most = (int(total * share) for share in _HOT_SHARES)
+    brighter = total - np.cumsum(counts)  # values above this one
+    brightest = int(np.flatnonzero(counts)[-1])
+    sound = int(np.flatnonzero(brighter <= min(max(_HOT_PIXELS, least), most))[0])
+    return sound if brightest > _HOT_FACTOR * sound else brightest
 
 
 def _to_8_bits(values: np.ndarray[Any, Any], white: int) -> ByteArray:
     if white >= 1 << 15:  # all 16 bits are used
         return np.asarray(values >> 8, np.uint8)
-    return np.asarray(values.astype(np.uint32) * 255 // white, np.uint8)
+    return np.asarray(np.minimum(values, white).astype(np.uint32) * 255 // white, np.uint8)
 
 
 def _read_deep(image: Image.Image, data: bytes) -> ByteArray | None:
@@ -257,8 +280,8 @@ def _read_deep(image: Image.Image, data: bytes) -> ByteArray | None:
     """
     if image.mode not in ("RGB", "RGBA", "LA") or not _is_deep(image, data):
         return None
-    colours = image.getextrema()[: 1 if image.mode == "LA" else 3]
-    if max(high for _, high in colours) >= 128:  # type: ignore[misc]  # several bands
+    bands = 1 if image.mode == "LA" else 3
+    if _find_brightest(np.reshape(image.histogram()[: 256 * bands], (bands, 256)).sum(axis=0)) >= 128:
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[:2] != image.size[::-1]:
@@ -266,7 +289,7 @@ def _read_deep(image: Image.Image, data: bytes) -> ByteArray | None:
     if pixels.shape[2] not in (3, 4):
         return None
     values = pixels[..., 2::-1]
-    image_rgb = _to_8_bits(values, _white_of(image, values.max()))
+    image_rgb = _to_8_bits(values, _white_of(image, values))
     if pixels.shape[2] == 4:
         image_rgb = (image_rgb * (pixels[..., 3:] / 65535.0)).astype(np.uint8)
     return np.ascontiguousarray(image_rgb)

@@ -122,13 +122,21 @@ def has_end(data: bytes, header: JpegHeader) -> bool:
     return data.rfind(_END, header.scan) >= 0
 
 
+def lacks_passes(data: bytes, header: JpegHeader) -> bool:
+    """Whether a progressive JPEG never came down to the last bit of each coefficient: it was cut, and given an end.
+
+    Where it was cut within its last pass, only the lower rows lack their last bit, and nothing is noticed.
+    """
+    return header.is_progressive and not _has_all_passes(data, header)
+
+
 def lacks_pixels(data: bytes, header: JpegHeader) -> bool:
     """Of a JPEG without an end: whether more is missing than the mark of it, and the last block of pixels.
 
     The decoder makes grey of what is missing, and takes whatever follows for pixels. So where all pixels are there, it
     makes no difference what is appended. Raises what decoders raise.
     """
-    if header.is_progressive and not _has_all_passes(data, header):
+    if lacks_passes(data, header):
         return True
     data = _without_rest(data)
     grey, noisy = (_decode_half(data + tail + _END) for tail in (b"", _NOISE))

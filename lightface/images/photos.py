@@ -20,6 +20,7 @@ from lightface.images.extras import RAW_SUFFIXES
 from lightface.images.failures import describe_reason, quote, too_large
 from lightface.images.given import GivenPicture, PhotoSource, to_path
 from lightface.images.jpeg import choose_reduction
+from lightface.ranges import check_number
 
 _log = logging.getLogger(__name__)
 
@@ -136,8 +137,12 @@ def load_photo(
     a JPEG of which a part is missing is read, and that part is grey.
 
     Raises ImageError when the file is missing, unreadable or not a whole picture, or the source is none of these, and
-    ImageTooLargeError, before anything is decoded, when it has more than `max_pixels` pixels.
+    ImageTooLargeError, before anything is decoded, when it has more than `max_pixels` pixels. ConfigError where a size
+    is no number of 1 or more.
     """
+    check_number("max_pixels", max_pixels, low=1)
+    if enough_px is not None:
+        check_number("enough_px", enough_px, low=1)
     path = to_path(source)
     if isinstance(path, GivenPicture) and path.image is not None:
         image_rgb = take_picture(path.image, name=str(path), max_pixels=max_pixels)

@@ -23,6 +23,7 @@ from lightface.files import make_folder, open_regular, read_regular, write_priva
 from lightface.models.recognisability import Recognisability
 
 DEFAULT_WEIGHTS = "lightcnn9"
+DEFAULT_FAR = "1e-3"  # of a record's thresholds, the one that holds when nobody says more
 _REGISTRY_FILE = "registry.toml"
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -69,6 +70,12 @@ class WeightsRecord:
     def read_card(self) -> str:
         """The model card (Markdown), or "" where there is none."""
         return (self.file.parent / self.card).read_text(encoding="utf-8", errors="replace") if self.card else ""
+
+
+def find_record(model_id: str) -> WeightsRecord | None:
+    """The registered weights that make embeddings of that id, flip averaging included; None where there are none."""
+    known = [record.with_flip(flip) for record in list_weights() for flip in (False, True)]
+    return next((record for record in known if record.model_id == model_id), None)
 
 
 def list_weights() -> list[WeightsRecord]:

@@ -25,6 +25,7 @@ from lightface.gallery.conflicts import find_conflicts
 from lightface.images import hash_file
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import find_record, resolve_bands
+from lightface.ranges import check_count, check_number
 from lightface.remote import RemotePath
 from lightface.reports import FaceRow, name_photo
 
@@ -67,6 +68,9 @@ def cluster_faces(
     Raises FaceNotFoundError where there is no face, ClusterError for faces of several models or too many alike, and
     ThresholdError where no threshold is known.
     """
+    check_count("min_size", min_size)
+    if threshold is not None:
+        check_number("a threshold", threshold, error=ThresholdError)
     faces = [row for row in rows if row.embedding is not None]
     models = sorted({row.model_id for row in faces if row.model_id is not None})
     if not faces:
@@ -177,7 +181,7 @@ def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictEr
         )
         gallery.enroll(name, [sample])
     except PhotoError as error:
-        return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=error)
+        return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=error.as_result())
     return EnrolledPhoto(row.image_path, name, Status.ENROLLED)
 
 

@@ -245,7 +245,7 @@ class _Enrolment:
         try:
             self.gallery.enroll(name, [sample], metadata=self.metadata)
         except PhotoError as refusal:  # a duplicate, or somebody else's
-            return EnrolledPhoto(photo.path, name, Status.REJECTED, face=face, error=refusal)
+            return EnrolledPhoto(photo.path, name, Status.REJECTED, face=face, error=refusal.as_result())
         return EnrolledPhoto(photo.path, name, Status.ENROLLED, face=face, unlike=unlike)
 
 

@@ -21,6 +21,7 @@ from lightface.models.weights import load_model
 from lightface.pipeline.loading import Loaded, load_in_batches
 from lightface.processor import survive_forks
 from lightface.quality import FaceQuality, measure_crop, measure_quality
+from lightface.ranges import check_count, check_number
 from lightface.sources import as_source
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
@@ -29,7 +30,7 @@ _LOWEST_REPORTED_SCORE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class FaceGates:
-    """What a photograph and its faces must satisfy."""
+    """What a photograph and its faces must satisfy. ConfigError for a number out of range."""
 
     det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
@@ -42,6 +43,14 @@ class FaceGates:
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     allow_truncated: bool = False  # a JPEG of which a part is missing is read, and that part is grey
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates on it
+
+    def __post_init__(self) -> None:
+        for name in ("det_threshold", "min_face_share", "min_quality"):
+            check_number(name, getattr(self, name), low=0, high=1)
+        check_number("min_face_size_px", self.min_face_size_px, low=0)
+        check_number("max_pixels", self.max_pixels, low=1)
+        if self.max_side_px is not None:
+            check_number("max_side_px", self.max_side_px, low=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +127,16 @@ class FacePipeline:
     ) -> Iterator[PhotoFaces]:
         """Decode and embed photographs by path, or as `PhotoSource`: one result each, in order, in constant memory.
 
-        `workers` threads decode ahead while `batch_size` photographs at a time are embedded.
+        `workers` threads decode ahead while `batch_size` photographs at a time are embedded. ConfigError, before the
+        first, where either is no whole number of 1 or more.
         """
+        check_count("batch_size", batch_size)
+        check_count("workers", workers)
+        return self._embed_paths(paths, selection, batch_size=batch_size, workers=workers)
+
+    def _embed_paths(
+        self, paths: Iterable[PhotoSource], selection: FaceSelection, *, batch_size: int, workers: int
+    ) -> Iterator[PhotoFaces]:
         gates = self.gates
         enough_px = None if gates.already_aligned else gates.max_side_px
         for batch in load_in_batches(
@@ -154,7 +171,7 @@ class FacePipeline:
             crop = accept_aligned(photo.image_rgb, self.embedder.frame)
             return _Look(ready=(_ReadyFace(crop, self._pass(measure_crop(crop))),))
         except LowQualityError as error:
-            return _Look(error=error)
+            return _Look(error=error.as_result())
 
     def _judge(self, photo: Photo, detected: Sequence[DetectedFace], selection: FaceSelection) -> _Look:
         # Size and score come before the selection: who stands far behind is no second face.
@@ -173,13 +190,13 @@ class FacePipeline:
                 photo = photo.whole(max_pixels=self.gates.max_pixels)
                 selected = self.detector.relocate(photo.image_rgb, selected)
         except PhotoError as error:
-            return _Look(refused=tuple(refused), error=error)
+            return _Look(refused=tuple(refused), error=error.as_result())
         ready: list[_ReadyFace] = []
         for face in selected:
             try:
                 ready.append(self._align(photo, face))
             except LowQualityError as error:
-                refused.append(RefusedFace(face.clipped(photo.size), error))
+                refused.append(RefusedFace(face.clipped(photo.size), error.as_result()))
         return _Look(
             tuple(ready),
             tuple(refused),
@@ -218,9 +235,9 @@ class FacePipeline:
             try:
                 quality = self._pass(face.quality.recognised(share))
             except LowQualityError as reason:
-                error = reason
+                error = reason.as_result()
                 if detection is not None:
-                    refused.append(RefusedFace(detection, reason))
+                    refused.append(RefusedFace(detection, error))
             else:
                 faces.append(FaceEmbedding(vector, self.model_id, detection, quality.score))
         return PhotoFaces(

@@ -20,6 +20,7 @@ from lightface.matching import (
     rank_people,
 )
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
+from lightface.ranges import check_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +56,10 @@ def identify_photos(
 ) -> list[IdentifiedPhoto]:
     """Name the faces of photographs; nobody is named twice in one photograph.
 
-    `limit` candidates are listed for each face. Raises GalleryError where nobody is enrolled.
+    `limit` candidates are listed for each face. Raises GalleryError where nobody is enrolled, ConfigError for a limit
+    that is no whole number of 0 or more.
     """
+    check_count("limit", limit, low=0)
     if gallery.is_empty:
         raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
     results = []

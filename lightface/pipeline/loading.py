@@ -51,7 +51,7 @@ def load_in_batches(
         try:
             return load_photo(path, max_pixels=max_pixels, enough_px=enough_px, allow_truncated=allow_truncated)
         except PhotoError as error:
-            return error
+            return error.as_result()
         finally:
             if isinstance(path, GivenPicture):
                 path.release()

@@ -20,6 +20,7 @@ from lightface.models.registry import WeightsRecord
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.shift import EmbeddingShift, SourcedThreshold, compare_embeddings
 from lightface.pipeline.thresholds import DEFAULT_FAR, find_record, resolve_threshold
+from lightface.ranges import check_number
 from lightface.words import count_of
 
 # A face that was let in is looked for in pyramids that begin at these shares of its box's size: which levels a pyramid
@@ -89,8 +90,10 @@ def reembed_gallery(
     with `drop_unusable`; without, GalleryError names the first and nothing is changed. `dry_run` only reports.
     Decisions are compared at `threshold` where it is given, else each set at its own: before, the gallery's or that of
     its weights; after, that of the new weights. A gallery that is of these weights already is left alone, with its
-    thresholds. The gallery must have been opened without a model id.
+    thresholds. The gallery must have been opened without a model id. ThresholdError for one that is no number.
     """
+    if threshold is not None:
+        check_number("a threshold", threshold, error=ThresholdError)
     model_id, samples = gallery.model_id, gallery.samples()
     if model_id == pipeline.model_id:
         return ReembedReport(model_id, model_id, 0, (), _NO_SHIFT, (), moved=False)
@@ -146,7 +149,7 @@ def _embed_again(
                     vectors[sample.id] = _find_again(sample, photo, pipeline)
                 except PhotoError as error:
                     trouble = _name_trouble(sample, photo)
-                    unusable.append(UnusableSample(sample, names[sample.person_id], trouble, error))
+                    unusable.append(UnusableSample(sample, names[sample.person_id], trouble, error.as_result()))
             if progress is not None:
                 progress(photo)
     return vectors, unusable

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from lightface.errors import ThresholdError
 from lightface.gallery import Gallery, StoredThreshold
+from lightface.gallery.records import latest_thresholds
 from lightface.matching import DecisionBands, template_factor
-from lightface.models.registry import WeightsRecord, list_weights
-
-DEFAULT_FAR = "1e-3"  # of the weights record's thresholds, the one that holds when nobody says more
+from lightface.models.registry import DEFAULT_FAR as DEFAULT_FAR
+from lightface.models.registry import WeightsRecord
+from lightface.models.registry import find_record as find_record
+from lightface.ranges import check_number
 
 
 def resolve_threshold(
@@ -23,8 +25,10 @@ def resolve_threshold(
     The explicit threshold, else the gallery's latest, else the weights record's at FAR 1e-3. Of the thresholds that one
     calibration stored in the gallery, the strictest decides. `record` is None for weights that are not registered here.
 
-    Raises ThresholdError where none of the three is known.
+    Raises ThresholdError where none of the three is known, and for one that is no number.
     """
+    if threshold is not None:
+        check_number("a threshold", threshold, error=ThresholdError)
     if threshold is None and gallery is not None and (stored := _latest_thresholds(gallery)):
         threshold = stored[-1].threshold
     if threshold is None and record is not None:
@@ -68,6 +72,7 @@ def describe_basis(
 ) -> str:
     """For whom the threshold that decides was measured, so that nobody takes its promise for everybody's."""
     if threshold is not None:
+        check_number("a threshold", threshold, error=ThresholdError)
         return f"threshold {threshold:.3f}, as given: how often it takes two people for one is not known here"
     stored = [] if gallery is None else _latest_thresholds(gallery)
     far, source = DEFAULT_FAR, "not known" if record is None else record.measured_on or "not known"
@@ -89,14 +94,5 @@ def lower_threshold(threshold: float, factor: float) -> float:
     return threshold / factor if threshold > 0 else threshold
 
 
-def find_record(model_id: str) -> WeightsRecord | None:
-    """The registered weights that make embeddings of that id, flip averaging included; None where there are none."""
-    known = [record.with_flip(flip) for record in list_weights() for flip in (False, True)]
-    return next((record for record in known if record.model_id == model_id), None)
-
-
 def _latest_thresholds(gallery: Gallery) -> list[StoredThreshold]:
-    """Those of the latest calibration, which share their date, by falling false-accept rate."""
-    stored = gallery.thresholds()
-    latest = max((one.created_at for one in stored), default=None)
-    return [one for one in stored if one.created_at == latest]
+    return latest_thresholds(gallery.thresholds())

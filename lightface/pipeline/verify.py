@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightface.errors import PhotoError
+from lightface.errors import PhotoError, ThresholdError
 from lightface.faces import FaceEmbedding, FaceSelection, Status, Verification
 from lightface.images import PhotoSource
 from lightface.matching import cosine_scores, is_same
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+from lightface.ranges import check_number
 from lightface.sources import as_source
 
 
@@ -60,8 +61,9 @@ def verify_pairs(
 ) -> list[VerifiedPair]:
     """Compare many pairs, one result a pair, in their order. Each photograph is embedded once, however often it occurs.
 
-    `progress` hears of each photograph.
+    `progress` hears of each photograph. ThresholdError for a threshold that is no finite number.
     """
+    check_number("a threshold", threshold, error=ThresholdError)
     known: dict[int, tuple[PhotoSource, Path]] = {}  # with the source itself, whose id is its own while it lives
 
     def name_once(source: PhotoSource) -> Path:

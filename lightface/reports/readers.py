@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.faces import Status
-from lightface.files import check_regular, open_regular, open_text
+from lightface.files import CsvRows, check_regular, open_regular, open_text, text_lines
 from lightface.remote import RemotePath, named_in
 from lightface.reports.parts import find_parts
 from lightface.reports.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
@@ -160,9 +160,9 @@ def _read_parquet(path: Path) -> Iterator[Cells]:
 def _read_csv(path: Path) -> Iterator[Cells]:
     arrays = {column.name for column in FACE_COLUMNS if column.shape}
     texts = {column.name for column in FACE_COLUMNS if column.kind == "text"}
-    with open_text(path, newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        names = _check_columns(reader.fieldnames or ())
+    with open_text(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark
+        reader = CsvRows(file, strict=True)
+        names = _check_columns(reader.names)
         for row in reader:
             cells = {name: row[name] or None for name in names}
             yield {
@@ -172,8 +172,8 @@ def _read_csv(path: Path) -> Iterator[Cells]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Cells]:
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
+    with open_text(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(text_lines(file), start=1):
             if line.strip():
                 cells = json.loads(line)
                 if not isinstance(cells, dict):
@@ -183,19 +183,30 @@ def _read_jsonl(path: Path) -> Iterator[Cells]:
 
 
 def _read_npz(path: Path) -> Iterator[Cells]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no NPZ file")
     with np.load(path, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
-            raise ValueError("it holds a single array")
         names = _check_columns(file.files)
         sizes: list[int] = [file.zip.getinfo(f"{name}.npy").file_size for name in names]
         _check_growth(path.stat().st_size, sum(sizes))
-        arrays = {name: file[name] for name in names}
+        columns = [column for column in FACE_COLUMNS if column.name in names]
+        arrays = {column.name: _load_array(file, column) for column in columns}
     lengths = {len(array) if array.ndim else -1 for array in arrays.values()}
     if len(lengths) != 1:
         raise ValueError("its columns are of different lengths")
-    columns = [column for column in FACE_COLUMNS if column.name in arrays]
     for place in range(lengths.pop()):
         yield {column.name: _from_npz(arrays[column.name][place], column) for column in columns}
+
+
+def _load_array(file: Any, column: Column) -> npt.NDArray[Any]:
+    """ValueError for one that is damaged, of objects or of another type than the column."""
+    try:
+        array: npt.NDArray[Any] = file[column.name]
+    except _UNREADABLE as error:  # numpy's own words advise to unpickle what is in it
+        raise ValueError(f"its column {column.name} is damaged, or of objects") from error
+    if array.dtype.kind not in ("U" if column.kind == "text" and not column.shape else "fiu"):
+        raise ValueError(f"its column {column.name} is of the type {array.dtype}")
+    return array
 
 
 def _from_npz(value: Any, column: Column) -> Any:

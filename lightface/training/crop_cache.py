@@ -89,7 +89,7 @@ def _decode(shards: ShardReader, entry: CropEntry, channels: int) -> ByteArray |
         data = shards.read(entry.file, entry.member)
         image_rgb = decode_photo(data, name=entry.place, max_pixels=CROP_PX * CROP_PX)
     except ImageError as error:
-        return error
+        return error.as_result()
     if image_rgb.shape[:2] != (CROP_PX, CROP_PX):
         return ImageError(f"{entry.place} is {image_rgb.shape[1]}x{image_rgb.shape[0]}; crops are {CROP_PX}x{CROP_PX}")
     if channels == 1:

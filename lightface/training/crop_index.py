@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lightface.errors import TrainingError
-from lightface.files import open_text
+from lightface.files import CsvRows, open_text
 from lightface.reports.readers import read_parquet_rows
 
 INDEX_NAMES = ("index.csv", "index.parquet")
@@ -69,8 +69,8 @@ def read_index(path: Path) -> list[CropEntry]:
 def _read_csv(path: Path) -> Iterable[Mapping[str, str]]:
     try:
         with open_text(path, newline="", encoding="utf-8-sig") as file:
-            yield from csv.DictReader(file)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            yield from CsvRows(file)
+    except (OSError, ValueError, csv.Error) as error:
         raise TrainingError(f"cannot read the index {path}: {error}") from error
 
 

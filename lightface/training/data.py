@@ -77,7 +77,10 @@ def load_teachers(paths: Sequence[Path], count: int, *, weights: Sequence[float]
             check_regular(path)
             embeddings = np.load(path, allow_pickle=False)
         except _NUMPY_ERRORS as error:
-            raise TrainingError(f"cannot read the teacher's embeddings {path} ({error})") from error
+            reason = getattr(error, "strerror", None) or "no array of numbers, or damaged"  # numpy advises to unpickle
+            raise TrainingError(
+                f"cannot read the teacher's embeddings {path} ({reason}); save them with numpy.save"
+            ) from error
         if not isinstance(embeddings, np.ndarray) or embeddings.dtype.kind not in "fiu":  # an .npz, or texts
             raise TrainingError(f"{path} is no array of numbers; save the teacher's embeddings with numpy.save")
         if embeddings.ndim != 2 or len(embeddings) != count:

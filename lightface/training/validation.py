@@ -13,7 +13,7 @@ from torch import nn
 
 from lightface.errors import TrainingError
 from lightface.faces import ByteArray, FloatArray
-from lightface.files import open_text
+from lightface.files import CsvRows, open_text
 from lightface.metrics import BoolArray, IntArray, equal_error_rate, impostors_needed, tar_at_far
 from lightface.training.augmentation import FRAME_PX, Augmentation, augment, cut_frame
 from lightface.training.precision import autocast
@@ -129,8 +129,8 @@ def read_pairs(path: Path, split: TrainingSplit) -> Pairs:
     places = {int(row): place for place, row in enumerate(split.dev_rows)}
     try:
         with open_text(path, newline="", encoding="utf-8-sig") as file:
-            rows = [(int(row["row_a"]), int(row["row_b"]), _SAME[row["same"]]) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
+            rows = [(int(row["row_a"]), int(row["row_b"]), _SAME[row["same"]]) for row in CsvRows(file)]
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise TrainingError(
             f"cannot read the pairs {path} ({error}); expected columns row_a, row_b and same, which is 1 or 0"
         ) from error

@@ -12,6 +12,7 @@ import pytest
 from command_line import Cli, assert_one_line
 
 from lightface.gallery import StoredThreshold, open_gallery
+from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +162,22 @@ def test_an_import_says_which_thresholds_it_brought(cli: Cli, made_up_gallery: P
         "'lightface calibrate --reset' to do without"
     ]
     assert cli("gallery", "import", exported, "--gallery", tmp_path / "copy.sqlite").stderr.count("\n") == 1
+
+
+def test_what_an_import_refuses_it_takes_where_it_is_asked_to(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
+    exported, copy = tmp_path / "people.jsonl", tmp_path / "copy.sqlite"
+    cli("gallery", "export", exported)
+    header, *lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    lines[0]["name"], lines[1]["name"] = "Ann Lee", "Ann  Lee"
+    brought = {"kind": "threshold", "far": 1e-3, "threshold": 0.01, "source": "x", "created_at": lines[0]["created_at"]}
+    header["model_id"] = find_weights(DEFAULT_WEIGHTS).model_id
+    exported.write_text("".join(f"{json.dumps(line)}\n" for line in (header, brought, *lines)))
+    arguments = ("gallery", "import", exported, "--gallery", copy)
+    assert_one_line(cli(*arguments), "line 4", "'Ann  Lee' and 'Ann Lee'")
+    assert_one_line(cli(*arguments, "--allow-alike"), "brings a threshold of 0.010", "allow looser ones")
+    assert not copy.exists()
+    result = cli(*arguments, "--allow-alike", "--allow-looser")
+    assert result.exit_code == 0 and "the file brought 1 threshold" in result.stderr
 
 
 def test_an_import_that_fails_in_its_middle_leaves_no_gallery(cli: Cli, tmp_path: Path) -> None:

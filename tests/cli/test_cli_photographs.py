@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
+from lightface.faces import ByteArray
 from lightface.images import PHOTO_SUFFIXES
 
 
@@ -45,6 +47,38 @@ def test_identify_takes_a_photograph_from_stdin(
 def test_identify_still_takes_a_list_from_stdin(cli: Cli, portrait_gallery: Path, both_path: Path) -> None:
     result = cli("identify", "-", "--gallery", portrait_gallery, input=f"{both_path}\n".encode())
     assert result.exit_code == 0 and "Grace Hopper" in result.stdout
+
+
+def test_stdin_without_end_is_noticed(
+    cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightface.files._MOST_LIST_BYTES", 3_000_000)
+    monkeypatch.setattr("lightface.cli.inputs.MOST_BYTES", 3_000_000)
+    for data, words in ((b"a" * 5_000_000, "a line of it has more than"), (bytes(5_000_000), "it has more than 3 MB")):
+        refused = cli("identify", "-", "--gallery", portrait_gallery, input=data)
+        assert_one_line(refused, "stdin cannot be taken for a list", words, "write one name a line")
+        assert_one_line(cli("verify", "--pairs", "-", input=data), "stdin cannot be taken for a list", words)
+    assert_one_line(cli("verify", "-", grace_hopper_path, input=bytes(5_000_000)), "stdin has more than 0.0 GB")
+    film = grace_hopper_path.read_bytes() + bytes(5_000_000)
+    assert_one_line(cli("identify", "-", "--gallery", portrait_gallery, input=film), "stdin has more than 0.0 GB")
+
+
+@pytest.mark.parametrize("kind", ["webp", "avif", "tiff", "bmp", "gif"])
+def test_a_picture_of_any_kind_is_told_from_a_list(
+    cli: Cli, portrait_gallery: Path, grace_hopper_rgb: ByteArray, kind: str
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(grace_hopper_rgb).save(buffer, kind)
+    assert buffer.tell() > 1 << 16 or kind in ("webp", "avif")  # what is looked at first
+    assert "Grace Hopper" in cli("identify", "-", "--gallery", portrait_gallery, input=buffer.getvalue()).stdout
+
+
+def test_pairs_come_by_stdin_and_a_pipe_says_so(cli: Cli, grace_hopper_path: Path, tmp_path: Path) -> None:
+    listed = f"{grace_hopper_path},{grace_hopper_path}\n"
+    assert "1 same" in cli("verify", "--pairs", "-", input=listed).stderr
+    os.mkfifo(tmp_path / "pipe")
+    refused = cli("verify", "--pairs", tmp_path / "pipe")
+    assert_one_line(refused, "it is a pipe or a device", "what a program writes is taken from stdin, as -")
 
 
 @pytest.mark.parametrize("cut", [20, 5000])

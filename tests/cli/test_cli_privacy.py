@@ -213,7 +213,7 @@ class TestLog:
 
     def test_refusals(self, cli: Cli) -> None:
         assert_one_line(cli("gallery", "log", "--keep-days", 3), "--keep-days belongs to --on")
-        assert_one_line(cli("gallery", "log", "--on", "--keep-days", -3), "cannot be kept for -3 days")
+        assert_one_line(cli("gallery", "log", "--on", "--keep-days", -3), "days of the log is -3; give a whole number")
         assert_one_line(cli("gallery", "log", "--since", "yesterday"), "--since")
 
 
@@ -253,7 +253,7 @@ class TestRetention:
         assert cli("gallery", "retention", "--off").stderr == "samples are kept for ever\n"
 
     def test_refusals(self, cli: Cli) -> None:
-        assert_one_line(cli("gallery", "retention", "--days", 0), "cannot be kept for 0 days")
+        assert_one_line(cli("gallery", "retention", "--days", 0), "retention in days is 0; give a whole number from 1")
         assert_one_line(cli("gallery", "retention", "--days", 1, "--off"), "contradict each other")
 
 

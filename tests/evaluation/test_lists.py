@@ -12,8 +12,9 @@ import pytest
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.groups import read_groups
-from lightface.evaluation.lists import NamedPair, read_named_pairs
+from lightface.evaluation.lists import NamedPair, read_lines, read_list, read_named_pairs
 from lightface.evaluation.protocols import read_protocol
+from lightface.evaluation.protocols.crop_index import read_crop_index
 from lightface.faces import Status
 from lightface.reports import PairRow, write_pairs
 
@@ -112,6 +113,31 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, text: str | bytes, l
     with pytest.raises(EvaluationError) as caught:
         read(folder, text, labelled=labelled)
     assert words in str(caught.value)
+
+
+def test_a_list_without_end_is_noticed_soon(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first mebibytes are read, of a file that takes no room on the disk."""
+    (folder / "good.csv").write_bytes(b"a.jpg,b.jpg\r" * 300_000)  # as an old Macintosh ends lines
+    assert len(read_lines(folder / "good.csv")) == 300_000
+    endless = folder / "line.csv"
+    with endless.open("wb") as file:
+        file.write(b"a" * (3 << 20))
+        file.truncate(1 << 43)
+    with pytest.raises(EvaluationError, match="a line of it has more than 1,048,576 bytes, so it is no list"):
+        read_list(endless)
+    monkeypatch.setattr("lightface.files._MOST_LIST_BYTES", 10_000_000)
+    (folder / "lines.csv").write_bytes(b"a.jpg,b.jpg\n" * 1_000_000)
+    with pytest.raises(EvaluationError, match="it has more than 10 MB"):
+        read_list(folder / "lines.csv")
+
+
+def test_a_cell_that_is_too_long_is_told_with_its_line_in_every_list(tmp_path: Path) -> None:
+    cell = "b" * 200_000  # more than Python's csv takes
+    (tmp_path / "groups.csv").write_text(f"path,age\na.jpg,{cell}\n")
+    (tmp_path / "index.csv").write_text(f"shard,name,identity,split\na.zip,{cell},x,dev\n")
+    for read_it in (lambda: read_groups(tmp_path / "groups.csv"), lambda: read_crop_index(tmp_path)):
+        with pytest.raises(EvaluationError, match="line 2: not CSV"):
+            read_it()
 
 
 @pytest.mark.parametrize(

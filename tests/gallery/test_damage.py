@@ -147,3 +147,27 @@ def test_a_file_that_is_no_gallery_keeps_its_mode(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match="not a gallery"):
         open_gallery(path, create=True)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_samples_of_nobody_are_told_alike_wherever_they_are_met(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.sqlite"
+    with open_gallery(path, create=True) as gallery:
+        gallery.enroll("Ada", [make_sample(1)])
+        gallery.enroll("Bob", [make_sample(2)])
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("UPDATE sample SET person_id = 77 WHERE id = 2")
+    connection.commit()
+    connection.close()
+    with open_gallery(path) as gallery:
+        for work in (
+            lambda: gallery.samples(),
+            lambda: gallery.matrix(),
+            lambda: gallery.matrix_near(make_sample(2).vector[np.newaxis], 5),
+            lambda: gallery.export_to(tmp_path / "export.jsonl"),  # which could not be imported again
+        ):
+            with pytest.raises(GalleryError, match=r"is damaged \(samples of nobody\); import the last export"):
+                work()
+        assert not (tmp_path / "export.jsonl").exists()
+        gallery.remove_samples([2])
+        assert [sample.id for sample in gallery.samples()] == [1]

@@ -157,11 +157,72 @@ class TestJoin:
         lines = [json.loads(line) for line in export.read_text().splitlines()]
         lines[1]["name"], lines[2]["name"] = "Ann Lee", "Ann  Lee"
         export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-        empty.import_from(export)
+        empty.import_from(export, allow_alike=True)
         assert [empty.find_person(line["name"]).id for line in lines[1:3]] == [line["id"] for line in lines[1:3]]
         empty.enroll("Ann  Lee", [make_sample(60)])
         with pytest.raises(GalleryError, match="look like one name"):
             empty.enroll("ANN LEE", [make_sample(61)])
+
+    @pytest.mark.parametrize("name", ["ann lee", "Ann  Lee", "Ann\u00a0Lee", "Ann\u200b Lee", "\uff21nn Lee"])
+    def test_names_that_look_alike_within_a_file_are_refused_unless_asked(
+        self, export: Path, empty: Gallery, name: str
+    ) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        lines[1]["name"], lines[2]["name"] = "Ann Lee", name
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        with pytest.raises(GalleryError, match=r"line 3: two people with one name, .*; rename one of them") as caught:
+            empty.import_from(export)
+        assert "Ann Lee" in str(caught.value) and contents(empty) == [None]
+        if name == "ann lee":  # no gallery ever held such two
+            with pytest.raises(GalleryError, match="line 3: two people with one name"):
+                empty.import_from(export, allow_alike=True)
+        else:
+            empty.import_from(export, allow_alike=True)
+            assert {person.name for person in empty.people()} >= {"Ann Lee", name}
+
+    def test_a_threshold_looser_than_that_of_the_weights_is_refused_unless_asked(
+        self, export: Path, empty: Gallery
+    ) -> None:
+        record = find_weights(DEFAULT_WEIGHTS)
+        own = record.thresholds["1e-3"]
+        header, *lines = [json.loads(line) for line in export.read_text().splitlines()]
+        (threshold,) = [line for line in lines if line["kind"] == "threshold"]
+
+        def bring(*cosines: float) -> None:
+            brought = [
+                {**threshold, "far": 10 ** -(place + 2), "threshold": cosine} for place, cosine in enumerate(cosines)
+            ]
+            kept = [line for line in lines if line["kind"] != "threshold"]
+            texts = map(json.dumps, [{**header, "model_id": record.model_id}, *brought, *kept])
+            export.write_text("".join(f"{text}\n" for text in texts))
+
+        for looser in ((0.01,), (0.01, own - 0.001)):
+            bring(*looser)
+            with pytest.raises(GalleryError, match=f"a threshold of {looser[-1]:.3f}, and that of its weights"):
+                empty.import_from(export)
+            assert contents(empty) == [None]
+        bring(0.3, own)  # the looser of two is for review
+        assert empty.import_from(export).thresholds_added == 2
+        bring(0.01)
+        empty.remove_person("Ada")
+        empty.import_from(export)  # into a gallery of people, no threshold comes
+        assert [one.threshold for one in empty.thresholds()] == [0.3, own]
+
+    def test_a_looser_threshold_comes_where_it_is_asked_for(self, export: Path, empty: Gallery) -> None:
+        lines = [json.loads(line) for line in export.read_text().splitlines()]
+        lines[0]["model_id"] = find_weights(DEFAULT_WEIGHTS).model_id
+        export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        with pytest.raises(GalleryError, match="allow looser ones"):
+            empty.import_from(export)
+        assert empty.import_from(export, allow_looser=True).thresholds_added == 1
+
+    @pytest.mark.parametrize("line", ["[1]", "null", "7", '"x"'])
+    def test_a_line_that_is_no_object(self, export: Path, empty: Gallery, line: str) -> None:
+        lines = export.read_text().splitlines()
+        lines[1] = line
+        export.write_text("\n".join(lines))
+        with pytest.raises(GalleryError, match="line 2: it is no JSON object; export the gallery again"):
+            empty.import_from(export)
 
     def test_enrolment_goes_on_after_the_largest_ids(self, export: Path, empty: Gallery) -> None:
         lines = [json.loads(line) for line in export.read_text().splitlines()]
@@ -348,7 +409,7 @@ class TestDamage:
             (lambda lines: lines[1].update(created_at="0001-01-01T00:00:00+05:00"), "line 2: date"),
             (lambda lines: lines[2].update(id=1), "line 3: id 1 occurs twice"),
             (lambda lines: lines[4].update(threshold="0.4"), "line 5: '0.4' is not a finite number"),
-            (lambda lines: lines[4].update(far=0), "line 5: no threshold to keep"),
+            (lambda lines: lines[4].update(far=0), "line 5: a false-accept rate is 0.0; give a number between 0 and 1"),
             (lambda lines: lines[5].update(person_id=2), "line 6: a sample of person 2, who is not in the file"),
             (lambda lines: lines[5].update(embedding="AAAA"), "line 6: "),
             (lambda lines: lines[5].update(embedding="%"), "line 6: "),

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -224,7 +225,23 @@ def _short_lines(path: Path) -> None:
     path.write_text("image_path,embedding,model_id\n" + "a,,\n" * 800_000)
 
 
+def _one_line(path: Path) -> None:
+    """A third of a gigabyte on the disk, of which less than a part in 250 is read."""
+    with path.open("w") as file:
+        file.write("image_path,embedding,model_id\n" if path.suffix == ".csv" else '{"image_path": "')
+        file.writelines(["a" * 1_000_000] * 300)
+
+
+def _one_row_of_many_lines(path: Path) -> None:
+    with path.open("w") as file:
+        file.write("image_path,embedding,model_id\n")
+        file.writelines(['"a\n",' * 10_000] * 2_000)
+
+
 GROWING = {
+    "line.csv": _one_line,
+    "row.csv": _one_row_of_many_lines,
+    "line.jsonl": _one_line,
     "rows.parquet": _many_rows,
     "text.parquet": _long_text,
     "texts.parquet": _a_text_again_and_again,
@@ -264,6 +281,64 @@ def test_a_small_table_that_would_grow_is_refused_in_bounded_memory(tmp_path: Pa
     error, grown_mb = done.stdout.splitlines()
     assert error.startswith(f"cannot read '{tmp_path / name}'") and "give a table that 'lightface embed' wrote" in error
     assert int(grown_mb) < 400
+
+
+def test_a_row_may_be_long_and_have_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    note = "x\n" * 40_000
+    path.write_text(f'image_path,embedding,model_id,note\n"a\nb.jpg",,,"{note}"\n' + f'c.jpg,,,"{note}"\n' * 20)
+    assert [row.image_path.name for row in read_faces(path)] == ["a\nb.jpg", *["c.jpg"] * 20]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_table_that_a_spreadsheet_saved_again(tmp_path: Path, suffix: str, rows: list[FaceRow]) -> None:
+    path = tmp_path / f"faces{suffix}"
+    write_faces(path, rows)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # a byte order mark
+    assert [row.image_path for row in read_faces(path)] == [row.image_path for row in rows]
+
+
+def _columns(**changes: object) -> dict[str, Any]:
+    return {
+        "image_path": np.array(["a", "b"]),
+        "embedding": np.tile(EMBEDDING, (2, 1)),
+        "model_id": np.array(["m", "m"]),
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_path": np.array(["a", None], object)}, "its column image_path is damaged, or of objects"),
+        ({"embedding": np.array([None, 1], object)}, "its column embedding is damaged, or of objects"),
+        ({"embedding": np.array([["a"] * 256] * 2)}, "its column embedding is of the type <U1"),
+        ({"embedding": np.zeros((2, 256), "datetime64[s]")}, "its column embedding is of the type datetime64"),
+        ({"embedding": np.zeros((2, 256), np.complex64)}, "its column embedding is of the type complex64"),
+        ({"image_path": np.array([b"a", b"b"])}, "its column image_path is of the type"),
+        ({"image_path": np.zeros(2, [("a", "i4")])}, "its column image_path is of the type"),
+        ({"image_path": np.array("a")}, "its columns are of different lengths"),
+        ({"embedding": np.ones((2, 3, 4))}, "embedding is not 256 numbers"),
+    ],
+)
+def test_a_malformed_npz_is_refused_in_words_of_ours(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    path = tmp_path / "faces.npz"
+    np.savez(path, **_columns(**changes))
+    with pytest.raises(TableError) as caught:
+        read_faces(path)
+    assert words in str(caught.value) and "pickle" not in str(caught.value)
+
+
+def test_what_is_no_npz_advises_nobody_to_unpickle(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", **_columns())
+    assert len(read_faces(tmp_path / "good.npz")) == 2
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    good, path = (tmp_path / "good.npz").read_bytes(), tmp_path / "faces.npz"
+    for data in (bytes(5000), good[: len(good) // 2], (tmp_path / "single.npy").read_bytes()):
+        path.write_bytes(data)
+        with pytest.raises(TableError, match="it is no NPZ file") as caught:
+            read_faces(path)
+        assert "pickle" not in str(caught.value)
 
 
 def test_many_photographs_without_a_face_are_read(tmp_path: Path) -> None:

@@ -6,21 +6,14 @@ known; `dev-pairs.csv` has `row_a, row_b, same`, the rows of the index.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT
-from lightface.evaluation.pair_list import (
-    Framing,
-    ListedPair,
-    PairList,
-    build_pair_list,
-    read_lines,
-    refuse_line,
-)
+from lightface.evaluation.lists import ListRow, parse_csv, read_lines, refuse_line
+from lightface.evaluation.pair_list import Framing, ListedPair, PairList, build_pair_list
 from lightface.evaluation.pictures import Picture, ZipArchive, ZipMember
 from lightface.evaluation.protocols.people import pair_people
 
@@ -99,11 +92,12 @@ def _pick(
 
 def _read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line and cells of each row. EvaluationError for missing columns and uneven rows."""
-    reader = csv.DictReader(read_lines(path))
-    missing = set(columns) - set(reader.fieldnames or ())
+    rows = parse_csv(path, read_lines(path))
+    names = next(rows, ListRow(1, ())).cells
+    missing = set(columns) - set(names)
     if missing:
         raise EvaluationError(f"{path} has no column {sorted(missing)[0]!r}; expected {', '.join(columns)}")
-    for row in reader:
-        if None in row or None in row.values():
-            raise refuse_line(path, reader.line_num, "the number of cells is not that of the header", "mend the line")
-        yield reader.line_num, row
+    for row in rows:
+        if len(row.cells) != len(names):
+            raise refuse_line(path, row.line, "the number of cells is not that of the header", "mend the line")
+        yield row.line, dict(zip(names, row.cells, strict=True))

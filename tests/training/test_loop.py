@@ -312,15 +312,16 @@ def test_a_run_goes_on_with_its_own_data_and_recipe(
 ) -> None:
     run(replace(simple_config, log_steps=1), tiny_data, tmp_path, stop_at=1)
     other = replace(tiny_data, split=replace(tiny_data.split, labels=tiny_data.split.labels[::-1].copy()))
-    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+    with pytest.raises(TrainingError, match=r"the data, its teachers, pairs or groups are not those that the run"):
         run(simple_config, other, tmp_path, resume=True)
     assert tiny_data.crops.teacher is not None
-    taught = replace(tiny_data, crops=replace(tiny_data.crops, teacher=tiny_data.crops.teacher[::-1].copy()))
-    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+    backwards = tiny_data.crops.teacher.choose(np.arange(len(tiny_data.crops))[::-1])
+    taught = replace(tiny_data, crops=replace(tiny_data.crops, teacher=backwards))
+    with pytest.raises(TrainingError, match=r"the data, its teachers, pairs or groups are not those that the run"):
         run(simple_config, taught, tmp_path, resume=True)
     (tmp_path / "foreign").mkdir()
     save_checkpoint(tmp_path / "foreign" / LAST, {"network": {}})
-    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+    with pytest.raises(TrainingError, match=r"the data, its teachers, pairs or groups are not those that the run"):
         run(simple_config, tiny_data, tmp_path / "foreign", resume=True)
     norm = replace(simple_config, network=replace(simple_config.network, norm=True))
     with pytest.raises(TrainingError, match=r"is of another recipe; put its config.toml back"):

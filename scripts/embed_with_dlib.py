@@ -206,12 +206,13 @@ def main() -> int:
         print(f"embed_with_dlib: {error}", file=sys.stderr)
         return 1
     output = arguments.output or arguments.data[0].resolve().parent / "dlib.npy"
-    outputs = name_outputs(output, crops.folders)
+    folders = crops.list_folders()
+    outputs = name_outputs(output, folders)
     try:
         with ExitStack() as opened:  # before the work, which a folder that can't be written would lose
             files = [opened.enter_context(write_private(path)) for path in outputs]
             rows = to_teacher(embed(network, crops.decoded.pixels), crops, keep_mean=arguments.keep_mean)
-            of_folder = np.array([crops.folders.index(entry.folder) for entry in crops.entries])
+            of_folder = np.array([folders.index(entry.folder) for entry in crops.entries])
             for number, file in enumerate(files):
                 np.save(file, rows[of_folder == number])
     except OSError as error:

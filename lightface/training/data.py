@@ -93,10 +93,9 @@ class CropSet:
     def __len__(self) -> int:
         return len(self.entries)
 
-    @property
-    def folders(self) -> tuple[str, ...]:
+    def list_folders(self) -> list[str]:
         """What the entries call the data folders, in their order; one "" where there is a single one."""
-        return tuple(dict.fromkeys(entry.folder for entry in self.entries))
+        return list(dict.fromkeys(entry.folder for entry in self.entries))
 
 
 def load_crops(settings: DataSettings, *, channels: int) -> CropSet:

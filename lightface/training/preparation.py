@@ -58,7 +58,8 @@ def prepare_data(config: TrainingConfig, processes: Processes) -> TrainingData:
     split = split_crops(crops, config)
     preflight = inspect_data(crops, split, config)
     if config.data.pairs is not None:
-        first = sum(entry.folder == crops.folders[0] for entry in crops.entries)
+        folder = crops.entries[0].folder
+        first = sum(entry.folder == folder for entry in crops.entries)
         pairs = read_pairs(config.data.folders[0] / config.data.pairs, split, first=first)
     else:
         pairs = all_pairs(split.dev_people)

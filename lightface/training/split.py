@@ -40,7 +40,7 @@ def split_crops(crops: CropSet, config: TrainingConfig) -> TrainingSplit:
     """
     entries = crops.entries
     readable = [row for row in range(len(entries)) if row not in crops.decoded.unreadable]
-    in_dev = {row for folder in crops.folders for row in _find_dev(folder, readable, entries, config)}
+    in_dev = {row for folder in crops.list_folders() for row in _find_dev(folder, readable, entries, config)}
     left_out = set(config.data.leave_out)
     train = [row for row in readable if row not in in_dev and entries[row].source not in left_out]
     dev = sorted(row for row in in_dev if entries[row].identity)

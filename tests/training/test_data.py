@@ -112,7 +112,7 @@ def test_several_folders_keep_their_people_and_their_rows(
         load_crops(replace(settings, folder=folder, teachers=(Path("teacher.npy"),)), channels=1)
         for folder in settings.folders
     ]
-    assert len(crops) == 104 + 12 and crops.folders == (drawn_folder.name, "more")
+    assert len(crops) == 104 + 12 and crops.list_folders() == [drawn_folder.name, "more"]
     assert np.array_equal(crops.decoded.digests, np.concatenate([part.decoded.digests for part in apart]))
     assert crops.teacher is not None and apart[1].teacher is not None
     assert crops.teacher.known.sum(axis=0).tolist() == [104, 116]
@@ -127,7 +127,7 @@ def test_several_folders_keep_their_people_and_their_rows(
     alike = load_crops(
         DataSettings(folder=(tmp_path / "more", tmp_path / "again" / "more"), cache=tmp_path), channels=1
     )
-    assert alike.folders == (str(tmp_path / "more"), str(tmp_path / "again" / "more"))
+    assert alike.list_folders() == [str(tmp_path / "more"), str(tmp_path / "again" / "more")]
 
 
 def test_crops_of_nobody_keep_the_teachers_view() -> None:

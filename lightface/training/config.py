@@ -54,8 +54,8 @@ class GroupColumn:
     bounds: tuple[float, ...] = ()  # numbers from one bound to the next are alike; none: each text is itself
 
     def __post_init__(self) -> None:
-        ascending = all(low < high for low, high in pairwise(self.bounds))
-        _require(ascending, f"bounds of {self.name!r}", list(self.bounds), "rise")
+        rises = all(map(math.isfinite, self.bounds)) and all(low < high for low, high in pairwise(self.bounds))
+        _require(rises, f"bounds of {self.name!r}", list(self.bounds), "be numbers that rise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class CellShare:
     share: float  # times as often as a cell that is not named
 
     def __post_init__(self) -> None:
-        _require(self.share > 0, f"share of {', '.join(self.labels)!r}", self.share, "be above 0")
+        named = f"share of {', '.join(self.labels)!r}"
+        _require(0 < self.share < math.inf, named, self.share, "be above 0")
 
 
 @dataclass(frozen=True, slots=True)

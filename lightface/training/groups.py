@@ -25,6 +25,8 @@ ShareArray = npt.NDArray[np.float64]
 
 UNLABELLED = 0  # the cell of crops that the table does not name, or not in every column
 
+_MAX_DIGITS = 16  # of a row
+
 # Of random streams: what is drawn for one purpose says nothing of what is drawn for another.
 _PASSES, _GROUPED = 1, 2
 
@@ -104,8 +106,11 @@ class _CropKeys:
     def find(self, row: Mapping[str, str | None], where: str) -> int:
         if "row" in row:
             text = row["row"] or ""
-            if not (text.isascii() and text.isdigit() and int(text) < self._count):
-                raise TrainingError(f"{where} names row {text!r}, and {self._folder.name} has {self._count:,} crops")
+            is_row = text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS and int(text) < self._count
+            if not is_row:
+                raise TrainingError(
+                    f"{where} names row {text[:_MAX_DIGITS]!r}, and {self._folder.name} has {self._count:,} crops"
+                )
             return int(text)
         shard, name = row["shard"] or "", row["name"] or ""
         place = self._rows.get((self._folder / shard, name))

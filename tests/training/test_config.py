@@ -120,6 +120,7 @@ def test_an_objective_takes_the_place_of_another(tmp_path: Path) -> None:
             "[data.groups]\ntable = 't'\ncolumns = [{ name = 'a', bounds = [3, 3] }]",
             "bounds of 'a' is [3.0, 3.0]; it must",
         ),
+        ("[data.groups]\ntable = 't'\ncolumns = [{ name = 'a', bounds = [nan] }]", "bounds of 'a' is [nan]; it must"),
         ("[data.groups]\ncolumns = [{ name = 'a' }]", "missing 1 required"),
         (f"{GROUPS}table = 't'\nlabelled_share = 0.0", "labelled_share is 0.0; it must be above 0"),
         (f"{GROUPS}table = 't'\nmost_repeats = 0.5", "most_repeats is 0.5; it must be 1 or more"),

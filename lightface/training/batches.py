@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.faces import ByteArray
-from lightface.training.data import CropSet, move_to_people
+from lightface.training.config import GroupSettings
+from lightface.training.data import CropSet
 from lightface.training.distributed import Processes
+from lightface.training.groups import GroupedOrder
 from lightface.training.objectives.objective import Targets
 from lightface.training.split import IntArray, TrainingSplit
 
@@ -38,7 +39,7 @@ class Batch:
 
 
 class BatchSource:
-    """Takes batches by position. The order of an epoch follows from the seed and the epoch alone."""
+    """Takes batches by position. An epoch's order follows from the seed, the epoch and the groups alone."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class BatchSource:
         seed: int,
         processes: Processes,
         person_share: float = 0.0,
+        groups: GroupSettings | None = None,
     ) -> None:
         self._device, self._seed, self._processes = device, seed, processes
         self._pixels = crops.decoded.pixels
@@ -56,13 +58,18 @@ class BatchSource:
         home = torch.device("cpu") if self._resident is None else device  # where batches are put together
         self._rows = torch.from_numpy(split.rows).to(home)
         self._labels = torch.from_numpy(split.labels).to(home)
-        self._teacher = None
+        self._teacher = self._known = None
         if crops.teacher is not None:
-            teacher = crops.teacher[split.rows]
+            teacher = crops.teacher.choose(split.rows)
             if person_share:
-                people = np.array([crops.entries[row].identity for row in split.rows])
-                teacher = move_to_people(teacher, people, share=person_share)
-            self._teacher = _centre(torch.from_numpy(teacher)).to(home)
+                people = np.array([crops.entries[row].person for row in split.rows])
+                teacher = teacher.move_to_people(people, share=person_share)
+            self._teacher = torch.from_numpy(teacher.centre(teacher.find_mean())).to(home)
+            if not teacher.complete:
+                self._known = torch.from_numpy(teacher.known[:, teacher.columns]).to(home)
+        self._grouped = None
+        if groups is not None and crops.cells is not None:
+            self._grouped = GroupedOrder(crops.cells, split.rows, groups, seed=seed)
         self._order, self._order_epoch = torch.empty(0), -1
 
     def __len__(self) -> int:
@@ -76,12 +83,13 @@ class BatchSource:
         """
         position = self._skip_rest(position, batch_size)
         share = batch_size // self._processes.count
-        start = position.offset + self._processes.rank * share
-        chosen = self._order_of(position.epoch)[start : start + share]
+        start = self._processes.rank * share
+        chosen = self._choose(position, batch_size)[start : start + share]
         rows = self._rows[chosen]
         crops = torch.from_numpy(self._pixels[rows.numpy()]) if self._resident is None else self._resident[chosen]
-        teacher = None if self._teacher is None else self._bring(self._teacher[chosen])
-        batch = Batch(self._bring(crops), Targets(self._bring(self._labels[chosen]), teacher), rows)
+        targets = self._find_targets(chosen)
+        teacher, known = (None if part is None else self._bring(part) for part in (targets.teacher, targets.known))
+        batch = Batch(self._bring(crops), Targets(self._bring(targets.labels), teacher, known), rows)
         after = DataPosition(position.epoch, position.offset + batch_size)
         return batch, self._skip_rest(after, batch_size)
 
@@ -89,17 +97,33 @@ class BatchSource:
         """At most `count` crops from all over the data, on the CPU, the same in every process."""
         chosen = torch.arange(0, len(self), 1 + len(self) // count, device=self._rows.device)
         rows = self._rows[chosen].cpu()
-        teacher = None if self._teacher is None else self._teacher[chosen].cpu()
-        targets = Targets(self._labels[chosen].cpu(), teacher)
+        found = self._find_targets(chosen)
+        teacher, known = (None if part is None else part.cpu() for part in (found.teacher, found.known))
+        targets = Targets(found.labels.cpu(), teacher, known)
         return Batch(torch.from_numpy(self._pixels[rows.numpy()]), targets, rows)
 
     def _skip_rest(self, position: DataPosition, batch_size: int) -> DataPosition:
         rest = len(self) - position.offset
         return DataPosition(position.epoch + 1) if rest < batch_size else position
 
+    def _find_targets(self, chosen: Tensor) -> Targets:
+        teacher, known = (None if part is None else part[chosen] for part in (self._teacher, self._known))
+        return Targets(self._labels[chosen], teacher, known)
+
+    def _choose(self, position: DataPosition, batch_size: int) -> Tensor:
+        """The places of a whole batch, of all processes."""
+        places = self._order_of(position.epoch)[position.offset : position.offset + batch_size]
+        if self._grouped is None:
+            return places
+        gathered = self._grouped.gather(places.cpu().numpy(), epoch=position.epoch, offset=position.offset)
+        return torch.from_numpy(gathered).to(places.device)
+
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._order_epoch:
-            order = np.random.default_rng([self._seed, epoch]).permutation(len(self))
+            if self._grouped is None:
+                order = np.random.default_rng([self._seed, epoch]).permutation(len(self))
+            else:
+                order = self._grouped.draw_epoch(epoch)
             self._order, self._order_epoch = torch.from_numpy(order).to(self._rows.device), epoch
         return self._order
 
@@ -115,14 +139,6 @@ class BatchSource:
             return False  # the memory map is as near as memory is
         free, _ = torch.cuda.mem_get_info(self._device)
         return bool(count * self._pixels[0].nbytes < _RESIDENT_SHARE * free)
-
-
-def _centre(rows: Tensor) -> Tensor:
-    """(N, D) rows without their mean, of unit length again.
-
-    What all faces have in common says nothing of a person. The network's embedding is centred, too.
-    """
-    return F.normalize(rows - rows.mean(dim=0))
 
 
 def _upload(pixels: ByteArray, rows: IntArray, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,21 +43,84 @@ class NetworkSettings:
         _require(0 <= self.inner_dropout < 1, "inner_dropout", self.inner_dropout, "lie in 0..1, without 1")
 
 
+FilesOfFolders = Path | tuple[Path, ...]  # one for each data folder, "" where there is none; one alone: the first's
+
+
+@dataclass(frozen=True, slots=True)
+class GroupColumn:
+    """A column of the table of groups."""
+
+    name: str
+    bounds: tuple[float, ...] = ()  # numbers from one bound to the next are alike; none: each text is itself
+
+    def __post_init__(self) -> None:
+        rises = all(map(math.isfinite, self.bounds)) and all(low < high for low, high in pairwise(self.bounds))
+        _require(rises, f"bounds of {self.name!r}", list(self.bounds), "be numbers that rise")
+
+
+@dataclass(frozen=True, slots=True)
+class CellShare:
+    """How often a cell is seen, beside the others."""
+
+    labels: tuple[str, ...]  # in the order of the columns, a number as "from 30"
+    share: float  # times as often as a cell that is not named
+
+    def __post_init__(self) -> None:
+        named = f"share of {', '.join(self.labels)!r}"
+        _require(0 < self.share < math.inf, named, self.share, "be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """Which groups of people are seen how often. A cell is a combination of labels, and all are seen alike."""
+
+    table: FilesOfFolders  # CSV with `row` of the index, or `shard` and `name`, and the columns
+    columns: tuple[GroupColumn, ...]
+    labelled_share: float | None = None  # of all crops seen, those with labels; None: as many as there are
+    cells: tuple[CellShare, ...] = ()  # that are not seen as often as the others
+    most_repeats: float = 4.0  # a crop is seen at most so often for once without groups
+    grouped_batches: float = 0.0  # share of the batches that are of one cell, as far as it goes
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"the columns of groups are {names}; name one or more, each once")
+        wrong = next((cell for cell in self.cells if len(cell.labels) != len(names)), None)
+        if wrong is not None:
+            raise ConfigError(f"the cell {list(wrong.labels)} of groups needs a label for each of {', '.join(names)}")
+        share = self.labelled_share
+        _require(share is None or 0 < share <= 1, "labelled_share", share, "be above 0, and 1 at most")
+        _require(self.most_repeats >= 1, "most_repeats", self.most_repeats, "be 1 or more")
+        _require(0 <= self.grouped_batches <= 1, "grouped_batches", self.grouped_batches, "lie in 0..1")
+
+
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """Where the crops are. Relative paths are relative to the configuration file, those of the others to `folder`."""
+    """Where the crops are. Relative paths are relative to the configuration file, those of the others to their folder.
 
-    folder: Path | None = None  # with index.csv or index.parquet: crops in shards; else one folder for each person
-    teachers: tuple[Path, ...] = ()  # .npy, a row for each row of the index; several are taken side by side
+    A crop's row and a person's name count within their own folder.
+    """
+
+    folder: FilesOfFolders | None = None  # with index.csv or index.parquet: crops in shards; else a folder a person
+    teachers: tuple[FilesOfFolders, ...] = ()  # .npy, a row for each row of the index; several are taken side by side
     teacher_weights: tuple[float, ...] = ()  # of each teacher's cosine in their mean; none: all alike
+    centre_teachers: tuple[bool, ...] = ()  # whether a teacher's mean over the training crops is taken off; none: yes
     person_share: float = 0.0  # of a person's mean in the teacher's embedding of a crop, where the person is known
-    pairs: Path | None = None  # CSV row_a, row_b, same for validation; None: all pairs of validation crops
+    pairs: Path | None = None  # CSV row_a, row_b, same, in the first folder; None: all pairs of validation crops
+    groups: GroupSettings | None = None  # None: every crop once an epoch
     leave_out: tuple[str, ...] = ()  # sources of the index that are not trained on
     min_crops: int = 2  # a person with fewer is no class
     validation_share: float = 0.1  # of the people, where the index has no split
     cache: Path | None = None  # for decoded crops; None: the user's cache folder
 
     def __post_init__(self) -> None:
+        if self.folder is not None:
+            self._check_folders()
+        if self.centre_teachers and len(self.centre_teachers) != len(self.teachers):
+            raise ConfigError(
+                f"there are {count_of(len(self.teachers), 'teacher')} and "
+                f"{count_of(len(self.centre_teachers), 'value')} in centre_teachers; give one for each"
+            )
         _require(0 <= self.person_share <= 1, "person_share", self.person_share, "lie in 0..1")
         _require(all(w > 0 for w in self.teacher_weights), "teacher_weights", list(self.teacher_weights), "be above 0")
         if self.teacher_weights and len(self.teacher_weights) != len(self.teachers):
@@ -66,6 +130,32 @@ class DataSettings:
             )
         _require(self.min_crops >= 1, "min_crops", self.min_crops, "be 1 or more")
         _require(0 < self.validation_share < 1, "validation_share", self.validation_share, "lie between 0 and 1")
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The data folders, in their order."""
+        if self.folder is None:
+            return ()
+        return (self.folder,) if isinstance(self.folder, Path) else self.folder
+
+    def find_files(self, files: FilesOfFolders) -> tuple[Path | None, ...]:
+        """One path for each data folder, None where it has no such file."""
+        each = (files, *[Path()] * (len(self.folders) - 1)) if isinstance(files, Path) else files
+        return tuple(None if file == Path() else folder / file for folder, file in zip(self.folders, each, strict=True))
+
+    def _check_folders(self) -> None:
+        folders = self.folders
+        if not folders or len(set(folders)) < len(folders):
+            raise ConfigError(f"folder is {list(map(str, folders))}; name one or more data folders, each once")
+        tables = () if self.groups is None else (self.groups.table,)
+        for name, files in (*(("teachers", teacher) for teacher in self.teachers), *(("table", it) for it in tables)):
+            if isinstance(files, tuple) and len(files) != len(folders):
+                raise ConfigError(
+                    f"{name} has a list of {count_of(len(files), 'file')} for "
+                    f'{count_of(len(folders), "data folder")}; give one for each, "" where there is none'
+                )
+            if files == Path() or (isinstance(files, tuple) and set(files) == {Path()}):
+                raise ConfigError(f"{name} names no file; name one, or leave it out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +273,7 @@ def load_config(path: Path, *, folder: Path | None = None, cache: Path | None = 
     config = config_file.read_config(path, TrainingConfig)
     data = replace(
         config.data,
-        folder=_below(path.parent, config.data.folder) if folder is None else folder.resolve(),
+        folder=_all_below(path.parent, config.data.folder) if folder is None else folder.resolve(),
         cache=_below(path.parent, config.data.cache) if cache is None else cache.resolve(),
     )
     start = config.network.start_from
@@ -207,6 +297,12 @@ def replace_objective(config: TrainingConfig, name: str) -> TrainingConfig:
     changes: dict[str, Any] = dict.fromkeys(CLASSIFYING)
     changes[name] = getattr(config.objectives, name) or CLASSIFYING[name]()
     return replace(config, objectives=replace(config.objectives, **changes))
+
+
+def _all_below(base: Path, paths: FilesOfFolders | None) -> FilesOfFolders | None:
+    if isinstance(paths, tuple):
+        return tuple((base / path.expanduser()).resolve() for path in paths)
+    return _below(base, paths)
 
 
 def _below(base: Path, path: Path | None) -> Path | None:

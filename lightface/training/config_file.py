@@ -63,9 +63,10 @@ def dump_record(record: Any, *, without: Collection[str] = ()) -> str:
 
 def _convert(value: Any, wanted: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin in (typing.Union, types.UnionType):  # X | None; TOML has no null, so the value is meant for X
-        (wanted,) = (argument for argument in arguments if argument is not types.NoneType)
-        return _convert(value, wanted, where)
+    if origin in (typing.Union, types.UnionType):  # TOML has no null; beside one value there may be a list of such
+        choices = [argument for argument in arguments if argument is not types.NoneType]
+        lists = [choice for choice in choices if typing.get_origin(choice) is tuple]
+        return _convert(value, lists[0] if lists and isinstance(value, list) else choices[0], where)
     if origin is typing.Literal:
         if value not in arguments:
             raise ConfigError(f"{where} is {value!r}; choose from {', '.join(map(str, arguments))}")

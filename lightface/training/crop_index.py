@@ -25,6 +25,12 @@ class CropEntry:
     identity: str = ""  # "" where the person is unknown
     split: str = ""  # train, dev or "": not decided
     source: str = ""  # the set that it comes from
+    folder: str = ""  # the data folder, where there are several
+
+    @property
+    def person(self) -> str:
+        """Who it is among all folders, "" where that is unknown: 0001 of one folder is somebody else in another."""
+        return f"{self.folder}/{self.identity}" if self.folder and self.identity else self.identity
 
     @property
     def place(self) -> str:

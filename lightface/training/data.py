@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import tokenize
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import platformdirs
+import torch
+import torch.nn.functional as F
 
 from lightface.errors import TrainingError
 from lightface.faces import FloatArray
@@ -17,81 +21,204 @@ from lightface.files import check_regular
 from lightface.training.config import DataSettings
 from lightface.training.crop_cache import CropPixels, load_pixels
 from lightface.training.crop_index import CropEntry, find_index, read_index
+from lightface.training.groups import Cells, read_cells
+from lightface.words import count_of
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+logger = logging.getLogger(__name__)
 
 # What numpy raises on files that are cut off or damaged; it reads their header as Python's text.
 _NUMPY_ERRORS = (OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, tokenize.TokenError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TeacherRows:
+    """What the teachers say of each crop, side by side."""
+
+    rows: FloatArray  # (N, D) of each teacher a part of length sqrt(weight); zeros where it does not know the crop
+    known: BoolArray  # (N, T) whether a teacher knows a crop
+    columns: IntArray  # (D,) the teacher, from 0, that a column is of
+    weights: FloatArray  # (T,) of the teachers' cosines in their mean; they add to 1
+    centred: BoolArray  # (T,) whether the teacher's mean is taken off
+    names: tuple[str, ...]  # (T,) for messages
+
+    @property
+    def complete(self) -> bool:
+        """Whether every teacher knows every crop."""
+        return bool(self.known.all())
+
+    def choose(self, rows: IntArray) -> TeacherRows:
+        """Those of some crops."""
+        return replace(self, rows=self.rows[rows], known=self.known[rows])
+
+    def move_to_people(self, people: npt.NDArray[np.str_], *, share: float) -> TeacherRows:
+        """The rows, each moved by `share` to the mean of its person's; see `move_to_people`."""
+        lengths: FloatArray = np.sqrt(self.known.astype(np.float32) @ self.weights)[:, None]
+        lengths[self.known.all(axis=1)] = 1  # and not nearly so
+        unit: FloatArray = self.rows / lengths.clip(min=1e-12)
+        return replace(self, rows=move_to_people(unit, people, share=share) * lengths)
+
+    def find_mean(self) -> FloatArray:
+        """(D,) the mean over the crops that each teacher knows; 0 for a teacher that keeps it, or knows none."""
+        rows = torch.from_numpy(self.rows)
+        if self.complete:
+            mean = rows.mean(dim=0)
+        else:
+            mean = rows.sum(dim=0) / torch.from_numpy(self.known.sum(axis=0).clip(min=1)[self.columns])
+        found: FloatArray = mean.numpy() * self.centred[self.columns]
+        return found
+
+    def centre(self, mean: FloatArray) -> FloatArray:
+        """(N, D) rows without `mean`, of unit length; zeros in the parts of teachers that do not know the crop.
+
+        What all faces have in common says nothing of a person. The network's embedding is centred, too.
+        """
+        rows = (self.rows - mean) * self.known[:, self.columns]
+        centred: FloatArray = F.normalize(torch.from_numpy(rows)).numpy()
+        return centred
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CropSet:
-    """All crops of a data folder, in the order of its index."""
+    """All crops of the data folders, one folder after another, each in the order of its index."""
 
     entries: Sequence[CropEntry]  # (N,)
     decoded: CropPixels
-    teacher: FloatArray | None  # (N, D) rows of unit length
+    teacher: TeacherRows | None  # of N rows
     refused: Sequence[str]  # photographs without a usable face, with the reason
+    cells: Cells | None = None  # of N crops; None: no groups are told apart
 
     def __len__(self) -> int:
         return len(self.entries)
 
+    def list_folders(self) -> list[str]:
+        """What the entries call the data folders, in their order; one "" where there is a single one."""
+        return list(dict.fromkeys(entry.folder for entry in self.entries))
+
 
 def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
-    """Read the index or align the people of a data folder, decode what is not in the cache, load the teachers.
+    """Read the indexes or align the people of the data folders, decode what is not in the cache, load the teachers.
 
     TrainingError when something is missing or damaged.
     """
-    folder = settings.folder
-    if folder is None:
+    if not settings.folders:
         raise TrainingError("no training data is named; give --data, or 'folder' in [data] of the recipe")
+    cache = settings.cache or default_cache()
+    entries: list[CropEntry] = []
+    refused: list[str] = []
+    sizes = []
+    for folder, name in zip(settings.folders, _name_folders(settings.folders), strict=True):
+        found, left_out = _list_crops(folder, cache=cache)
+        entries += [replace(entry, folder=name) for entry in found] if name else found
+        refused += left_out
+        sizes.append(len(found))
+    _tell_shared_names(entries)
+    teachers = [settings.find_files(teacher) for teacher in settings.teachers]
+    teacher = load_teachers(teachers, sizes, weights=settings.teacher_weights, centred=settings.centre_teachers)
+    cells = None if settings.groups is None else read_cells(settings, entries, sizes)
+    pixels = load_pixels(entries, channels=channels, cache=cache)
+    return CropSet(entries, pixels, teacher, refused, cells)
+
+
+def _list_crops(folder: Path, *, cache: Path) -> tuple[list[CropEntry], list[str]]:
+    """The crops of one data folder, and the photographs refused, with why."""
     if not folder.is_dir():
         raise TrainingError(f"there is no data folder {folder}; give --data, or 'folder' in [data] of the recipe")
-    cache = settings.cache or default_cache()
     index = find_index(folder)
-    refused: list[str] = []
     if index is not None:
-        entries = read_index(index)
-    else:
-        # Only people folders need a detector, and with it facenet-pytorch.
-        from lightface.training.people_folder import align_people
+        return read_index(index), []
+    # Only people folders need a detector, and with it facenet-pytorch.
+    from lightface.training.people_folder import align_people
 
-        entries, refused = align_people(folder, cache=cache)
-    teacher = load_teachers(
-        [folder / path for path in settings.teachers], len(entries), weights=settings.teacher_weights
-    )
-    return CropSet(entries, load_pixels(entries, channels=channels, cache=cache), teacher, refused)
+    return align_people(folder, cache=cache)
 
 
-def load_teachers(paths: Sequence[Path], count: int, *, weights: Sequence[float] = ()) -> FloatArray | None:
-    """The teachers' embeddings, (count, D), each row of unit length; None without a teacher.
+def _name_folders(folders: Sequence[Path]) -> list[str]:
+    """What to call each, "" for a single one: its own name, or all of its path where another has that, too."""
+    if len(folders) == 1:
+        return [""]
+    counts = Counter(folder.name for folder in folders)
+    return [folder.name if counts[folder.name] == 1 else str(folder) for folder in folders]
+
+
+def _tell_shared_names(entries: Sequence[CropEntry]) -> None:
+    folders: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.identity:
+            folders[entry.identity].add(entry.folder)
+    shared = sorted(name for name, places in folders.items() if len(places) > 1)
+    if shared:
+        logger.warning(
+            "%s in several data folders, such as %r, and taken for another person in each; "
+            "list one person's crops in one folder",
+            count_of(len(shared), "name is", "names are"),
+            shared[0],
+        )
+
+
+def load_teachers(
+    files: Sequence[Sequence[Path | None]],
+    sizes: Sequence[int],
+    *,
+    weights: Sequence[float] = (),
+    centred: Sequence[bool] = (),
+) -> TeacherRows | None:
+    """The embeddings of each teacher, a file or None for each data folder, which have `sizes` crops.
 
     Several teachers are laid side by side, so that the cosine of two rows is the mean of the teachers' cosines, by
-    `weights` where there are any.
+    `weights` where there are any. None without a teacher. TrainingError for a file that does not fit.
     """
-    if not paths:
+    if not files:
         return None
-    shares = np.array(weights or [1.0] * len(paths), np.float32)
+    shares = np.array(weights or [1.0] * len(files), np.float32)
     shares /= shares.sum()
-    parts = []
-    for path, share in zip(paths, shares, strict=True):
-        try:
-            check_regular(path)
-            embeddings = np.load(path, allow_pickle=False)
-        except _NUMPY_ERRORS as error:
-            reason = getattr(error, "strerror", None) or "no array of numbers, or damaged"  # numpy advises to unpickle
-            raise TrainingError(
-                f"cannot read the teacher's embeddings {path} ({reason}); save them with numpy.save"
-            ) from error
-        if not isinstance(embeddings, np.ndarray) or embeddings.dtype.kind not in "fiu":  # an .npz, or texts
-            raise TrainingError(f"{path} is no array of numbers; save the teacher's embeddings with numpy.save")
-        if embeddings.ndim != 2 or len(embeddings) != count:
-            raise TrainingError(f"{path} has the shape {embeddings.shape}; expected a row for each of {count:,} crops")
-        with np.errstate(over="ignore"):  # what overflows is refused below
-            embeddings = embeddings.astype(np.float32)
-            lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        if not (np.isfinite(lengths).all() and (lengths > 0).all()):
-            raise TrainingError(f"{path} has rows that are zero or not finite; compute them again")
-        parts.append(embeddings / lengths * np.sqrt(share))
-    return np.concatenate(parts, axis=1)
+    parts, known, columns = [], [], []
+    for number, (paths, share) in enumerate(zip(files, shares, strict=True)):
+        read = [None if path is None else _read_teacher(path, n) for path, n in zip(paths, sizes, strict=True)]
+        widths = {rows.shape[1] for rows in read if rows is not None}
+        if len(widths) > 1:
+            named = ", ".join(path.name for path in paths if path is not None)
+            raise TrainingError(f"the files of one teacher have rows of {sorted(widths)} numbers ({named}); embed anew")
+        (width,) = widths
+        filled = [
+            np.zeros((n, width), np.float32) if rows is None else rows for rows, n in zip(read, sizes, strict=True)
+        ]
+        parts.append(np.concatenate(filled) * np.sqrt(share))
+        known.append(np.repeat([rows is not None for rows in read], sizes))
+        columns += [number] * width
+    return TeacherRows(
+        rows=np.concatenate(parts, axis=1),
+        known=np.stack(known, axis=1),
+        columns=np.array(columns, np.int64),
+        weights=shares,
+        centred=np.array(centred or [True] * len(files)),
+        names=tuple(next(path.name for path in paths if path is not None) for paths in files),
+    )
+
+
+def _read_teacher(path: Path, count: int) -> FloatArray:
+    """(count, D) rows of unit length."""
+    try:
+        check_regular(path)
+        embeddings = np.load(path, allow_pickle=False)
+    except _NUMPY_ERRORS as error:
+        reason = getattr(error, "strerror", None) or "no array of numbers, or damaged"  # numpy advises to unpickle
+        raise TrainingError(
+            f"cannot read the teacher's embeddings {path} ({reason}); save them with numpy.save"
+        ) from error
+    if not isinstance(embeddings, np.ndarray) or embeddings.dtype.kind not in "fiu":  # an .npz, or texts
+        raise TrainingError(f"{path} is no array of numbers; save the teacher's embeddings with numpy.save")
+    if embeddings.ndim != 2 or len(embeddings) != count:
+        raise TrainingError(f"{path} has the shape {embeddings.shape}; expected a row for each of {count:,} crops")
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        embeddings = embeddings.astype(np.float32)
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+        raise TrainingError(f"{path} has rows that are zero or not finite; compute them again")
+    rows: FloatArray = embeddings / lengths
+    return rows
 
 
 def move_to_people(teacher: FloatArray, people: npt.NDArray[np.str_], *, share: float) -> FloatArray:

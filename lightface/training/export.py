@@ -36,7 +36,7 @@ from lightface.training.distributed import Processes
 from lightface.training.model import build_network
 from lightface.training.model_card import Measured, write_card
 from lightface.training.preparation import TrainingData, prepare_data
-from lightface.training.provenance import derive_licence, describe_data, find_origin
+from lightface.training.provenance import Origin, add_folders, derive_licence, describe_data, find_origin
 from lightface.training.recognisability import MAX_FACES, face_of_crop, learn_recognisability
 from lightface.training.settling import settle_on
 from lightface.training.split import IntArray
@@ -70,7 +70,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     data = prepare_data(config, Processes())
     if content.get("data") != data.fingerprint:  # who is kept for validation may be others now
         raise TrainingError(
-            f"the data, its teachers or its pairs changed since {run / BEST}; put them back, then resume"
+            f"the data, its teachers, pairs or groups changed since {run / BEST}; put them back, then resume"
         )
     dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
     trained = build_network(replace(config.network, start_from=None))
@@ -94,7 +94,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
         flip=True,
         licence=config.card.licence or derive_licence(origin),
-        training_data=config.card.training_data or describe_data(config.data, data.preflight, origin),
+        training_data=_describe_photographs(config, data, origin),
         measured_on=_describe_measured(int((~pairs.same).sum()), data.split.dev_people) if thresholds else "",
         card=f"{name}.md",
         accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
@@ -185,6 +185,12 @@ def _too_few(people: IntArray) -> bool:
     return len(np.unique(people)) < MIN_PEOPLE
 
 
+def _describe_photographs(config: TrainingConfig, data: TrainingData, origin: Origin | None) -> str:
+    if config.card.training_data:
+        return add_folders(config.card.training_data, data.preflight)
+    return describe_data(config.data, data.preflight, origin)
+
+
 def _describe_measured(impostors: int, people: IntArray) -> str:
     """Whose pairs the thresholds are of."""
     return f"{count_of(impostors, 'pair')} of different people among the {len(np.unique(people)):,} kept for validation"
@@ -197,12 +203,15 @@ def _draw_faces(data: TrainingData) -> list[AlignedFace]:
 
 
 def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:
-    """What the teacher itself reaches on the same pairs, centred as the network learns it."""
+    """What the teachers together reach on the same pairs, centred as the network learns them.
+
+    None without a teacher, and where one of them does not know all validation crops.
+    """
     teacher = data.crops.teacher
-    if teacher is None:
+    if teacher is None or not teacher.choose(data.split.dev_rows).complete:
         return None
-    rows = teacher[data.split.dev_rows] - teacher[data.split.rows].mean(axis=0)
-    scores = score_pairs(rows / np.linalg.norm(rows, axis=1, keepdims=True), data.pairs)
+    mean = teacher.choose(data.split.rows).find_mean()
+    scores = score_pairs(teacher.choose(data.split.dev_rows).centre(mean), data.pairs)
     return measure_intervals(scores, data.pairs, data.split.dev_people)
 
 

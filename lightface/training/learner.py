@@ -117,9 +117,12 @@ class Learner:
     def _add_gradients(self, images: Tensor, targets: Targets, corner_px: tuple[int, int] | None) -> Tensor:
         """The batch in equal parts, one after the other; only the last one is summed up with the other processes'."""
         count = self._accumulate
-        teachers = [None] * count if targets.teacher is None else targets.teacher.chunk(count)
+        teachers, known = (
+            [None] * count if of_all is None else of_all.chunk(count) for of_all in (targets.teacher, targets.known)
+        )
         losses = torch.zeros_like(self.model.objectives.weights)
-        for part, inputs in enumerate(zip(images.chunk(count), targets.labels.chunk(count), teachers, strict=True)):
+        parts = zip(images.chunk(count), targets.labels.chunk(count), teachers, known, strict=True)
+        for part, inputs in enumerate(parts):
             keeps_apart = part < count - 1 and isinstance(self._forward, DistributedDataParallel)
             with self._forward.no_sync() if keeps_apart else nullcontext():  # type: ignore[operator]
                 part_losses = self._forward(*inputs, corner_px) / count

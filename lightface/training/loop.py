@@ -71,6 +71,7 @@ class TrainingRun:
             seed=config.seed,
             processes=processes,
             person_share=config.data.person_share,
+            groups=config.data.groups,
         )
         some = self.source.sample(_START_IMAGES)
         teacher = data.crops.teacher
@@ -79,7 +80,7 @@ class TrainingRun:
         self.learner = Learner(
             replace(config, network=network),
             classes=len(data.split.classes),
-            teacher_size=None if teacher is None else teacher.shape[1],
+            teacher_size=None if teacher is None else teacher.rows.shape[1],
             device=device,
             processes=processes,
             start=None if resume else (cut_frame(some.crops), some.targets),
@@ -268,7 +269,7 @@ class TrainingRun:
     def _restore(self, content: dict[str, Any]) -> None:
         if content.get("data") != self.data.fingerprint:
             raise TrainingError(
-                f"the data, its teachers or its pairs are not those that the run in {self.output} began with; "
+                f"the data, its teachers, pairs or groups are not those that the run in {self.output} began with; "
                 "start another run"
             )
         try:

@@ -23,7 +23,7 @@ _NORM_IMAGES = 128  # at most, whose statistics batch normalisation begins with:
 
 
 class TrainingModel(nn.Module):
-    """(N, C, H, W) images, their labels, the teacher's rows and their window's corner -> (K,) unweighted losses.
+    """(N, C, H, W) images, what is known of them (see `Targets`), their window's corner -> (K,) unweighted losses.
 
     The network runs in the given precision, the objectives in float32: their cosines and exponentials need it.
     """
@@ -35,11 +35,16 @@ class TrainingModel(nn.Module):
         self.precision = precision
 
     def forward(
-        self, images: Tensor, labels: Tensor, teacher: Tensor | None, corner_px: tuple[int, int] | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        teacher: Tensor | None,
+        known: Tensor | None = None,
+        corner_px: tuple[int, int] | None = None,
     ) -> Tensor:
         with autocast(self.precision, images.device):
             embeddings = self.network(images, corner_px)
-        losses: Tensor = self.objectives(embeddings.float(), Targets(labels, teacher))
+        losses: Tensor = self.objectives(embeddings.float(), Targets(labels, teacher, known))
         return losses
 
 

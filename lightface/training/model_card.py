@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from lightface import __version__
 from lightface.metrics import MIN_PEOPLE, Interval
 from lightface.models.registry import WeightsRecord
-from lightface.training.config import TrainingConfig, dump_config
-from lightface.training.preflight import Preflight
+from lightface.training.config import FilesOfFolders, TrainingConfig, dump_config
+from lightface.training.preflight import Preflight, describe_folders
 from lightface.words import count_of
 
 
@@ -51,7 +51,8 @@ Input: {contract.channels}x{contract.frame.size_px}x{contract.frame.size_px} {co
 
 {record.training_data}
 
-{data.crops:,} crops were trained on, {data.unlabelled:,} of them without a class.{people} Validation: \
+{data.crops:,} crops were trained on, {data.unlabelled:,} of them without a class.{people}\
+{_origins_text(data)} Validation: \
 {count_of(data.validation_crops, "crop")} of {count_of(data.validation_people, "person")} who were \
 not trained on.
 
@@ -77,6 +78,13 @@ not trained on.
 {dump_config(recipe, with_card=False).rstrip()}
 ```
 """
+
+
+def _origins_text(data: Preflight) -> str:
+    """Which folders the crops are from, where there are several, and which teachers do not know them all."""
+    folders = f" They are {describe_folders(data)}." if len(data.by_folder) > 1 else ""
+    gaps = "".join(f" {name} has no rows for {count:,} of them." for name, count in data.gaps.items())
+    return folders + gaps
 
 
 def _recognisability_text(record: WeightsRecord) -> str:
@@ -131,16 +139,26 @@ def _percent(figure: Interval) -> str:
 def _without_places(config: TrainingConfig) -> TrainingConfig:
     """The recipe with names of files and folders for their paths."""
     data, start = config.data, config.network.start_from
+    groups = data.groups
     named = replace(
         data,
-        folder=_name_of(data.folder),
-        teachers=tuple(Path(path.name) for path in data.teachers),
+        folder=_name_all(data.folder),
+        teachers=tuple(_name_all(files) for files in data.teachers),
         pairs=_name_of(data.pairs),
+        groups=None if groups is None else replace(groups, table=_name_all(groups.table)),
         cache=None,
     )
     return replace(
         config, data=named, network=replace(config.network, start_from=None if start is None else Path(start).name)
     )
+
+
+@overload
+def _name_all(paths: FilesOfFolders) -> FilesOfFolders: ...
+@overload
+def _name_all(paths: None) -> None: ...
+def _name_all(paths: FilesOfFolders | None) -> FilesOfFolders | None:
+    return tuple(Path(path.name) for path in paths) if isinstance(paths, tuple) else _name_of(paths)
 
 
 def _name_of(path: Path | None) -> Path | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.training.split import IntArray, TrainingSplit
 from lightface.words import count_of
+
+logger = logging.getLogger(__name__)
 
 _NAMED = 3  # so many examples of a trouble are named
 
@@ -36,6 +39,8 @@ class Preflight:
     validation_conflicts: int  # pictures of validation that carry two names: pairs of two people with a cosine of 1
     leaked: int  # training crops left out because a validation crop has the same pixels
     expected_first_losses: Mapping[str, float]  # by objective
+    by_folder: Mapping[str, int]  # crops trained on of each data folder, by its name; "" for a single one
+    gaps: Mapping[str, int]  # of them, those that a teacher has no row for, by its file; without those that know all
 
 
 def inspect_data(crops: CropSet, split: TrainingSplit, config: TrainingConfig) -> Preflight:
@@ -58,11 +63,22 @@ def inspect_data(crops: CropSet, split: TrainingSplit, config: TrainingConfig) -
         validation_conflicts=_count_conflicts(crops, split.dev_rows),
         leaked=split.leaked,
         expected_first_losses=config.objectives.expected_first_losses(max(1, len(split.classes))),
+        by_folder=Counter(crops.entries[row].folder for row in split.rows),
+        gaps=_count_gaps(crops, split.rows),
     )
     problems = _find_problems(preflight, config)
     if problems:
         raise TrainingError(f"this data cannot train: {'; '.join(problems)}")
+    if len(preflight.by_folder) > 1:
+        logger.info("trained on: %s", describe_folders(preflight))
+    for name, count in preflight.gaps.items():
+        logger.info("%s has no rows for %s", name, count_of(count, "crop"))
     return preflight
+
+
+def describe_folders(found: Preflight) -> str:
+    """How many crops are trained on from which folder."""
+    return ", ".join(f"{count_of(count, 'crop')} from {folder}" for folder, count in found.by_folder.items())
 
 
 def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
@@ -87,12 +103,19 @@ def _find_problems(found: Preflight, config: TrainingConfig) -> list[str]:
     return problems
 
 
+def _count_gaps(crops: CropSet, rows: IntArray) -> dict[str, int]:
+    if crops.teacher is None:
+        return {}
+    counts = (~crops.teacher.known[rows]).sum(axis=0).tolist()
+    return {name: count for name, count in zip(crops.teacher.names, counts, strict=True) if count}
+
+
 def _count_conflicts(crops: CropSet, rows: IntArray) -> int:
     """Pictures that are there under several names."""
     names: dict[int, set[str]] = defaultdict(set)
     for row in rows:
         if crops.entries[row].identity:
-            names[int(crops.decoded.digests[row])].add(crops.entries[row].identity)
+            names[int(crops.decoded.digests[row])].add(crops.entries[row].person)
     return sum(len(people) > 1 for people in names.values())
 
 

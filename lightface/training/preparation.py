@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lightface.models.lightcnn import ARCHITECTURES
 from lightface.training.config import TrainingConfig
@@ -30,8 +32,17 @@ class TrainingData:
         """Of all that is trained and validated on, in which classes: a run goes on with the same data only."""
         digest = hashlib.sha256()
         split, pairs = self.split, self.pairs
+        parts: tuple[npt.NDArray[Any], ...]
         parts = (self.crops.decoded.digests, split.rows, split.labels, split.dev_rows, pairs.a, pairs.b, pairs.same)
-        for array in parts if self.crops.teacher is None else (*parts, self.crops.teacher):
+        teacher, cells = self.crops.teacher, self.crops.cells
+        if teacher is not None:
+            parts = (*parts, teacher.rows)
+            if not (teacher.complete and teacher.centred.all()):  # else as before there was a choice
+                parts = (*parts, teacher.known, teacher.centred)
+        if cells is not None:
+            digest.update(str(cells.names).encode())
+            parts = (*parts, cells.numbers)
+        for array in parts:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
@@ -46,8 +57,10 @@ def prepare_data(config: TrainingConfig, processes: Processes) -> TrainingData:
         processes.wait()
     split = split_crops(crops, config)
     preflight = inspect_data(crops, split, config)
-    if config.data.pairs is not None and config.data.folder is not None:
-        pairs = read_pairs(config.data.folder / config.data.pairs, split)
+    if config.data.pairs is not None:
+        folder = crops.entries[0].folder
+        first = sum(entry.folder == folder for entry in crops.entries)
+        pairs = read_pairs(config.data.folders[0] / config.data.pairs, split, first=first)
     else:
         pairs = all_pairs(split.dev_people)
     return TrainingData(crops, split, pairs, preflight)

@@ -10,7 +10,7 @@ from lightface.models.checkpoints import read_checkpoint
 from lightface.models.registry import find_weights
 from lightface.training.checkpoint import CONFIG
 from lightface.training.config import DataSettings, load_config
-from lightface.training.preflight import Preflight
+from lightface.training.preflight import Preflight, describe_folders
 
 
 class Origin(NamedTuple):
@@ -63,11 +63,21 @@ def derive_licence(origin: Origin | None) -> str:
 def describe_data(settings: DataSettings, found: Preflight, origin: Origin | None) -> str:
     """How many crops of how many people, and from where."""
     people = f" of {found.classes:,} people" if found.classes else ""
-    return _add_origin(f"{found.crops:,} crops{people} from {_name_folder(settings)}", origin)
+    crops = f"{found.crops:,} crops{people} from {_name_folder(settings)}"
+    return _add_origin(crops + _say_folders(found), origin)
+
+
+def add_folders(training_data: str, found: Preflight) -> str:
+    """What a recipe says of its photographs, with how many are from which folder where there are several."""
+    return training_data.rstrip() + _say_folders(found)
+
+
+def _say_folders(found: Preflight) -> str:
+    return f" ({describe_folders(found)})" if len(found.by_folder) > 1 else ""
 
 
 def _name_folder(settings: DataSettings) -> str:
-    return settings.folder.name if settings.folder is not None else "a folder"
+    return " and ".join(folder.name for folder in settings.folders) or "a folder"
 
 
 def _add_origin(crops: str, origin: Origin | None) -> str:

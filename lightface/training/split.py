@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from lightface.errors import TrainingError
 from lightface.training.config import TrainingConfig
+from lightface.training.crop_index import CropEntry
 from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.words import count_of
@@ -31,29 +33,27 @@ class TrainingSplit:
 
 
 def split_crops(crops: CropSet, config: TrainingConfig) -> TrainingSplit:
-    """Follow the split of the index, or draw people for validation where it has none.
+    """Follow the split of each folder's index, or draw people of it for validation where it has none.
 
     Unreadable crops are in neither part, sources that the recipe leaves out are not trained on, and crops of unknown
     people only when the recipe distils. TrainingError when a person would be in both parts.
     """
     entries = crops.entries
     readable = [row for row in range(len(entries)) if row not in crops.decoded.unreadable]
-    if any(entry.split for entry in entries):
-        in_dev = {row for row in readable if entries[row].split == "dev"}
-    else:
-        chosen = _draw_people(Counter(entries[row].identity for row in readable), config)
-        in_dev = {row for row in readable if entries[row].identity in chosen}
+    in_dev = {row for folder in crops.list_folders() for row in _find_dev(folder, readable, entries, config)}
     left_out = set(config.data.leave_out)
     train = [row for row in readable if row not in in_dev and entries[row].source not in left_out]
     dev = sorted(row for row in in_dev if entries[row].identity)
-    _refuse_overlap({entries[row].identity for row in train}, {entries[row].identity for row in dev})
+    _refuse_overlap({entries[row].person for row in train}, {entries[row].person for row in dev})
 
     digests = crops.decoded.digests
     dev_digests = set(digests[dev].tolist())
     kept = [row for row in train if int(digests[row]) not in dev_digests]
-    labels, classes = _number_classes([entries[row].identity for row in kept], config)
-    trained = labels != UNKNOWN if not config.objectives.needs_teacher else np.ones(len(kept), bool)
-    _, dev_people = np.unique([entries[row].identity for row in dev], return_inverse=True)
+    labels, classes = _number_classes([entries[row].person for row in kept], config)
+    trained = labels != UNKNOWN
+    if config.objectives.needs_teacher:
+        trained |= True if crops.teacher is None else crops.teacher.known[kept].any(axis=1)
+    _, dev_people = np.unique([entries[row].person for row in dev], return_inverse=True)
     return TrainingSplit(
         rows=np.array(kept, np.int64)[trained],
         labels=labels[trained],
@@ -62,6 +62,15 @@ def split_crops(crops: CropSet, config: TrainingConfig) -> TrainingSplit:
         dev_people=dev_people.astype(np.int64),
         leaked=len(train) - len(kept),
     )
+
+
+def _find_dev(folder: str, readable: list[int], entries: Sequence[CropEntry], config: TrainingConfig) -> list[int]:
+    """The rows of one folder that are validated on."""
+    rows = [row for row in readable if entries[row].folder == folder]
+    if any(entry.split for entry in entries if entry.folder == folder):
+        return [row for row in rows if entries[row].split == "dev"]
+    chosen = _draw_people(Counter(entries[row].identity for row in rows), config)
+    return [row for row in rows if entries[row].identity in chosen]
 
 
 def _draw_people(crops_of_person: Counter[str], config: TrainingConfig) -> set[str]:

@@ -120,24 +120,25 @@ def all_pairs(people: IntArray, *, limit: int | None = _MAX_PAIRS, seed: int = 0
     return Pairs(a[chosen], b[chosen], same[chosen])
 
 
-def read_pairs(path: Path, split: TrainingSplit) -> Pairs:
+def read_pairs(path: Path, split: TrainingSplit, *, first: int | None = None) -> Pairs:
     """The pairs of a CSV file with columns row_a, row_b (of the index) and same (1 or 0).
 
-    Their rows count within `split.dev_rows`. TrainingError for a row that is no validation crop, and for pairs of which
+    Those of the result count within `split.dev_rows`. The file may name the `first` rows alone: those of its own data
+    folder. TrainingError for a row that is no validation crop, and for pairs of which
     none is of one person, or none of two.
     """
-    places = {int(row): place for place, row in enumerate(split.dev_rows)}
+    places = {int(row): place for place, row in enumerate(split.dev_rows) if first is None or row < first}
     try:
         with open_text(path, newline="", encoding="utf-8-sig") as file:
-            rows = [(int(row["row_a"]), int(row["row_b"]), _SAME[row["same"]]) for row in CsvRows(file)]
+            named = [(int(row["row_a"]), int(row["row_b"]), _SAME[row["same"]]) for row in CsvRows(file)]
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise TrainingError(
             f"cannot read the pairs {path} ({error}); expected columns row_a, row_b and same, which is 1 or 0"
         ) from error
-    unknown = next((row for pair in rows for row in pair[:2] if row not in places), None)
+    unknown = next((row for pair in named for row in pair[:2] if row not in places), None)
     if unknown is not None:
         raise TrainingError(f"{path.name} names row {unknown}, which is no readable validation crop")
-    if {pair[2] for pair in rows} != {True, False}:
+    if {pair[2] for pair in named} != {True, False}:
         raise TrainingError(f"{path.name} needs pairs of one person (same = 1) and pairs of two (same = 0)")
-    a, b = (np.array([places[pair[i]] for pair in rows], np.int64) for i in (0, 1))
-    return Pairs(a, b, np.array([pair[2] for pair in rows], np.bool_))
+    a, b = (np.array([places[pair[i]] for pair in named], np.int64) for i in (0, 1))
+    return Pairs(a, b, np.array([pair[2] for pair in named], np.bool_))

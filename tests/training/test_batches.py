@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,8 @@ def test_a_batch_is_what_the_index_says(tiny_data: TrainingData) -> None:
     places = [tiny_data.split.rows.tolist().index(row) for row in rows]
     assert batch.targets.labels.tolist() == tiny_data.split.labels[places].tolist()
     assert batch.targets.teacher is not None and tiny_data.crops.teacher is not None
-    centred = tiny_data.crops.teacher[rows] - tiny_data.crops.teacher[tiny_data.split.rows].mean(axis=0)
+    teacher = tiny_data.crops.teacher.rows
+    centred = teacher[rows] - teacher[tiny_data.split.rows].mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     assert batch.targets.teacher.numpy() == pytest.approx(centred, abs=1e-6)
     assert after == DataPosition(0, 8)
@@ -44,6 +47,22 @@ def test_crops_of_one_person_can_share_the_teachers_view(tiny_data: TrainingData
     same = people[:, None] == people[None, :]
     assert cosines[same] == pytest.approx(1, abs=1e-5)
     assert cosines[~same].max() < 0.999
+
+
+def test_what_a_teacher_does_not_know_comes_with_the_batch(tiny_data: TrainingData) -> None:
+    teacher = tiny_data.crops.teacher
+    assert teacher is not None and source(tiny_data).take(DataPosition(), 8)[0].targets.known is None
+    known = teacher.known.copy()
+    known[::2] = False
+    gaps = replace(tiny_data, crops=replace(tiny_data.crops, teacher=replace(teacher, known=known)))
+    batches = source(gaps, person_share=0.5)
+    for batch in (batches.take(DataPosition(), 8)[0], batches.sample(20)):
+        found, rows = batch.targets, batch.rows.numpy()
+        assert found.known is not None and found.teacher is not None
+        assert found.known.shape == found.teacher.shape
+        assert torch.equal(found.known[:, 0], torch.from_numpy(rows % 2 == 1))
+        assert torch.equal(found.teacher.any(dim=1), found.known[:, 0])
+        assert torch.isfinite(found.teacher).all()
 
 
 def test_an_epoch_shows_every_crop_once_in_an_order_of_its_own(tiny_data: TrainingData) -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from lightface.errors import ConfigError
 from lightface.models.registry import shipped_folder
-from lightface.training.config import TrainingConfig, dump_config, load_config, replace_objective
+from lightface.training.config import GroupColumn, TrainingConfig, dump_config, load_config, replace_objective
 from lightface.training.objectives.arcface import ArcFaceSettings
 from lightface.training.objectives.softmax import SoftmaxSettings
 
+GROUPS = "[data]\nfolder = 'a'\n[data.groups]\ncolumns = [{ name = 'sex' }]\n"
 RECIPES = sorted((shipped_folder() / "recipes").glob("*.toml"))
 
 
@@ -54,6 +55,30 @@ def test_a_file_to_start_from_is_relative_to_the_recipe(tmp_path: Path) -> None:
     assert load(tmp_path, '[network]\nstart_from = "lightcnn9"').network.start_from == "lightcnn9"
 
 
+def test_several_folders_and_a_file_for_each(tmp_path: Path) -> None:
+    text = """
+        [data]
+        folder = ["../a", "b"]
+        teachers = ["t.npy", ["../u-a.npy", ""], ["", "v.npy"]]
+        centre_teachers = [true, false, true]
+        [data.groups]
+        table = "labels.csv"
+        columns = [{ name = "age", bounds = [3, 13] }, { name = "sex" }]
+        cells = [{ labels = ["from 3", "male"], share = 2 }]
+        """
+    config = load(tmp_path, text)
+    a, b = tmp_path.parent / "a", tmp_path / "b"
+    assert config.data.folder == config.data.folders == (a, b)
+    found = [config.data.find_files(teacher) for teacher in config.data.teachers]
+    assert found == [(a / "t.npy", None), (a / "../u-a.npy", None), (None, b / "v.npy")]
+    assert config.data.groups is not None
+    assert config.data.groups.columns == (GroupColumn("age", (3, 13)), GroupColumn("sex"))
+    assert load(tmp_path, dump_config(config)) == config
+    with pytest.raises(ConfigError, match="teachers has a list of 2 files for 1 data folder"):
+        load_config(tmp_path / "recipe.toml", folder=tmp_path)
+    assert load(tmp_path, "[data]\nfolder = 'a'").data.folders == (tmp_path / "a",)
+
+
 def test_the_folder_can_be_named_from_outside(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('[data]\nfolder = "crops"')
     assert load_config(tmp_path / "recipe.toml", folder=tmp_path).data.folder == tmp_path
@@ -78,6 +103,30 @@ def test_an_objective_takes_the_place_of_another(tmp_path: Path) -> None:
         ("[network]\narchitecture = 'resnet'", "architecture is 'resnet'; choose from lightcnn9"),
         ("[network]\ndropout = 1.0", "dropout is 1.0"),
         ("[data]\nteachers = ['a', 'b']\nteacher_weights = [1.0]", "there are 2 teachers and 1 weight"),
+        ("[data]\nteachers = ['a']\ncentre_teachers = [true, false]", "there are 1 teacher and 2 values in centre"),
+        ("[data]\nfolder = []", "folder is []; name one or more data folders, each once"),
+        ("[data]\nfolder = ['a', 'a']", "name one or more data folders, each once"),
+        ("[data]\nfolder = ['a', 3]", "folder[1] is 3; expected a path"),
+        (
+            "[data]\nfolder = ['a', 'b']\nteachers = [['t', 't', 't']]",
+            "teachers has a list of 3 files for 2 data folders",
+        ),
+        ("[data]\nfolder = 'a'\nteachers = [['t', 'u']]", "teachers has a list of 2 files for 1 data folder"),
+        ("[data]\nfolder = ['a', 'b']\nteachers = [['', '']]", "teachers names no file; name one, or leave it out"),
+        (f"{GROUPS}table = ['t', 't']", "table has a list of 2 files for 1 data folder"),
+        ("[data.groups]\ntable = 't'\ncolumns = []", "the columns of groups are []; name one or more, each once"),
+        ("[data.groups]\ntable = 't'\ncolumns = [{ name = 'a' }, { name = 'a' }]", "name one or more, each once"),
+        (
+            "[data.groups]\ntable = 't'\ncolumns = [{ name = 'a', bounds = [3, 3] }]",
+            "bounds of 'a' is [3.0, 3.0]; it must",
+        ),
+        ("[data.groups]\ntable = 't'\ncolumns = [{ name = 'a', bounds = [nan] }]", "bounds of 'a' is [nan]; it must"),
+        ("[data.groups]\ncolumns = [{ name = 'a' }]", "missing 1 required"),
+        (f"{GROUPS}table = 't'\nlabelled_share = 0.0", "labelled_share is 0.0; it must be above 0"),
+        (f"{GROUPS}table = 't'\nmost_repeats = 0.5", "most_repeats is 0.5; it must be 1 or more"),
+        (f"{GROUPS}table = 't'\ngrouped_batches = 1.5", "grouped_batches is 1.5; it must lie in 0..1"),
+        (f"{GROUPS}table = 't'\ncells = [{{ labels = ['x', 'y'], share = 2 }}]", "needs a label for each of sex"),
+        (f"{GROUPS}table = 't'\ncells = [{{ labels = ['x'], share = 0 }}]", "share of 'x' is 0.0; it must be above 0"),
         ("[optimiser]\nbetas = [0.9, 1.0]", "betas is (0.9, 1.0); it must lie in 0..1"),
         ("[optimiser]\nmomentum = -0.1", "momentum is -0.1"),
         ("[augmentation]\nscale = 1.0", "scale is 1.0; it must be below 1"),

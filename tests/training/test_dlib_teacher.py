@@ -56,8 +56,16 @@ def test_rows_are_centred_on_what_is_trained_on() -> None:
     rows = np.array([[3.0, 1.0], [1.0, 1.0], [9.0, 4.0], [9.0, 4.0]], np.float32)
     entries = [CropEntry(Path("a"), None, split=split) for split in ("train", "train", "dev", "train")]
     decoded = CropPixels(np.zeros((4, 1, 1, 1), np.uint8), np.arange(4, dtype=np.uint64), {3: "a is broken"})
-    stored = teacher.to_teacher(rows, CropSet(entries, decoded, None, []))
-    assert stored.tolist() == [[127, 0], [-127, 0], [127, 54], [127, 54]]
+    crops = CropSet(entries, decoded, None, [])
+    kept = teacher.to_teacher(rows, crops, keep_mean=True)
+    assert kept.tolist() == [[127, 42], [127, 127], [127, 56], [127, 56]]
+    assert teacher.to_teacher(rows, crops).tolist() == [[127, 0], [-127, 0], [127, 54], [127, 54]]
+
+
+def test_several_folders_have_a_file_each() -> None:
+    assert teacher.name_outputs(Path("a/dlib.npy"), [""]) == [Path("a/dlib.npy")]
+    named = teacher.name_outputs(Path("a/dlib.npy"), ["data", "data-more"])
+    assert named == [Path("a/dlib-data.npy"), Path("a/dlib-data-more.npy")]
 
 
 def test_a_crop_and_its_mirror_image_have_one_embedding() -> None:

@@ -140,7 +140,7 @@ def test_weights_that_half_precision_changes_are_refused() -> None:
 def test_data_that_changed_since_are_refused(tiny_config: TrainingConfig, run: Path, tmp_path: Path) -> None:
     """Or people who were trained on would be measured on."""
     with pytest.raises(
-        TrainingError, match=r"the data, its teachers or its pairs changed since .*best.pt; put them back"
+        TrainingError, match=r"the data, its teachers, pairs or groups changed since .*best.pt; put them back"
     ):
         export_run(
             replace(tiny_config, seed=1, data=replace(tiny_config.data, teachers=())), run, tmp_path, name="other"

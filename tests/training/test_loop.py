@@ -13,15 +13,23 @@ import torch
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.stopping import StopRequest
 from lightface.training.checkpoint import BEST, CONFIG, LAST, save_checkpoint
-from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, load_config
+from lightface.training.config import (
+    GroupColumn,
+    GroupSettings,
+    ScheduleSettings,
+    Stage,
+    TrainingConfig,
+    load_config,
+)
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
 from lightface.training.logbook import read_history
 from lightface.training.loop import TrainingRun, _seed_step
 from lightface.training.model import build_network
-from lightface.training.preparation import TrainingData
+from lightface.training.preparation import TrainingData, prepare_data
 from lightface.training.progress import Progress, TrainingReport
 from lightface.training.settling import settle_on
+from lightface.training.synthetic import write_synthetic_set
 from lightface.training.validation import measure
 
 
@@ -90,6 +98,32 @@ def test_twice_fifty_steps_are_a_hundred(tiny_config: TrainingConfig, tiny_data:
         for folder in (tmp_path / "whole", tmp_path / "halves")
     ]
     assert histories[0] == histories[1]
+
+
+def test_gaps_and_groups_are_gone_on_with_too(tiny_config: TrainingConfig, drawn_folder: Path, tmp_path: Path) -> None:
+    write_synthetic_set(tmp_path / "more", people=6, dev_people=2, crops_per_person=4, seed=1)
+    (tmp_path / "labels.csv").write_text("row,sex\n" + "".join(f"{row},{'fm'[row % 3 // 2]}\n" for row in range(9, 60)))
+    groups = GroupSettings(
+        table=tmp_path / "labels.csv", columns=(GroupColumn("sex"),), labelled_share=0.7, grouped_batches=0.3
+    )
+    data = replace(tiny_config.data, folder=(drawn_folder, tmp_path / "more"), groups=groups, cache=tmp_path / "cache")
+    config = replace(tiny_config, data=data, schedule=replace(tiny_config.schedule, epochs=20 * 8 / 112))
+    prepared = prepare_data(config, Processes())
+    assert prepared.preflight.gaps == {"teacher.npy": 16}
+    whole = run(config, prepared, tmp_path / "whole")
+    assert whole.finished and not run(config, prepared, tmp_path / "halves", stop_at=10).finished
+    run(config, prepared, tmp_path / "halves", resume=True)
+    one, other = load(tmp_path / "whole" / LAST), load(tmp_path / "halves" / LAST)
+    assert whole.at.step == other["at"]["step"] == 20
+    assert all(torch.equal(a, b) for a, b in zip(tensors(one["model"]), tensors(other["model"]), strict=True))
+    losses = [row["loss"] for row in read_history(tmp_path / "whole") if row["kind"] == "train"]
+    assert np.isfinite(losses).all()
+
+    assert prepared.crops.cells is not None
+    cells = replace(prepared.crops.cells, numbers=prepared.crops.cells.numbers[::-1].copy())
+    relabelled = replace(prepared, crops=replace(prepared.crops, cells=cells))
+    with pytest.raises(TrainingError, match=r"its teachers, pairs or groups are not those that the run"):
+        run(config, relabelled, tmp_path / "halves", resume=True)
 
 
 def test_a_run_that_is_killed_as_it_resumes_keeps_its_recipe(
@@ -313,15 +347,16 @@ def test_a_run_goes_on_with_its_own_data_and_recipe(
 ) -> None:
     run(replace(simple_config, log_steps=1), tiny_data, tmp_path, stop_at=1)
     other = replace(tiny_data, split=replace(tiny_data.split, labels=tiny_data.split.labels[::-1].copy()))
-    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+    with pytest.raises(TrainingError, match=r"the data, its teachers, pairs or groups are not those that the run"):
         run(simple_config, other, tmp_path, resume=True)
     assert tiny_data.crops.teacher is not None
-    taught = replace(tiny_data, crops=replace(tiny_data.crops, teacher=tiny_data.crops.teacher[::-1].copy()))
-    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+    backwards = tiny_data.crops.teacher.choose(np.arange(len(tiny_data.crops))[::-1])
+    taught = replace(tiny_data, crops=replace(tiny_data.crops, teacher=backwards))
+    with pytest.raises(TrainingError, match=r"the data, its teachers, pairs or groups are not those that the run"):
         run(simple_config, taught, tmp_path, resume=True)
     (tmp_path / "foreign").mkdir()
     save_checkpoint(tmp_path / "foreign" / LAST, {"network": {}})
-    with pytest.raises(TrainingError, match=r"the data, its teachers or its pairs are not those that the run"):
+    with pytest.raises(TrainingError, match=r"the data, its teachers, pairs or groups are not those that the run"):
         run(simple_config, tiny_data, tmp_path / "foreign", resume=True)
     norm = replace(simple_config, network=replace(simple_config.network, norm=True))
     with pytest.raises(TrainingError, match=r"is of another recipe; put its config.toml back"):

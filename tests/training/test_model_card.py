@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from lightface.metrics import Interval
 from lightface.models.recognisability import Recognisability
 from lightface.models.registry import WeightsRecord
-from lightface.training.config import CardSettings, TrainingConfig
+from lightface.training.config import CardSettings, DataSettings, GroupColumn, GroupSettings, TrainingConfig
 from lightface.training.config_file import build_record
 from lightface.training.model_card import Measured, write_card
 from lightface.training.preparation import TrainingData
@@ -67,6 +68,22 @@ def test_a_card_says_where_pairs_were_drawn_and_what_was_trained_on_from(
     assert "on NVIDIA H100, on from last.pt:\n`lightface train --config recipe.toml` with this" in card
 
 
+def test_a_card_names_several_folders_and_what_teachers_do_not_know(
+    tiny_data: TrainingData, tiny_config: TrainingConfig
+) -> None:
+    folders, table = (Path("/a/one"), Path("/b/two")), (Path("/c/labels.csv"), Path())
+    groups = GroupSettings(table=table, columns=(GroupColumn("age", (3, 13)),))
+    teachers = (Path("/d/t.npy"), (Path("/d/u.npy"), Path()))
+    config = replace(tiny_config, data=DataSettings(folder=folders, teachers=teachers, groups=groups))
+    preflight = replace(tiny_data.preflight, by_folder={"one": 90, "two": 6}, gaps={"t.npy": 6})
+    card = write_card(RECORD, config, replace(measured(tiny_data, None), data=preflight))
+    assert "They are 90 crops from one, 6 crops from two. t.npy has no rows for 6 of them. Validation:" in card
+    recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
+    assert recipe.data.folder == (Path("one"), Path("two"))
+    assert recipe.data.teachers == (Path("t.npy"), (Path("u.npy"), Path()))
+    assert recipe.data.groups == replace(groups, table=(Path("labels.csv"), Path()))
+
+
 def test_without_a_teacher_there_is_no_column(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
     card = write_card(RECORD, tiny_config, measured(tiny_data, None))
     assert "| figure | these weights |\n|---|---|\n| EER | 5.0 % (4.0 to 6.2) |\n" in card
@@ -75,8 +92,6 @@ def test_without_a_teacher_there_is_no_column(tiny_data: TrainingData, tiny_conf
 def test_the_recipe_in_a_card_reads_back_and_names_no_place(
     tiny_data: TrainingData, tiny_config: TrainingConfig
 ) -> None:
-    import tomllib
-
     folder = tiny_config.data.folder
     assert folder is not None
     placed = replace(

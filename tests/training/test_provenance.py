@@ -7,7 +7,7 @@ from lightface.models.registry import find_weights
 from lightface.training.checkpoint import CONFIG
 from lightface.training.config import TrainingConfig, dump_config
 from lightface.training.preparation import TrainingData
-from lightface.training.provenance import derive_licence, describe_data, find_origin
+from lightface.training.provenance import add_folders, derive_licence, describe_data, find_origin
 
 
 def test_from_nothing_the_photographs_alone_count(tiny_config: TrainingConfig, tiny_data: TrainingData) -> None:
@@ -16,6 +16,15 @@ def test_from_nothing_the_photographs_alone_count(tiny_config: TrainingConfig, t
     assert tiny_config.data.folder is not None
     expected = f"96 crops of 24 people from {tiny_config.data.folder.name}"
     assert describe_data(tiny_config.data, tiny_data.preflight, None) == expected
+
+
+def test_several_folders_are_named(tiny_config: TrainingConfig, tiny_data: TrainingData) -> None:
+    data = replace(tiny_config.data, folder=(Path("/a/one"), Path("/a/two")), teachers=())
+    found = replace(tiny_data.preflight, by_folder={"one": 90, "two": 6})
+    parts = "(90 crops from one, 6 crops from two)"
+    assert describe_data(data, found, None) == f"96 crops of 24 people from one and two {parts}"
+    assert add_folders("My photographs.\n", found) == f"My photographs. {parts}"
+    assert add_folders("My photographs.\n", tiny_data.preflight) == "My photographs."
 
 
 def test_weights_that_a_run_began_from_count_too(tiny_config: TrainingConfig, tiny_data: TrainingData) -> None:

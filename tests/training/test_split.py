@@ -11,7 +11,7 @@ from lightface.errors import TrainingError
 from lightface.training.config import DataSettings, TrainingConfig
 from lightface.training.crop_cache import CropPixels
 from lightface.training.crop_index import CropEntry
-from lightface.training.data import CropSet
+from lightface.training.data import CropSet, TeacherRows
 from lightface.training.objectives.combination import ObjectiveSettings
 from lightface.training.objectives.distillation import CosineSettings
 from lightface.training.objectives.softmax import SoftmaxSettings
@@ -108,3 +108,27 @@ def test_people_who_are_added_leave_validation_nearly_as_it_was() -> None:
     assert len(after & before) >= 20  # a fresh draw would have 3 in common
     again = {people[row][0] for row in split_crops(crop_set(people[:602]), SOFTMAX).dev_rows}
     assert len(again & before) >= 29
+
+
+def test_each_folder_has_its_own_split_and_people() -> None:
+    """The first folder says who validates, in the second people are drawn; ann of one is not ann of the other."""
+    more = [("ann", "", ""), ("bob", "", ""), ("cat", "", ""), ("dan", "", "")] * 2
+    entries = [replace(entry, folder="one") for entry in crop_set([*INDEXED[:3], ("c", "dev", "")] * 2).entries]
+    entries += [replace(entry, folder="two") for entry in crop_set(more).entries]
+    crops = replace(crop_set([("", "", "")] * 16), entries=entries)
+    split = split_crops(crops, SOFTMAX)
+    alone = split_crops(crop_set(more), SOFTMAX)
+    assert [row for row in split.dev_rows if row < 8] == [3, 7]
+    assert [row - 8 for row in split.dev_rows if row >= 8] == alone.dev_rows.tolist()  # drawn as from it alone
+    assert set(split.classes) == {"one/a", "one/b", *(f"two/{name}" for name in alone.classes)}
+    assert len(np.unique(split.dev_people)) == 3
+
+
+def test_what_no_teacher_knows_is_not_distilled() -> None:
+    crops = crop_set([("", "train", ""), ("", "train", ""), ("a", "dev", "")])
+    known = np.array([[True, False], [False, False], [True, True]])
+    rows = np.ones((3, 4), np.float32)
+    teacher = TeacherRows(
+        rows, known, np.array([0, 0, 1, 1]), np.full(2, 0.5, np.float32), np.ones(2, bool), ("a", "b")
+    )
+    assert split_crops(replace(crops, teacher=teacher), DISTILLED).rows.tolist() == [0]

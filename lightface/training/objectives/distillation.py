@@ -58,22 +58,45 @@ class CosineDistillation(Objective):
 
     def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
         assert targets.teacher is not None
+        if targets.known is not None:
+            return self._compare_known(embeddings, targets.teacher, targets.known)
         if self.settings.head == "linear":
             return 1 - F.cosine_similarity(self.head(embeddings), targets.teacher).mean()
         return 1 - F.cosine_similarity(embeddings, targets.teacher @ self.axes).mean()
 
+    def _compare_known(self, embeddings: Tensor, teacher: Tensor, known: Tensor) -> Tensor:
+        """The mean over the crops that some teacher knows, 0 without any, of 1 - cosine.
+
+        What of the student answers to a teacher that does not know the crop is left out of its cosine.
+        """
+        if self.settings.head == "linear":
+            cosines = F.cosine_similarity(self.head(embeddings) * known, teacher)
+        else:
+            unknown = (embeddings @ self.axes.T) * ~known
+            cosines = F.cosine_similarity(embeddings - unknown @ self.axes, teacher @ self.axes)
+        counts = known.any(dim=1)
+        return ((1 - cosines) * counts).sum() / counts.sum().clamp_min(1)
+
     @torch.no_grad()
     def fit(self, embeddings: Tensor, targets: Targets) -> None:
-        """Least squares: ridge regression for a linear head, orthogonal Procrustes for an isometry."""
+        """Least squares: ridge regression for a linear head, orthogonal Procrustes for an isometry.
+
+        The one takes the crops that every teacher knows. For the other, a part that is not known is zeros and says
+        nothing.
+        """
         assert targets.teacher is not None
         if self.settings.head == "isometry":
             left, _, right = torch.linalg.svd(targets.teacher.T @ F.normalize(embeddings), full_matrices=False)
             self.axes.copy_(left @ right)
             return
+        complete = slice(None) if targets.known is None else targets.known.all(dim=1)
+        embeddings, teacher = embeddings[complete], targets.teacher[complete]
+        if not len(embeddings):  # what is not known cannot be fitted to
+            return
         mean = embeddings.mean(dim=0)
         centred = embeddings - mean
         ridge = _RIDGE * len(embeddings) * torch.eye(embeddings.shape[1])
-        weight = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ targets.teacher).T
+        weight = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ teacher).T
         self.head.weight.copy_(weight)
         self.head.bias.copy_(-weight @ mean)
 
@@ -81,7 +104,9 @@ class CosineDistillation(Objective):
 class RelationalDistillation(Objective):
     """The mean squared difference between the cosine matrices of the batch, student's and teacher's.
 
-    It acts on the cosines that recognition compares, with no layer in between, and so without dropout.
+    It acts on the cosines that recognition compares, with no layer in between, and so without dropout. They are to be
+    the mean of all teachers', and a single teacher's cosines spread otherwise: only pairs count of which every teacher
+    knows both crops.
     """
 
     drops_out = False
@@ -94,5 +119,9 @@ class RelationalDistillation(Objective):
         assert targets.teacher is not None
         student = F.normalize(embeddings)
         squares = (student @ student.T - targets.teacher @ targets.teacher.T).square()
+        if targets.known is not None:
+            complete = targets.known.all(dim=1)
+            counts = (complete[:, None] & complete[None, :]).fill_diagonal_(False)
+            return (squares * counts).sum() / counts.sum().clamp_min(1)
         n = len(embeddings)
         return (squares.sum() - squares.diagonal().sum()) / (n * (n - 1))  # the diagonals are all 1

@@ -23,6 +23,7 @@ class Targets:
 
     labels: Tensor  # (N,) int64 classes, UNKNOWN where the person is not known
     teacher: Tensor | None  # (N, D) float32 rows of unit length, of mean 0 over the training crops
+    known: Tensor | None = None  # (N, D) bool, false in the columns of teachers that do not know a crop; None: all true
 
 
 class Objective(nn.Module):

@@ -190,7 +190,7 @@ DOORS = [
     Door("index.parquet", _index_table, read_index),
     Door("shard.zip", _zip, _read_members),
     Door("shard.tar", _tar, _read_members),
-    Door("teacher.npy", lambda path: np.save(path, np.ones((3, 4), np.float32)), lambda p: load_teachers([p], 3)),
+    Door("teacher.npy", lambda path: np.save(path, np.ones((3, 4), np.float32)), lambda p: load_teachers([[p]], [3])),
     Door("recipe.toml", _text(_RECIPE), load_config),
     Door("config.toml", _text(_SETTINGS), _settings),
     *(Door(f"faces.{suffix}", _faces, read_faces) for suffix in ("csv", "jsonl", "parquet", "npz")),

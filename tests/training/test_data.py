@@ -59,7 +59,7 @@ def test_teachers_that_know_some_folders_only(tmp_path: Path) -> None:
     np.save(tmp_path / "a-1.npy", everywhere[:3])
     np.save(tmp_path / "a-2.npy", everywhere[3:])
     np.save(tmp_path / "b-1.npy", first)
-    files = [[tmp_path / "a-1.npy", tmp_path / "a-2.npy"], [tmp_path / "b-1.npy", None]]
+    files: list[list[Path | None]] = [[tmp_path / "a-1.npy", tmp_path / "a-2.npy"], [tmp_path / "b-1.npy", None]]
     teacher = load_teachers(files, [3, 2], weights=[3, 1])
     assert teacher is not None and not teacher.complete
     assert teacher.known.tolist() == [[True, True]] * 3 + [[True, False]] * 2

@@ -130,7 +130,7 @@ def test_a_batch_of_which_little_is_known_has_finite_gradients(
     part = Targets(LABELS, targets.teacher[rows], targets.known[rows])
     cosine = CosineDistillation(CosineSettings(head=head), embedding_size=8, teacher_size=4)
     losses = torch.stack([cosine(some, part), RelationalDistillation(RelationalSettings())(some, part)])
-    losses.sum().backward()
+    losses.sum().backward()  # type: ignore[no-untyped-call]
     assert some.grad is not None and torch.isfinite(some.grad).all()
     assert losses.tolist() == [pytest.approx(0.0) if rows.start == 6 else pytest.approx(float(losses[0].detach())), 0.0]
     assert bool(some.grad.any()) == (rows.start == 0)

@@ -92,8 +92,7 @@ def test_without_a_teacher_there_is_no_column(tiny_data: TrainingData, tiny_conf
 def test_the_recipe_in_a_card_reads_back_and_names_no_place(
     tiny_data: TrainingData, tiny_config: TrainingConfig
 ) -> None:
-    folder = tiny_config.data.folder
-    assert folder is not None
+    (folder,) = tiny_config.data.folders
     placed = replace(
         tiny_config,
         network=replace(tiny_config.network, start_from=str(folder / "before.safetensors")),

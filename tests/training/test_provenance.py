@@ -13,8 +13,8 @@ from lightface.training.provenance import add_folders, derive_licence, describe_
 def test_from_nothing_the_photographs_alone_count(tiny_config: TrainingConfig, tiny_data: TrainingData) -> None:
     assert find_origin(None) is None
     assert derive_licence(None) == "as the photographs that it was trained on permit"
-    assert tiny_config.data.folder is not None
-    expected = f"96 crops of 24 people from {tiny_config.data.folder.name}"
+    (folder,) = tiny_config.data.folders
+    expected = f"96 crops of 24 people from {folder.name}"
     assert describe_data(tiny_config.data, tiny_data.preflight, None) == expected
 
 

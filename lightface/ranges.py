@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Final
 
 from lightface.errors import ConfigError, LightfaceError
+
+_LARGEST_COUNT: Final = 10**9
 
 
 def check_number(
@@ -35,5 +37,5 @@ def check_number(
 
 
 def check_count(name: str, value: Any, *, low: int = 1, error: type[LightfaceError] = ConfigError) -> None:
-    """The same for a whole number of `low` or more."""
-    check_number(name, value, low=low, whole=True, error=error)
+    """The same for a whole number of `low` or more, up to 10^9: no loop or library below is asked for more."""
+    check_number(name, value, low=low, high=_LARGEST_COUNT, whole=True, error=error)

@@ -21,9 +21,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from lightface.errors import ClusterError, ThresholdError
+from lightface.errors import ClusterError, ThresholdError, check_number
 from lightface.faces import FloatArray
-from lightface.ranges import check_number
 
 IntArray = npt.NDArray[np.int64]
 

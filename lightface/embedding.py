@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightface.errors import DeviceError
+from lightface.errors import DeviceError, check_count
 from lightface.faces import AlignedFace, FloatArray, Frame, InputContract
 from lightface.models.registry import WeightsRecord
 from lightface.models.weights import LoadedModel
 from lightface.processor import usual_precision
-from lightface.ranges import check_count
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

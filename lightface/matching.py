@@ -18,9 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from lightface.errors import ThresholdError
+from lightface.errors import ThresholdError, check_number
 from lightface.faces import FloatArray, Status
-from lightface.ranges import check_number
 
 IntArray = npt.NDArray[np.int64]
 PersonScoring = Literal["best", "mean"]

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
-    0: ["__init__", "errors", "faces", "files", "allocator", "processor", "ranges", "stopping", "words"],
+    0: ["__init__", "errors", "faces", "files", "allocator", "processor", "stopping", "words"],
     1: [
         "databases",
         "remote",

@@ -569,6 +569,34 @@ def test_a_small_jpeg_of_some_hundred_passes_is_read(picture_rgb: ByteArray, pas
     assert decode_photo(data, name="photo").shape == picture_rgb.shape
 
 
+def test_metadata_without_end_is_refused_soon(picture_rgb: ByteArray, tmp_path: Path) -> None:
+    """Pillow takes minutes for each at a hundred megabytes, and some for ten."""
+    image = Image.fromarray(picture_rgb)
+    png, gif, plain = (encode(image, kind) for kind in ("PNG", "GIF", "JPEG"))
+    start = gif.index(b"\x2c" if b"\x21\xf9" not in gif else b"\x21\xf9")
+    segment = b"\xff\xe1" + struct.pack(">H", 65000) + b"Exif\0\0" + bytes(65000 - 8)
+    harmful = {
+        "texts.png": png[:33] + png_chunk(b"tEXt", b"k\0v") * 50_000 + png[33:],
+        "unknown.png": png[:33] + png_chunk(b"abCd", b"") * 50_000 + png[33:],
+        "pixels.png": png[:33] + png_chunk(b"IDAT", b"") * 250_000 + png[33:],
+        "comments.gif": gif[:start] + b"\x21\xfe\x01a\x00" * 50_000 + gif[start:],
+        "comment.gif": gif[:start] + b"\x21\xfe" + b"\x01a" * 50_000 + b"\x00" + gif[start:],
+        "exif.jpg": plain[:2] + segment * 200 + plain[2:],
+    }
+    for name, data in harmful.items():
+        (tmp_path / name).write_bytes(data)
+        before = time.process_time()
+        with pytest.raises(ImageError, match=r"has more .*; save it again from a photo viewer"):
+            load_photo(tmp_path / name)
+        assert count_pixels(tmp_path / name) == 0
+        assert time.process_time() - before < 2
+    honest = png[:33] + png_chunk(b"tEXt", b"k\0v") * 500 + png[33:]
+    assert (decode_photo(honest, name="honest.png") == picture_rgb).all()
+    assert decode_photo(plain[:2] + segment * 3 + plain[2:], name="honest.jpg").shape == picture_rgb.shape
+    some = gif[:start] + b"\x21\xfe\x01a\x00" * 50 + gif[start:]
+    assert decode_photo(some, name="honest.gif").shape == picture_rgb.shape
+
+
 def test_a_progressive_jpeg_that_was_cut_and_closed_is_told(
     astronaut_rgb: ByteArray, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from lightface.batch.job import EmbedProgress, EmbedSummary, open_job
 from lightface.batch.local import LocalEngine
+from lightface.errors import check_count
 from lightface.faces import FaceSelection
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.ranges import check_count
 from lightface.sources import find_sources
 
 

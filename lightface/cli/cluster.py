@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,7 +123,7 @@ def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned
     """The face table of a folder, in `cache_folder`, where the next run finds what this one has finished."""
     from lightface.batch import embed_folder
 
-    key = hashlib.sha256(f"{folder.resolve()}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    key = hashlib.sha256(f"{os.path.realpath(folder)}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     cache = cache_folder()
     make_folder(cache)
     cache.chmod(0o700)  # the files in it are private too; this hides which folders were looked at

@@ -33,9 +33,9 @@ def plan_pictures(destination: Path, named: Sequence[Path], photos: Sequence[Pat
 
 def refuse_to_replace(inputs: Iterable[Path], outputs: Iterable[Path], *, option: str) -> None:
     """ConfigError where a result would be written over what it is made of."""
-    originals = {path.resolve() for path in inputs if not isinstance(path, RemotePath)}
+    originals = {os.path.realpath(path) for path in inputs if not isinstance(path, RemotePath)}
     for path in outputs:
-        if path.resolve() in originals:
+        if os.path.realpath(path) in originals:
             raise ConfigError(f"{option} would replace {path}, which it is made of; name another place")
 
 

@@ -228,7 +228,7 @@ def _read_file(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _resolve(place: str, path: Path) -> str:
     """A path in the configuration file at `path`, which counts from there; a URL stays what it is."""
-    return place if "://" in place else str(path.parent / Path(place).expanduser())
+    return place if "://" in place else str(path.parent / os.path.expanduser(place))
 
 
 def _convert(value: object, kind: type, *, key: str, path: Path) -> object:

@@ -44,8 +44,8 @@ from lightface.detection.turns import (
     settle,
     turn_back,
 )
+from lightface.errors import check_number
 from lightface.faces import ByteArray, DetectedFace, FloatArray
-from lightface.ranges import check_number
 
 # Where the long side is limited, the smallest face looked for has this size in a photograph reduced to the limit.
 _SMALLEST_REDUCED_FACE_PX = 20.0

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from lightface.errors import EvaluationError, ThresholdError
+from lightface.errors import EvaluationError, ThresholdError, check_number
 from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT, pair_up
 from lightface.evaluation.figures import rate_text
 from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
@@ -36,7 +36,6 @@ from lightface.pipeline.thresholds import (
     resolve_bands,
     resolve_threshold,
 )
-from lightface.ranges import check_number
 from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -331,7 +332,7 @@ class Gallery(Upkeep):
 
         Only its owner may read it. Written beside `path` and then renamed; OutputError where that fails.
         """
-        if path.resolve() == Path(self.location).resolve():
+        if os.path.realpath(path) == os.path.realpath(self.location):
             raise OutputError(f"{path} is the gallery itself; export to another file")
         self._log(Event.EXPORTED)
         with self._store.reading():

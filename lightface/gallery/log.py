@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from lightface.errors import GalleryError
+from lightface.errors import GalleryError, check_number
 from lightface.gallery.periods import LOG_DAYS, LONGEST_DAYS, days_ago, read_days
 from lightface.gallery.records import Event, LogEntry
 from lightface.gallery.store import GalleryStore
-from lightface.ranges import check_number
 
 DEFAULT_LOG_DAYS: Final = 365
 FOR_EVER: Final = 0

@@ -14,9 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lightface.errors import GalleryError
+from lightface.errors import GalleryError, check_number
 from lightface.faces import BoxPx, FloatArray, are_unit_rows
-from lightface.ranges import check_number
 
 IntArray = npt.NDArray[np.int64]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lightface.errors import GalleryError
+from lightface.errors import GalleryError, check_number
 from lightface.faces import Match, Status
 from lightface.gallery import log
 from lightface.gallery.copying import reseal_records
@@ -14,7 +14,6 @@ from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.periods import LONGEST_DAYS, RETENTION_DAYS, days_ago, read_days
 from lightface.gallery.records import Event, Expired, LogEntry
 from lightface.gallery.store import GalleryStore
-from lightface.ranges import check_number
 
 if TYPE_CHECKING:
     from lightface.gallery.sealing import Sealing

@@ -14,6 +14,7 @@ from lightface.errors import ImageError
 from lightface.faces import ByteArray
 from lightface.files import open_regular
 from lightface.images import extras, jpeg
+from lightface.images.blocks import check_blocks
 from lightface.images.failures import DECODE_ERRORS, describe_reason, quiet_pillow, quote, remark, too_large
 from lightface.images.given import GivenPicture
 from lightface.images.jpeg import Reduction
@@ -72,6 +73,7 @@ def decode_photo(
         with quiet_pillow():
             if extras.is_raw(name, data):
                 return extras.decode_raw(data, name=name, max_pixels=max_pixels)
+            check_blocks(data, name=name)
             if jpeg.is_jpeg(data):
                 data = _check_jpeg(data, name=name, max_pixels=max_pixels, allow_truncated=allow_truncated)
             return _decode(data, name=name, max_pixels=max_pixels, reduction=reduction, allow_truncated=allow_truncated)
@@ -117,10 +119,11 @@ def count_pixels(path: Path) -> int:
             head = file.read(12)
             if extras.is_raw(str(path), head):
                 return path.stat().st_size  # some sensors take more bytes a pixel, few less
-            file.seek(0)
             if jpeg.is_jpeg(head):
-                header = jpeg.read_header(file.read(_HEADER_BYTES), name=str(path))
+                header = jpeg.read_header(head + file.read(_HEADER_BYTES), name=str(path))
                 return 0 if header is None else header.width * header.height
+            check_blocks(head + file.read(_HEADER_BYTES), name=str(path))
+            file.seek(0)
             width, height = (
                 extras.open_heic(file, name=str(path)).size
                 if extras.is_heic(head)

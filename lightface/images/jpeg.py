@@ -28,6 +28,8 @@ _MOST_WORK: Final = 6_000_000_000  # passes times pixels: seconds. 500 passes ov
 _LEAST_PIXELS: Final = 10_000  # that a pass costs
 # Each costs Pillow an object, or libjpeg a table. Those who keep a map of depths or a film in segments have thousands.
 _MOST_SEGMENTS: Final = 100_000
+# Of EXIF, of which one is usual: Pillow puts them together, the whole again with each.
+_MOST_EXIF: Final = 100
 
 _START: Final = b"\xff\xd8\xff"
 _END: Final = b"\xff\xd9"
@@ -72,9 +74,13 @@ def read_header(data: bytes, *, name: str) -> JpegHeader | None:
     if not is_jpeg(data):
         return None
     frame: tuple[int, bytes] | None = None
+    exif = 0
     for number, (marker, start, body) in enumerate(_segments(data, 2)):
         if number > _MOST_SEGMENTS:
             raise _refuse(name, f"more than {_MOST_SEGMENTS:,} segments")
+        exif += body.startswith(b"Exif\0\0")
+        if exif > _MOST_EXIF:
+            raise _refuse(name, f"more than {_MOST_EXIF} segments of EXIF")
         if marker in _FRAMES and frame is None and len(body) >= 6:
             frame = marker, body
         if marker == _START_OF_SCAN and frame is not None:

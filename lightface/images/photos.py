@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from lightface.errors import ImageError, MissingFileError
+from lightface.errors import ImageError, MissingFileError, check_number
 from lightface.faces import ByteArray
 from lightface.files import hash_regular, read_regular
 from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo, take_picture
@@ -20,7 +20,6 @@ from lightface.images.extras import RAW_SUFFIXES
 from lightface.images.failures import describe_reason, quote, too_large
 from lightface.images.given import GivenPicture, PhotoSource, to_path
 from lightface.images.jpeg import choose_reduction
-from lightface.ranges import check_number
 
 _log = logging.getLogger(__name__)
 

@@ -18,6 +18,8 @@ from lightface.errors import (
     ImageError,
     PhotoError,
     ThresholdError,
+    check_count,
+    check_number,
 )
 from lightface.faces import Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
@@ -25,7 +27,6 @@ from lightface.gallery.conflicts import find_conflicts
 from lightface.images import hash_file
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import find_record, resolve_bands
-from lightface.ranges import check_count, check_number
 from lightface.remote import RemotePath
 from lightface.reports import FaceRow, name_photo
 

@@ -13,7 +13,14 @@ import numpy as np
 from lightface.alignment import accept_aligned, align_face, is_coarse
 from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings, select_faces
 from lightface.embedding import Embedder
-from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError
+from lightface.errors import (
+    FaceTooSmallError,
+    LowDetectionScoreError,
+    LowQualityError,
+    PhotoError,
+    check_count,
+    check_number,
+)
 from lightface.faces import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 from lightface.images import DEFAULT_MAX_PIXELS, Photo, PhotoSource
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
@@ -21,7 +28,6 @@ from lightface.models.weights import load_model
 from lightface.pipeline.loading import Loaded, load_in_batches
 from lightface.processor import survive_forks
 from lightface.quality import FaceQuality, measure_crop, measure_quality
-from lightface.ranges import check_count, check_number
 from lightface.sources import as_source
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.

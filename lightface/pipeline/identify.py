@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightface.errors import GalleryError, PhotoError
+from lightface.errors import GalleryError, PhotoError, check_count
 from lightface.faces import FaceEmbedding, FaceSelection, FloatArray, Match
 from lightface.gallery import Gallery, GalleryMatrix
 from lightface.images import PhotoSource
@@ -20,7 +20,6 @@ from lightface.matching import (
     rank_people,
 )
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
-from lightface.ranges import check_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lightface.detection import MtcnnDetector
-from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError
+from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError, check_number
 from lightface.faces import FaceSelection, FloatArray
 from lightface.gallery import FaceSample, Gallery, is_same_face
 from lightface.gallery.records import overlap
@@ -20,7 +20,6 @@ from lightface.models.registry import WeightsRecord
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.shift import EmbeddingShift, SourcedThreshold, compare_embeddings
 from lightface.pipeline.thresholds import DEFAULT_FAR, find_record, resolve_threshold
-from lightface.ranges import check_number
 from lightface.words import count_of
 
 # A face that was let in is looked for in pyramids that begin at these shares of its box's size: which levels a pyramid

@@ -7,14 +7,13 @@ factor `lightface.matching.template_factor`. What is stored, in a gallery or wit
 
 from __future__ import annotations
 
-from lightface.errors import ThresholdError
+from lightface.errors import ThresholdError, check_number
 from lightface.gallery import Gallery, StoredThreshold
 from lightface.gallery.records import latest_thresholds
 from lightface.matching import DecisionBands, template_factor
 from lightface.models.registry import DEFAULT_FAR as DEFAULT_FAR
 from lightface.models.registry import WeightsRecord
 from lightface.models.registry import find_record as find_record
-from lightface.ranges import check_number
 
 
 def resolve_threshold(

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightface.errors import PhotoError, ThresholdError
+from lightface.errors import PhotoError, ThresholdError, check_number
 from lightface.faces import FaceEmbedding, FaceSelection, Status, Verification
 from lightface.images import PhotoSource
 from lightface.matching import cosine_scores, is_same
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
-from lightface.ranges import check_number
 from lightface.sources import as_source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ def name_photo(path: Path) -> Path:
     if isinstance(path, RemotePath):
         return path
     path = path.absolute()
-    return path.parent.resolve() / path.name if ".." in path.parts else path
+    return Path(os.path.realpath(path.parent)) / path.name if ".." in path.parts else path
 
 
 def describe_face(

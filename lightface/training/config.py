@@ -6,6 +6,7 @@ The defaults of network, augmentation, optimiser and schedule are those of Light
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -273,8 +274,8 @@ def load_config(path: Path, *, folder: Path | None = None, cache: Path | None = 
     config = config_file.read_config(path, TrainingConfig)
     data = replace(
         config.data,
-        folder=_all_below(path.parent, config.data.folder) if folder is None else folder.resolve(),
-        cache=_below(path.parent, config.data.cache) if cache is None else cache.resolve(),
+        folder=_all_below(path.parent, config.data.folder) if folder is None else Path(os.path.realpath(folder)),
+        cache=_below(path.parent, config.data.cache) if cache is None else Path(os.path.realpath(cache)),
     )
     start = config.network.start_from
     if start is not None and start.endswith(WEIGHTS_FILES):
@@ -301,12 +302,16 @@ def replace_objective(config: TrainingConfig, name: str) -> TrainingConfig:
 
 def _all_below(base: Path, paths: FilesOfFolders | None) -> FilesOfFolders | None:
     if isinstance(paths, tuple):
-        return tuple((base / path.expanduser()).resolve() for path in paths)
+        return tuple(_place(base, path) for path in paths)
     return _below(base, paths)
 
 
 def _below(base: Path, path: Path | None) -> Path | None:
-    return None if path is None else (base / path.expanduser()).resolve()
+    return None if path is None else _place(base, path)
+
+
+def _place(base: Path, path: Path) -> Path:
+    return Path(os.path.realpath(base / os.path.expanduser(path)))
 
 
 def _require(holds: bool, name: str, value: object, demand: str) -> None:

@@ -164,6 +164,22 @@ def test_an_import_says_which_thresholds_it_brought(cli: Cli, made_up_gallery: P
     assert cli("gallery", "import", exported, "--gallery", tmp_path / "copy.sqlite").stderr.count("\n") == 1
 
 
+def test_a_link_that_leads_to_itself_is_told(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.jsonl"
+    loop.symlink_to(loop)
+    for arguments in (
+        ("gallery", "import", loop),
+        ("gallery", "list", "--gallery", loop),
+        ("verify", "--pairs", loop, "-o", tmp_path / "out.csv"),
+        ("cluster", loop),
+    ):
+        result = cli(*arguments)
+        assert_one_line(result, "loop.jsonl")
+        assert "a fault in lightface" not in result.stderr
+    assert cli("gallery", "export", loop).exit_code == 0  # a file takes the place of the link
+    assert loop.read_bytes().startswith(b'{"kind": "gallery"') and not loop.is_symlink()
+
+
 def test_what_an_import_refuses_it_takes_where_it_is_asked_to(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
     exported, copy = tmp_path / "people.jsonl", tmp_path / "copy.sqlite"
     cli("gallery", "export", exported)

@@ -87,6 +87,12 @@ def test_anything_else_is_refused_in_one_line(source: Any) -> None:
     assert str(caught.value).strip() and "\n" not in str(caught.value)
 
 
+def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.images.given.MOST_BYTES", 5_000_000)
+    with open("/dev/zero", "rb") as endless, pytest.raises(ImageError, match=r"it has more than 0\.0 GB"):
+        load_photo(endless)
+
+
 def test_the_pixel_limit_holds(astronaut_rgb: ByteArray) -> None:
     for source in (astronaut_rgb, _png(astronaut_rgb), Image.fromarray(astronaut_rgb)):
         with pytest.raises(ImageTooLargeError):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import LowQualityError
-from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
+from lightface.records import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
 
 Matrix = npt.NDArray[np.float64]
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import ClusterError, ThresholdError, check_number
-from lightface.faces import FloatArray
+from lightface.records import FloatArray
 
 IntArray = npt.NDArray[np.int64]
 

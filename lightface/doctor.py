@@ -24,10 +24,10 @@ import lightface
 from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder, resolve_device
 from lightface.errors import LightfaceError, LockedGalleryError
-from lightface.faces import AlignedFace, FloatArray
 from lightface.gallery import default_gallery_path, describe_place, gallery_exists, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, list_weights, verify_weights
 from lightface.models.weights import load_model
+from lightface.records import AlignedFace, FloatArray
 from lightface.words import count_of
 
 GOLDEN_FILE: Final = "golden.toml"  # beside the weights: a table for each, with checksum and embedding

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from lightface.alignment import similarity_to_frame
-from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray
+from lightface.records import AlignedFace, ByteArray, DetectedFace, FloatArray
 from lightface.words import visible
 
 _Colour = tuple[int, int, int]  # RGB, 0..255

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.errors import DeviceError, check_count
-from lightface.faces import AlignedFace, FloatArray, Frame, InputContract
+from lightface.machine import usual_precision
 from lightface.models.registry import WeightsRecord
 from lightface.models.weights import LoadedModel
-from lightface.processor import usual_precision
+from lightface.records import AlignedFace, FloatArray, Frame, InputContract
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

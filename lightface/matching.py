@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import ThresholdError, check_number
-from lightface.faces import FloatArray, Status
+from lightface.records import FloatArray, Status
 
 IntArray = npt.NDArray[np.int64]
 PersonScoring = Literal["best", "mean"]

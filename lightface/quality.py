@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray
+from lightface.records import AlignedFace, ByteArray, DetectedFace, FloatArray
 
 # About the size at which the face stands in LightCNN's frame: what is lost below it is lost to the network.
 _PATCH_PX = 96

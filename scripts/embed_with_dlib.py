@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightface.errors import LightfaceError
-from lightface.faces import ByteArray, FloatArray
 from lightface.files import write_private
+from lightface.records import ByteArray, FloatArray
 from lightface.training.augmentation import CROP_PX
 from lightface.training.config import DataSettings
 from lightface.training.data import CropSet, load_crops

@@ -24,16 +24,15 @@ import torch
 from torch.nn import functional as F
 
 from lightface.alignment import align_face
+from lightface.crops import ShardReader, find_index, read_index
 from lightface.embedding import to_network_input
 from lightface.errors import LightfaceError
-from lightface.evaluation.intervals import wilson
-from lightface.faces import AlignedFace, ByteArray, DetectedFace, FaceSelection, FloatArray
 from lightface.images import Photo, decode_photo, find_photos, load_photo
 from lightface.matching import person_scores
+from lightface.measurement.intervals import wilson
 from lightface.models.weights import load_model
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
-from lightface.training.crop_index import find_index, read_index
-from lightface.training.shards import ShardReader
+from lightface.records import AlignedFace, ByteArray, DetectedFace, FaceSelection, FloatArray
 
 ROOT = Path(__file__).parents[1]
 FAR = "1e-3"  # of the threshold that is the default

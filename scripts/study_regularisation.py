@@ -25,14 +25,14 @@ import torch
 from lightface.errors import ConfigError, LightfaceError
 from lightface.models.layers import Pooling
 from lightface.models.registry import shipped_folder
-from lightface.training.checkpoint import LAST
 from lightface.training.config import TrainingConfig, dump_config, load_config
 from lightface.training.distributed import Processes
+from lightface.training.loop import train
 from lightface.training.model import build_network, read_network
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.training.preparation import prepare_data
+from lightface.training.run_folder import LAST
 from lightface.training.split import TrainingSplit
-from lightface.training.train import train
 from lightface.training.validation import all_pairs, measure
 
 TRAINING_CROPS = 1200  # measured; about as many as there are for validation

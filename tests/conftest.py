@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soaking
 
-from lightface.faces import ByteArray
+from lightface.records import ByteArray
 
 if TYPE_CHECKING:
     from lightface.detection import MtcnnDetector

@@ -18,17 +18,16 @@ import torch
 from PIL import Image
 
 from lightface.cli.settings import CONFIG_VARIABLE, load_settings
+from lightface.crops import ShardReader, read_index
 from lightface.evaluation.protocols import read_protocol
-from lightface.faces import Status
 from lightface.gallery import FaceSample, open_gallery
 from lightface.images import load_photo
-from lightface.models.checkpoints import read_checkpoint
-from lightface.reports import FaceRow, read_faces, write_faces
-from lightface.training.checkpoint import load_checkpoint
+from lightface.models.weights import read_checkpoint
+from lightface.records import Status
+from lightface.tables import FaceRow, read_faces, write_faces
 from lightface.training.config import load_config
-from lightface.training.crop_index import read_index
 from lightface.training.data import load_teachers
-from lightface.training.shards import ShardReader
+from lightface.training.run_folder import load_checkpoint
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from stand_ins import MeanEmbedder, MiddleDetector, paint
 
-from lightface.faces import AlignedFace, FloatArray
 from lightface.pipeline import FaceGates, FacePipeline
+from lightface.records import AlignedFace, FloatArray
 
 HOSTILE_NAME = "<img src=x onerror=alert(1)>Ann & Bo"
 

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from lightface.embedding import Embedder
-from lightface.faces import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
 from lightface.models.recognisability import Recognisability
 from lightface.models.registry import find_weights
 from lightface.pipeline import FaceGates, FacePipeline
+from lightface.records import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
 
 LANDMARKS = np.array([[0.35, 0.35], [0.65, 0.35], [0.5, 0.5], [0.38, 0.7], [0.62, 0.7]], np.float32)
 

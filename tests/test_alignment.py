@@ -11,8 +11,8 @@ import pytest
 from lightface.alignment import accept_aligned, align_face, is_coarse, similarity_to_frame
 from lightface.detection import MtcnnDetector
 from lightface.errors import LowQualityError
-from lightface.faces import ByteArray, DetectedFace, FloatArray, Frame
 from lightface.images import load_photo
+from lightface.records import ByteArray, DetectedFace, FloatArray, Frame
 
 # In a photograph of 200x200 this face needs no scaling: the mouth is 48 px below the eyes.
 UPRIGHT = np.array([(80, 70), (120, 70), (100, 95), (85, 118), (115, 118)], np.float32)

@@ -11,24 +11,25 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
-    0: ["__init__", "errors", "faces", "files", "allocator", "processor", "stopping", "words"],
-    1: [
+    0: ["__init__", "errors", "records", "files", "machine", "stopping", "words"],
+    1: ["ranges"],
+    2: [
         "databases",
-        "remote",
-        "images",
+        "locations",
         "detection",
         "alignment",
         "models",
         "matching",
-        "metrics",
+        "measurement",
         "quality",
         "clustering",
     ],
-    2: ["embedding", "gallery", "reports", "drawing", "sources"],
-    3: ["pipeline"],
-    4: ["batch"],
-    5: ["evaluation", "training", "doctor"],
-    6: ["cli"],
+    3: ["images", "embedding", "gallery", "tables", "drawing"],
+    4: ["pipeline", "crops"],
+    5: ["batch"],
+    6: ["evaluation", "training", "doctor"],
+    7: ["pages"],
+    8: ["cli"],
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 FILES = sorted(PACKAGE.rglob("*.py"))

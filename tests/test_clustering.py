@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 
 from lightface import clustering
-from lightface.clustering import (
-    bcubed_score,
-    cluster_vectors,
-    cosines_to_centers,
-    pairwise_score,
-    strict_threshold,
-)
+from lightface.clustering import bcubed_score, cluster_vectors, cosines_to_centers, pairwise_score, strict_threshold
 from lightface.errors import ClusterError, ThresholdError
 
 

@@ -11,7 +11,7 @@ from lightface import drawing
 from lightface.alignment import accept_aligned, align_face
 from lightface.detection import MtcnnDetector
 from lightface.drawing import contact_sheet, draw_faces, side_by_side
-from lightface.faces import AlignedFace, ByteArray, DetectedFace
+from lightface.records import AlignedFace, ByteArray, DetectedFace
 
 LANDMARKS = np.array([(80, 90), (120, 90), (100, 112), (85, 138), (115, 138)], np.float32)
 FACE = DetectedFace(box_px=(60, 60, 140, 160), landmarks_px=LANDMARKS, score=0.99)

@@ -12,9 +12,9 @@ from lightface.alignment import accept_aligned, align_face
 from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder, resolve_device, to_network_input
 from lightface.errors import DeviceError
-from lightface.faces import AlignedFace, ByteArray, Frame, InputContract
 from lightface.images import decode_photo
 from lightface.models.weights import LoadedModel, load_model
+from lightface.records import AlignedFace, ByteArray, Frame, InputContract
 
 RESEARCH_CROPS = Path(__file__).parents[1].parent / "shared" / "data" / "dev-00.zip"
 
@@ -80,7 +80,7 @@ def test_embeddings_of_real_faces_stay_near_fp32(
 
 def test_auto_takes_bf16_where_the_processor_multiplies_it(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     for multiplies, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("lightface.processor.multiplies_bf16", lambda answer=multiplies: answer)
+        monkeypatch.setattr("lightface.machine.multiplies_bf16", lambda answer=multiplies: answer)
         assert Embedder(model, device="cpu").precision == precision
 
 

@@ -24,7 +24,6 @@ import pytest
 from PIL import ExifTags, Image
 
 from lightface.errors import ImageError, ImageTooLargeError, OutputError
-from lightface.faces import ByteArray
 from lightface.images import (
     DEFAULT_MAX_PIXELS,
     PHOTO_SUFFIXES,
@@ -36,6 +35,7 @@ from lightface.images import (
     photos,
     save_image,
 )
+from lightface.records import ByteArray
 
 WIDTH, HEIGHT = 48, 32
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lightface.errors import ThresholdError
-from lightface.faces import FloatArray, Status
 from lightface.matching import (
     DecisionBands,
     PersonScoring,
@@ -23,6 +22,7 @@ from lightface.matching import (
     rank_people,
     template_factor,
 )
+from lightface.records import FloatArray, Status
 
 
 def unit_rows(*rows: tuple[float, ...]) -> FloatArray:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lightface.detection import MtcnnDetector
-from lightface.faces import ByteArray, DetectedFace
 from lightface.quality import FaceQuality, Flaw, measure_quality
+from lightface.records import ByteArray, DetectedFace
 
 FRONTAL = np.array([(80, 70), (120, 70), (100, 94), (85, 118), (115, 118)], np.float32)
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from lightface.databases import check_schema, error_code, open_database, schema_made_by, transaction
 from lightface.errors import OutputError
-from lightface.faces import DetectedFace, FaceEmbedding, are_unit_rows
 from lightface.files import check_owned, check_regular, touch_private
+from lightface.locations import to_path
 from lightface.pipeline import PhotoFaces
-from lightface.remote import to_path
+from lightface.records import DetectedFace, FaceEmbedding, are_unit_rows
 
 _APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
 _SCHEMA_VERSION: Final = 1

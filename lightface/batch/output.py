@@ -17,9 +17,9 @@ import platformdirs
 
 from lightface.errors import OutputError
 from lightface.files import make_folder, touch_private
-from lightface.remote import RemotePath, as_path, remove, stamp_of, upload
-from lightface.reports import TABLE_SUFFIXES, FaceRow, check_output, write_faces
-from lightface.reports.parts import COMPLETE, list_parts, part_name
+from lightface.locations import RemotePath, as_path, remove, stamp_of, upload
+from lightface.tables import TABLE_SUFFIXES, FaceRow, check_output, write_faces
+from lightface.tables.readers import COMPLETE, list_parts, part_name
 
 NO_STAMP: Final = ""  # of a file that cannot be looked at
 

@@ -25,12 +25,11 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from lightface.batch.job import describe_rows
-from lightface.batch.local import BYTES_A_PROCESS, count_memory
-from lightface.batch.processes import describe_crash
+from lightface.batch.local import BYTES_A_PROCESS, count_memory, describe_crash
 from lightface.errors import ConfigError, ImageError, LightfaceError, RemoteError
-from lightface.faces import FaceSelection
+from lightface.machine import count_cores
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.processor import count_cores
+from lightface.records import FaceSelection
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ _DECODERS: Final = {"cpu": 1, "cuda": 4}  # beside the networks
 _STORE_BYTES: Final = 100 << 20  # of a cluster of our own: what travels is small
 _TOKEN: Final = secrets.token_hex(32)  # one a process: Ray remembers the first. Else it lies in ~/.ray for all to read
 _PATIENCE_S: Final = 60.0
-_MOST_STILLBORN: Final = 3  # workers in a row that never began
+_MOST_FAILED_STARTS: Final = 3  # workers in a row that never began
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class _Crew:
         self._beginning: dict[Any, Any] = {}  # what it is waited for -> the worker
         self._busy: dict[Any, tuple[Any, Sequence[Path]]] = {}
         self._idle: list[Any] = []
-        self._stillborn = 0
+        self._failed_starts = 0
 
     def embed(self, todo: deque[Sequence[Path]], count: int) -> Iterator[Sequence[PhotoFaces]]:
         for _ in range(count):
@@ -147,8 +146,8 @@ class _Crew:
         try:
             rows = _get(answer)
         except RayError as error:
-            self._stillborn += 1
-            if self._stillborn == _MOST_STILLBORN:
+            self._failed_starts += 1
+            if self._failed_starts == _MOST_FAILED_STARTS:
                 raise RemoteError(
                     f"no worker comes up on the Ray cluster ({_reason(error)}); each of its machines needs this "
                     "lightface, its weights, and memory for the workers"
@@ -162,7 +161,7 @@ class _Crew:
                 f"a machine of the Ray cluster would make other rows: its {what} is {theirs.get(what)!r}, here it is "
                 f"{ours.get(what)!r}; give them the same lightface and weights"
             )
-        self._stillborn = 0
+        self._failed_starts = 0
         self._idle.append(worker)
 
     def _wait(self) -> list[Any]:

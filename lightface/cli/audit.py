@@ -57,7 +57,7 @@ def audit(
     from lightface.gallery import audit_gallery
 
     if html is not None:
-        from lightface.evaluation.output import check_report_outputs
+        from lightface.pages.reports import check_report_outputs
 
         check_report_outputs([html], [".html"])
     if fix and as_json:
@@ -167,8 +167,8 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _write_page(found: GalleryAudit, path: Path, commands: _Commands) -> None:
-    from lightface.evaluation.output import write_page
-    from lightface.evaluation.page import render_audit
+    from lightface.pages import render_audit
+    from lightface.pages.reports import write_page
 
     write_page(path, render_audit(found, mend=commands.for_all(found)))
     note(f"wrote {path}")

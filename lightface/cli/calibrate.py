@@ -19,9 +19,9 @@ from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.evaluation.calibrate import Calibration, Proposal
-    from lightface.evaluation.intervals import Figure
     from lightface.evaluation.pair_list import PairList
     from lightface.gallery import Gallery
+    from lightface.measurement.intervals import Figure
     from lightface.models.registry import WeightsRecord
 
 _NAMED_FAILURES = 10
@@ -144,8 +144,8 @@ def _calibrate_on(
     from lightface.errors import ModelMismatchError
     from lightface.evaluation.calibrate import calibrate_pairs, default_review_far, describe_group
     from lightface.evaluation.embed import embed_pictures
+    from lightface.evaluation.figures import score_pairs
     from lightface.evaluation.groups import read_groups
-    from lightface.evaluation.scoring import score_pairs
 
     if groups is not None:
         pairs = read_groups(groups).pick(pairs, group)

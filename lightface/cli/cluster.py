@@ -13,17 +13,16 @@ import typer
 from lightface.cli.console import complain, counting_bar, note, progress_bar
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Json, Recursive, with_settings
-from lightface.cli.pictures import make_folder, refuse_to_replace
-from lightface.cli.results import explain, print_json, print_table
+from lightface.cli.results import explain, make_folder, print_json, print_table, refuse_to_replace
 from lightface.cli.settings import Settings
-from lightface.remote import RemotePath, to_path
+from lightface.locations import RemotePath, to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.batch import EmbedProgress
     from lightface.pipeline import EnrolledPhoto
     from lightface.pipeline.cluster import FaceGroups
-    from lightface.reports import ClusterRow
+    from lightface.tables import ClusterRow
 
 
 Faces = Annotated[
@@ -78,7 +77,7 @@ def cluster(
     A folder is embedded first; stopped at any time, the next run goes on from there.
     """
     from lightface.pipeline.cluster import cluster_faces
-    from lightface.reports import check_folder, check_output, holds_parts, read_faces, write_clusters
+    from lightface.tables import check_folder, check_output, holds_parts, read_faces, write_clusters
 
     if output is not None:
         refuse_to_replace([path], [output], option="--output")
@@ -86,7 +85,7 @@ def cluster(
     if folder is not None:
         check_folder(folder)
     if html is not None:
-        from lightface.evaluation.output import check_report_outputs
+        from lightface.pages.reports import check_report_outputs
 
         check_report_outputs([html], [".html"])
     of_photographs = path.is_dir() and not holds_parts(path)
@@ -181,7 +180,7 @@ def _tell_urls(groups: FaceGroups) -> None:
 
 
 def _to_rows(groups: FaceGroups, enrolled: Sequence[EnrolledPhoto]) -> list[ClusterRow]:
-    from lightface.reports import ClusterRow
+    from lightface.tables import ClusterRow
 
     sizes = {group[0].cluster: len(group) for group in groups.groups}
     names = [one.person_name if one.error is None else None for one in enrolled]
@@ -204,7 +203,7 @@ def _to_rows(groups: FaceGroups, enrolled: Sequence[EnrolledPhoto]) -> list[Clus
 
 
 def _link(groups: FaceGroups, folder: Path) -> None:
-    from lightface.reports import link_groups
+    from lightface.tables import link_groups
 
     width = len(str(len(groups.groups)))
     named = {f"{group[0].cluster:0{width}}": [one.face.image_path for one in group] for group in groups.groups}
@@ -218,8 +217,8 @@ def _link(groups: FaceGroups, folder: Path) -> None:
 
 
 def _write_page(groups: FaceGroups, rows: Sequence[ClusterRow], path: Path) -> None:
-    from lightface.evaluation.output import write_page
-    from lightface.evaluation.page import render_groups
+    from lightface.pages import render_groups
+    from lightface.pages.reports import write_page
 
     names = {row.cluster: row.person_name for row in rows if row.person_name is not None}
     write_page(path, render_groups(groups, [names.get(group[0].cluster) for group in groups.groups]))

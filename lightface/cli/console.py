@@ -1,4 +1,4 @@
-"""What a person at the terminal sees on stderr: notes, warnings, progress. Results go to stdout, see `results`.
+"""What a person at the terminal sees on stderr: notes, warnings, progress, questions. Results: see `results`.
 
 Whatever is printed is one line in which everything shows: file names and the like may hold line breaks and escapes.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lightface.errors import ConfigError
 from lightface.words import visible
 
 # Everything goes through one console, so that a line printed while a bar is shown does not tear it.
@@ -119,3 +122,20 @@ _handler = _ConsoleHandler()
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+# Ask whoever sits at the terminal, if there is one.
+
+
+def is_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if the answer is yes, or was given before. ConfigError where nobody can be asked."""
+    if yes:
+        return
+    if not is_terminal():
+        raise ConfigError("nobody can be asked, since stdin is no terminal; give --yes")
+    typer.confirm(visible(question), abort=True, err=True)

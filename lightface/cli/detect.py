@@ -13,16 +13,15 @@ from lightface.cli.console import complain, counting_bar, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import detection_of
 from lightface.cli.options import DETECTION, Json, Photos, Recursive, with_settings
-from lightface.cli.pictures import crop_names, make_folder, plan_pictures, refuse_to_replace
-from lightface.cli.results import print_json, print_table
+from lightface.cli.results import crop_names, make_folder, plan_pictures, print_json, print_table, refuse_to_replace
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LowQualityError, PhotoError
 from lightface.words import count_of
 
 if TYPE_CHECKING:
-    from lightface.faces import AlignedFace, DetectedFace
     from lightface.images import Photo
     from lightface.quality import FaceQuality
+    from lightface.records import AlignedFace, DetectedFace
 
 _REMEDY = "use a larger or clearer one, or lower --min-face-size"
 

@@ -25,7 +25,7 @@ from lightface.cli.options import (
 from lightface.cli.results import TableOutput, explain, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, FaceNotFoundError
-from lightface.remote import to_path
+from lightface.locations import to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def embed(
     holds what is named: to add a folder, name it and those before. Exit code 0 unless no photograph gave a face.
     """
     from lightface.batch import embed_folder, open_output
-    from lightface.faces import FaceSelection
+    from lightface.records import FaceSelection
 
     chosen = _choose_engine(engine, ray_address, ray_gpus)
     to_stdout = output == str(STANDARD_STREAM)

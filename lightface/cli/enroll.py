@@ -99,8 +99,8 @@ def _enroll(
     metadata: dict[str, str],
 ) -> None:
     """Add to `results` what becomes of each photograph, as it is known."""
-    from lightface.faces import FaceSelection
     from lightface.pipeline import enroll_people
+    from lightface.records import FaceSelection
     from lightface.stopping import StopRequest, stop_on_signals
 
     stop = StopRequest()
@@ -169,7 +169,7 @@ def _print(results: Sequence[EnrolledPhoto], *, as_json: bool) -> None:
 
 def _conclude(results: list[EnrolledPhoto]) -> None:
     """Say what was done; exit code 2 where nothing was, unless it had been done before."""
-    from lightface.faces import Status
+    from lightface.records import Status
 
     enrolled = sum(result.status is Status.ENROLLED for result in results)
     known = sum(isinstance(result.error, DuplicateFaceError) for result in results)

@@ -112,10 +112,9 @@ def evaluate(
     .bin file; a folder a person; or an index of training crops. Each picture is embedded once and cached. Of people
     with one picture each, such as --protocol strangers, false matches alone are measured.
     """
-    from lightface.evaluation.card import check_card, write_into_card
     from lightface.evaluation.evaluate import evaluate_pairs
     from lightface.evaluation.groups import read_groups
-    from lightface.evaluation.output import check_report_outputs, write_reports
+    from lightface.pages.reports import check_card, check_report_outputs, write_into_card, write_reports
 
     outputs = output or []
     check_report_outputs(outputs)

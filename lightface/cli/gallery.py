@@ -12,11 +12,10 @@ import typer
 
 from lightface.cli import privacy
 from lightface.cli.audit import audit
-from lightface.cli.console import complain, note
+from lightface.cli.console import complain, confirm, note
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
 from lightface.cli.loading import gallery_place, open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
-from lightface.cli.questions import confirm
 from lightface.cli.reembed import reembed
 from lightface.cli.results import print_file, print_json, print_line, print_table
 from lightface.cli.settings import Settings
@@ -112,12 +111,12 @@ def remove_person(
             gallery.remove_samples(set(sample))
         else:
             gallery.remove_person(found.id)
-        beyond_reach = gallery.beyond_reach
+        residual_copies = gallery.residual_copies
     note(f"removed {what}")
     if sample and not owned.keys() - set(sample):
         note(f"{found.name} stays without a sample; 'lightface gallery remove' without --sample removes the person")
     forget_pictures(sha256 for sample_id, sha256 in owned.items() if not sample or sample_id in sample)
-    privacy.tell_what_stays(beyond_reach)
+    privacy.tell_what_stays(residual_copies)
 
 
 @app.command("consent")

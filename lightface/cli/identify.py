@@ -13,26 +13,16 @@ import typer
 from lightface.cli.console import complain, counting_bar, debug, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
-from lightface.cli.options import (
-    EMBEDDING,
-    GALLERY,
-    AlreadyAligned,
-    FaceChoice,
-    Json,
-    Photos,
-    Recursive,
-    with_settings,
-)
-from lightface.cli.pictures import make_folder, plan_pictures
-from lightface.cli.results import explain, print_json, print_table
+from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, FaceChoice, Json, Photos, Recursive, with_settings
+from lightface.cli.results import explain, make_folder, plan_pictures, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LightfaceError
 from lightface.words import count_of
 
 if TYPE_CHECKING:
-    from lightface.faces import Status
     from lightface.pipeline import FaceGates, IdentifiedFace, IdentifiedPhoto, RefusedFace
-    from lightface.reports import FaceRow
+    from lightface.records import Status
+    from lightface.tables import FaceRow
 
 
 @with_settings("threshold", "review_threshold", *GALLERY, *EMBEDDING)
@@ -65,9 +55,9 @@ def identify(
     What a threshold promises holds for people such as those it was measured on (--verbose says on whom): children, for
     one, are taken for each other far more often.
     """
-    from lightface.faces import FaceSelection
     from lightface.pipeline import describe_basis, identify_photos, resolve_bands
-    from lightface.reports import check_output, name_photo, write_faces
+    from lightface.records import FaceSelection
+    from lightface.tables import check_output, name_photo, write_faces
 
     paths = find_photos_of(photos, recursive=recursive)
     pictures = {} if draw is None else plan_pictures(draw, photos, paths, option="--draw")
@@ -147,7 +137,7 @@ def _number_refused(result: IdentifiedPhoto) -> Iterator[tuple[int, RefusedFace]
 
 
 def _status(face: IdentifiedFace) -> Status:
-    from lightface.faces import Status
+    from lightface.records import Status
 
     return Status.UNKNOWN if face.match is None else face.match.status
 
@@ -161,8 +151,8 @@ def _to_line(result: IdentifiedPhoto, index: int, found: IdentifiedFace) -> tupl
 
 def _to_rows(result: IdentifiedPhoto, threshold: float) -> Iterator[tuple[FaceRow, IdentifiedFace | None]]:
     """The rows of the face table: one a face, and one for a photograph without."""
-    from lightface.faces import Status
-    from lightface.reports import FaceRow, describe_face
+    from lightface.records import Status
+    from lightface.tables import FaceRow, describe_face
 
     if result.error is not None and not result.refused:
         yield FaceRow(image_path=result.path, status=Status.ERROR, error=result.error.reason), None

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from lightface.errors import ConfigError, FaceNotFoundError
 from lightface.files import MOST_BYTES, read_list_bytes
-from lightface.remote import RemotePath, to_path
+from lightface.locations import RemotePath, to_path
 from lightface.words import NO_PHOTOGRAPHS
 
 if TYPE_CHECKING:
-    from lightface.evaluation.lists import NamedPair
+    from lightface.tables.text_lists import NamedPair
 
 STANDARD_STREAM = Path("-")
 _HEAD_BYTES = 1 << 16  # that tell a photograph from a list
@@ -60,11 +60,11 @@ def expand_stdin(paths: Sequence[Path], *, may_be_picture: bool = True) -> list[
 
 
 def read_pairs(path: Path) -> list[NamedPair]:
-    """The pairs of a CSV file, see `lists.read_named_pairs`; `-` is stdin, whose paths count from the current folder.
+    """The pairs of a file, see `text_lists.read_named_pairs`; `-` is stdin, whose paths count from the current folder.
 
     EvaluationError for a file that cannot be read or a line without two paths, ConfigError where there are no pairs.
     """
-    from lightface.evaluation.lists import read_list, read_named_pairs
+    from lightface.tables.text_lists import read_list, read_named_pairs
 
     is_stdin = path == STANDARD_STREAM
     remedy = "check the path; what a program writes is taken from stdin, as -"
@@ -77,7 +77,7 @@ def read_pairs(path: Path) -> list[NamedPair]:
 
 def find_photos_of(named: Sequence[Path], *, recursive: bool) -> list[Path]:
     """The photographs that were named, folders searched; FaceNotFoundError where there are none."""
-    from lightface.sources import find_sources
+    from lightface.images.photos import find_sources
 
     photos = find_sources(expand_stdin(named), recursive=recursive)
     if not photos:

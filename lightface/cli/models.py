@@ -120,7 +120,7 @@ def import_model(
     name: Annotated[str | None, typer.Option("--name", help="What to call it (default: by the file's name).")] = None,
 ) -> None:
     """Take over a LightCNN checkpoint: the authors' files, bare state dicts, or what `train` exported."""
-    from lightface.models.checkpoints import import_checkpoint
+    from lightface.models.weights import import_checkpoint
 
     record = import_checkpoint(file, name=name or _plain_name(file))
     note(f"imported {file} as {record.name} ({record.architecture}); use it with --model {record.name}")

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightface.cli.cluster import cache_folder
-from lightface.cli.console import note
-from lightface.cli.keys import new_key
-from lightface.cli.loading import gallery_place, open_gallery_of
+from lightface.cli.console import confirm, note
+from lightface.cli.loading import gallery_place, new_key, open_gallery_of
 from lightface.cli.options import GALLERY, Json, with_settings
-from lightface.cli.questions import confirm
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, GalleryError
@@ -114,7 +112,7 @@ def log(
     as_json: Json = False,
 ) -> None:
     """Show who was enrolled, matched, moved and removed, by ids alone; or switch that log on or off."""
-    from lightface.gallery.log import DEFAULT_LOG_DAYS
+    from lightface.gallery.retention import DEFAULT_LOG_DAYS
 
     if keep_days is not None and not on:
         raise ConfigError("--keep-days belongs to --on")
@@ -194,19 +192,19 @@ def expire(
         confirm(f"Remove {_count(expired)}?", yes=yes)
         hashes = {sample.image_sha256 for sample in gallery.samples() if sample.id in expired.samples}
         gallery.remove_expired(expired)
-        beyond_reach = gallery.beyond_reach
+        residual_copies = gallery.residual_copies
     note(f"removed {_count(expired)}")
     forget_pictures(hashes)
-    tell_what_stays(beyond_reach)
+    tell_what_stays(residual_copies)
 
 
-def tell_what_stays(beyond_reach: str | None) -> None:
+def tell_what_stays(residual_copies: str | None) -> None:
     """Say after a removal what it could not reach."""
     note("not reached: the photographs, and the tables, journals, reports, exports, copies and backups made before")
     if cache_folder().exists():
         note(f"nor what 'lightface cluster' keeps of folders in {cache_folder()}, which can be deleted at any time")
-    if beyond_reach is not None:
-        note(beyond_reach)
+    if residual_copies is not None:
+        note(residual_copies)
 
 
 def _describe_log(days: int | None) -> str:

@@ -16,7 +16,7 @@ from lightface.words import count_of
 
 if TYPE_CHECKING:
     from lightface.pipeline import ReembedReport
-    from lightface.pipeline.shift import EmbeddingShift
+    from lightface.pipeline.reembed import EmbeddingShift
 
 _ROWS_SHOWN = 20
 

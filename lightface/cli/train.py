@@ -22,8 +22,8 @@ from lightface.words import count_of
 if TYPE_CHECKING:
     from lightface.models.registry import WeightsRecord
     from lightface.training.export import Exported
-    from lightface.training.preflight import Preflight
-    from lightface.training.progress import Progress
+    from lightface.training.loop import Progress
+    from lightface.training.preparation import Preflight
     from lightface.training.validation import Figures
 
 _SECONDS_BETWEEN_NOTES = 10.0
@@ -121,7 +121,7 @@ def _smoke(folder: Path, settings: Settings, output: Path | None) -> None:
 
 
 def _find_recipe(config: Path | None, *, data: Path | None, resume: Path | None) -> Path:
-    from lightface.training.checkpoint import CONFIG
+    from lightface.training.run_folder import CONFIG
 
     if resume is not None:
         if config is not None:
@@ -160,7 +160,7 @@ def _train(
     from lightface.models.registry import check_name
     from lightface.training.config import load_config, replace_objective
     from lightface.training.export import export_run
-    from lightface.training.train import train as train_network
+    from lightface.training.loop import train as train_network
 
     # Aligning and decoding can take long: what training logs of it is shown as notes are.
     logging.getLogger("lightface.training").setLevel(logging.getLogger("lightface.cli").level)

@@ -22,18 +22,17 @@ from lightface.cli.options import (
     TableFormat,
     with_settings,
 )
-from lightface.cli.pictures import refuse_to_replace
-from lightface.cli.results import TableOutput, explain, print_json, print_line
+from lightface.cli.results import TableOutput, explain, print_json, print_line, refuse_to_replace
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
-from lightface.remote import to_path
+from lightface.locations import to_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
-    from lightface.evaluation.lists import NamedPair
-    from lightface.faces import FaceEmbedding, Verification
     from lightface.pipeline import FacePipeline, PhotoFaces, VerifiedPair
-    from lightface.reports import PairRow
+    from lightface.records import FaceEmbedding, Verification
+    from lightface.tables import PairRow
+    from lightface.tables.text_lists import NamedPair
 
 
 @with_settings("threshold", *GALLERY, *EMBEDDING)
@@ -96,9 +95,9 @@ def _verify(
     already_aligned: bool,
     sheet: Path | None,
 ) -> Verification:
-    from lightface.faces import FaceSelection
     from lightface.images import check_picture
     from lightface.pipeline import verify_pairs
+    from lightface.records import FaceSelection
 
     if photo_a == photo_b == STANDARD_STREAM:
         raise ConfigError("stdin has one photograph; give - once")
@@ -138,9 +137,9 @@ def _verify(
 def _verify_list(
     pairs: Path, table: TableOutput, settings: Settings, face_selection: Selection, *, already_aligned: bool
 ) -> None:
-    from lightface.faces import FaceSelection
     from lightface.pipeline import verify_pairs
-    from lightface.reports import check_output, write_pairs
+    from lightface.records import FaceSelection
+    from lightface.tables import check_output, write_pairs
 
     check_output(table.path)
     listed = read_pairs(pairs)
@@ -165,7 +164,7 @@ def _verify_list(
 
 def _to_row(listed: NamedPair, pair: VerifiedPair) -> PairRow:
     """Photographs go by the names that the list has for them."""
-    from lightface.reports import PairRow
+    from lightface.tables import PairRow
 
     found = pair.verification
     named = {pair.path_b: Path(listed.name_b), pair.path_a: Path(listed.name_a)}

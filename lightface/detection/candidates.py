@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.detection.networks import STRIDE_PX, WINDOW_PX
-from lightface.faces import FloatArray
+from lightface.records import FloatArray
 
 IndexArray = npt.NDArray[np.int64]
 

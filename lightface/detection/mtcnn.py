@@ -32,8 +32,7 @@ from lightface.detection.candidates import (
     suppress_overlapping,
 )
 from lightface.detection.networks import LOCATE_CROP_PX, REFINE_CROP_PX, STRIDE_PX, WINDOW_PX, MtcnnNetworks
-from lightface.detection.pyramid import Halves, Level, cut_crops, halve, plan_levels, render_level
-from lightface.detection.sheets import draw_sheets, lay_out
+from lightface.detection.pyramid import Halves, Level, cut_crops, draw_sheets, halve, lay_out, plan_levels, render_level
 from lightface.detection.turns import (
     CLEAR_SCORE,
     QUARTERS,
@@ -45,7 +44,7 @@ from lightface.detection.turns import (
     turn_back,
 )
 from lightface.errors import check_number
-from lightface.faces import ByteArray, DetectedFace, FloatArray
+from lightface.records import ByteArray, DetectedFace, FloatArray
 
 # Where the long side is limited, the smallest face looked for has this size in a photograph reduced to the limit.
 _SMALLEST_REDUCED_FACE_PX = 20.0

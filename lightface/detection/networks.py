@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.errors import DeviceError, WeightsError
-from lightface.faces import ByteArray, FloatArray
-from lightface.processor import usual_precision
+from lightface.machine import usual_precision
+from lightface.records import ByteArray, FloatArray
 
 WINDOW_PX = 12  # what P-Net looks at
 STRIDE_PX = 2  # and how far its window moves

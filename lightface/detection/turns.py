@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from lightface.detection.candidates import Candidates, suppress_nested
-from lightface.faces import BoxPx, DetectedFace, FloatArray
+from lightface.records import BoxPx, DetectedFace, FloatArray
 
 QUARTERS: Final = (0, 1, 2, 3)  # turns by 90 degrees, counter-clockwise, as `numpy.rot90` counts them
 

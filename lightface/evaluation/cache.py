@@ -19,8 +19,8 @@ import platformdirs
 
 from lightface.databases import open_database, transaction
 from lightface.errors import OutputError
-from lightface.faces import FloatArray, are_unit_rows
 from lightface.files import check_owned, check_regular, make_folder, touch_private
+from lightface.records import FloatArray, are_unit_rows
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_3 (
     sha256 TEXT NOT NULL,

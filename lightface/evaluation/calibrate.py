@@ -19,23 +19,16 @@ from datetime import UTC, datetime
 import numpy as np
 
 from lightface.errors import EvaluationError, ThresholdError, check_number
-from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT, pair_up
-from lightface.evaluation.figures import rate_text
-from lightface.evaluation.intervals import Figure, percentiles, resample, share_figure, share_over_people
-from lightface.evaluation.scoring import ScoredPairs, cosines_of_pairs
-from lightface.faces import FloatArray
+from lightface.evaluation.figures import ScoredPairs, cosines_of_pairs, rate_text
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
 from lightface.gallery.likeness import leave_out
 from lightface.matching import DecisionBands, person_scores, template_factor
-from lightface.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
-from lightface.models.registry import WeightsRecord
-from lightface.pipeline.thresholds import (
-    DEFAULT_FAR,
-    lower_threshold,
-    raise_threshold,
-    resolve_bands,
-    resolve_threshold,
-)
+from lightface.measurement.intervals import Figure, percentiles, resample, share_figure, share_over_people
+from lightface.measurement.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
+from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT, pair_up
+from lightface.models.registry import DEFAULT_FAR, WeightsRecord
+from lightface.pipeline.thresholds import lower_threshold, raise_threshold, resolve_bands, resolve_threshold
+from lightface.records import FloatArray
 from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison

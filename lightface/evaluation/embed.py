@@ -12,12 +12,11 @@ import numpy as np
 from lightface.detection import FaceDetector
 from lightface.errors import PhotoError
 from lightface.evaluation.cache import CachedFace, EmbeddingCache
-from lightface.evaluation.pair_list import Framing
-from lightface.evaluation.pictures import Picture
-from lightface.faces import ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
+from lightface.evaluation.pair_list import Framing, Picture
 from lightface.images import Photo
-from lightface.metrics import BoolArray, FloatRow
+from lightface.measurement.metrics import BoolArray, FloatRow
 from lightface.pipeline import FaceGates, FacePipeline
+from lightface.records import ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 
 _BATCH_SIZE = 16
 _METHOD = 3  # raise it when the same picture would be embedded differently

@@ -15,12 +15,18 @@ import numpy as np
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
-from lightface.evaluation.figures import FARS, NamedThreshold, VerificationFigures, measure_pairs, rate_text
-from lightface.evaluation.intervals import Figure
-from lightface.evaluation.lists import ListRow, parse_csv, read_lines, refuse_line
+from lightface.evaluation.figures import (
+    FARS,
+    NamedThreshold,
+    VerificationFigures,
+    compare_pairs,
+    measure_pairs,
+    rate_text,
+)
 from lightface.evaluation.pair_list import PairList, check_impostors
-from lightface.evaluation.scoring import compare_pairs
-from lightface.metrics import BoolArray, impostors_needed
+from lightface.measurement.intervals import Figure
+from lightface.measurement.metrics import BoolArray, impostors_needed
+from lightface.tables.text_lists import ListRow, parse_csv, read_lines, refuse_line
 from lightface.words import count_of
 
 _KEYS = ("path", "person")

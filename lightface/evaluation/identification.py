@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightface.evaluation.embed import EmbeddedPictures
-from lightface.evaluation.intervals import Figure, share_over_people
 from lightface.evaluation.pair_list import PairList
-from lightface.faces import FloatArray
 from lightface.matching import DEFAULT_PERSON_SCORING, person_scores
-from lightface.metrics import MIN_FALSE_ACCEPTS, BoolArray, IntArray, threshold_at_far
+from lightface.measurement.intervals import Figure, share_over_people
+from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, BoolArray, IntArray, threshold_at_far
+from lightface.records import FloatArray
 
 FPIRS = (1e-1, 1e-2)
 _RANKS = 20

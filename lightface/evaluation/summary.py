@@ -14,9 +14,9 @@ from lightface.evaluation.evaluate import Evaluation, Repeats, WorstPair
 from lightface.evaluation.figures import TarAtFar, VerificationFigures, rate_text
 from lightface.evaluation.groups import Grouping, Spread
 from lightface.evaluation.identification import IdentificationFigures
-from lightface.evaluation.intervals import Figure
 from lightface.evaluation.rejects import RejectCurve
-from lightface.metrics import RocCurve
+from lightface.measurement.intervals import Figure
+from lightface.measurement.metrics import RocCurve
 from lightface.words import count_of
 
 _ROC_POINTS = 400

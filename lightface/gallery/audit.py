@@ -16,11 +16,11 @@ from typing import Final
 import numpy as np
 
 from lightface.errors import ThresholdError, check_number
-from lightface.faces import BoxPx, FloatArray
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
 from lightface.gallery.records import FaceSample, IntArray
 from lightface.matching import is_same, mean_templates
+from lightface.records import BoxPx, FloatArray
 
 # From this cosine up, two faces are taken for one picture. The two true repeats among the 199 faces have 0.98 and more,
 # the most similar different photographs of one person 0.91, of two people 0.61.

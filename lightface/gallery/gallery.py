@@ -13,9 +13,7 @@ from typing import Final, Self
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
-from lightface.faces import BoxPx, FloatArray
-from lightface.gallery import log, rules
-from lightface.gallery.copying import copy_records, read_records
+from lightface.gallery import retention, rules
 from lightface.gallery.exchange import read_export, write_export
 from lightface.gallery.records import (
     CopySummary,
@@ -35,7 +33,8 @@ from lightface.gallery.records import (
     normalize_name,
 )
 from lightface.gallery.store import GalleryStore
-from lightface.gallery.upkeep import Upkeep
+from lightface.gallery.upkeep import Upkeep, copy_records, read_records
+from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
 
 _EMPTY_MATRIX_SHAPE: Final = (0, 256)
@@ -77,9 +76,9 @@ class Gallery(Upkeep):
         return self._store.location
 
     @property
-    def beyond_reach(self) -> str | None:
+    def residual_copies(self) -> str | None:
         """Where what was deleted may live on all the same, for the user to see to; None: nowhere known."""
-        return self._store.beyond_reach
+        return self._store.residual_copies
 
     @property
     def model_id(self) -> str | None:
@@ -185,7 +184,7 @@ class Gallery(Upkeep):
             for sample in samples:
                 rules.add_sample(self._store, person, sample)
         if metadata:
-            self._store.scrub()  # values that were overwritten
+            self._store.purge()  # values that were overwritten
         return person
 
     def check_names(self, names: Iterable[str]) -> None:
@@ -200,8 +199,8 @@ class Gallery(Upkeep):
         with self._store.writing():
             found = self.find_person(person)
             self._store.delete_person(found.id)
-            log.write(self._store, LogEntry(Event.REMOVED, person_id=found.id))
-        self._store.scrub()
+            retention.write_log(self._store, LogEntry(Event.REMOVED, person_id=found.id))
+        self._store.purge()
         return found
 
     def remove_samples(self, sample_ids: Collection[int]) -> None:
@@ -209,14 +208,14 @@ class Gallery(Upkeep):
         with self._store.writing():
             rules.check_sample_ids(self._store, sample_ids)
             self._delete_samples(sample_ids)
-        self._store.scrub()
+        self._store.purge()
 
     def move_sample(self, sample_id: int, person: str | int) -> Person:
         """Give a sample to another person; its own may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
             target = self.find_person(person)
             rules.move_sample(self._store, sample_id, target)
-        self._store.scrub()
+        self._store.purge()
         return target
 
     def split_person(self, person: str | int, sample_ids: Collection[int], new_name: str) -> Person:
@@ -233,7 +232,7 @@ class Gallery(Upkeep):
             target = rules.find_or_add_person(self._store, new_name, {}, datetime.now(UTC))
             for sample_id in sample_ids:
                 rules.move_sample(self._store, sample_id, target)
-        self._store.scrub()
+        self._store.purge()
         return target
 
     def rename_person(self, person: str | int, new_name: str) -> Person:
@@ -247,8 +246,8 @@ class Gallery(Upkeep):
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
             self._store.update_person(renamed)
-            log.write(self._store, LogEntry(Event.RENAMED, person_id=found.id))
-        self._store.scrub()
+            retention.write_log(self._store, LogEntry(Event.RENAMED, person_id=found.id))
+        self._store.purge()
         return renamed
 
     def set_metadata(self, person: str | int, metadata: Mapping[str, str]) -> Person:
@@ -261,7 +260,7 @@ class Gallery(Upkeep):
             changed = replace(found, metadata={key: joined[key] for key in joined if key not in gone})
             if changed != found:
                 self._store.update_person(changed)
-        self._store.scrub()
+        self._store.purge()
         return changed
 
     def merge_people(self, source: str | int, target: str | int) -> Person:
@@ -274,8 +273,10 @@ class Gallery(Upkeep):
             self._store.move_samples(source_person.id, target_person.id)
             self._store.update_person(merged)
             self._store.delete_person(source_person.id)
-            log.write(self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id))
-        self._store.scrub()
+            retention.write_log(
+                self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id)
+            )
+        self._store.purge()
         return merged
 
     def replace_embeddings(
@@ -305,9 +306,9 @@ class Gallery(Upkeep):
             self._store.update_vectors(vectors)
             self._store.set_setting(rules.MODEL_ID, model_id)
             self._store.delete_thresholds()
-            log.write(self._store, LogEntry(Event.REEMBEDDED))
+            retention.write_log(self._store, LogEntry(Event.REEMBEDDED))
         self._expected_model_id = model_id
-        self._store.scrub()
+        self._store.purge()
 
     def thresholds(self) -> list[StoredThreshold]:
         """The thresholds measured for this gallery, by falling false-accept rate."""
@@ -368,7 +369,7 @@ class Gallery(Upkeep):
                 self._store, read_export(path, allow_alike=allow_alike), allow_looser=allow_looser
             )
             self.check_model()
-        self._store.scrub()  # metadata that were joined
+        self._store.purge()  # metadata that were joined
         return summary
 
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:

@@ -23,7 +23,7 @@ from lightface.gallery.store import GalleryStore
 from lightface.words import count_of
 
 if TYPE_CHECKING:
-    from lightface.gallery.sealing import Sealing
+    from lightface.gallery.encryption import GalleryCipher
 
 _log = logging.getLogger(__name__)
 
@@ -148,13 +148,13 @@ def _open_store(
         store: GalleryStore = _postgres().open_postgres_store(place, create=create)
         return store
 
-    def unlock(header: str) -> Sealing:
-        from lightface.gallery.sealing import Sealing, kind_of
+    def unlock(header: str) -> GalleryCipher:
+        from lightface.gallery.encryption import GalleryCipher, kind_of
 
         kind, location = kind_of(header, location=str(place)), str(place)
         if key is None:
             raise LockedGalleryError(f"{location} is encrypted; give its {kind}")
-        return Sealing.unlock(header, key(kind) if callable(key) else key, location=location)
+        return GalleryCipher.unlock(header, key(kind) if callable(key) else key, location=location)
 
     return open_sqlite_store(Path(place), create=create, unlock=unlock)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import GalleryError, check_number
-from lightface.faces import BoxPx, FloatArray, are_unit_rows
+from lightface.records import BoxPx, FloatArray, are_unit_rows
 
 IntArray = npt.NDArray[np.int64]
 

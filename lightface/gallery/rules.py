@@ -16,8 +16,7 @@ from lightface.errors import (
     ModelMismatchError,
     PersonNotFoundError,
 )
-from lightface.faces import BoxPx
-from lightface.gallery import log
+from lightface.gallery import retention
 from lightface.gallery.exchange import ExportHeader, ExportRecord
 from lightface.gallery.records import (
     Event,
@@ -35,6 +34,7 @@ from lightface.gallery.records import (
     normalize_name,
 )
 from lightface.gallery.store import GalleryStore
+from lightface.records import BoxPx
 
 _LAST_ID: Final = 2**63 - 1  # that a database takes
 MODEL_ID: Final = "model_id"  # the setting that pins a gallery to its model
@@ -135,7 +135,7 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
     enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
     if enrolled is None:
         sample_id = store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
-        log.write(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
+        retention.write_log(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
         return
     if enrolled.person_id == person.id:
         raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
@@ -161,7 +161,9 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
         raise _no_sample(sample_id)
     store.delete_samples([sample_id])
     store.insert_sample(target.id, sample)
-    log.write(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
+    retention.write_log(
+        store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id)
+    )
 
 
 def import_records(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lightface.errors import ImageError
-from lightface.faces import ByteArray
 from lightface.files import open_regular
-from lightface.images import extras, jpeg
+from lightface.images import jpeg
 from lightface.images.blocks import check_blocks
 from lightface.images.failures import DECODE_ERRORS, describe_reason, quiet_pillow, quote, remark, too_large
 from lightface.images.given import GivenPicture
 from lightface.images.jpeg import Reduction
+from lightface.records import ByteArray
 
 # Admits the 108 megapixels of the largest sensors that people carry. Decoding takes 7 bytes a pixel for a moment (4 in
 # Pillow, 3 in the array), and up to 16 for some kinds: docs/reliability.md has the figures.
@@ -71,8 +72,8 @@ def decode_photo(
         raise ImageError(f"{quote(name)} is empty; copy it again from its source")
     try:
         with quiet_pillow():
-            if extras.is_raw(name, data):
-                return extras.decode_raw(data, name=name, max_pixels=max_pixels)
+            if is_raw(name, data):
+                return decode_raw(data, name=name, max_pixels=max_pixels)
             check_blocks(data, name=name)
             if jpeg.is_jpeg(data):
                 data = _check_jpeg(data, name=name, max_pixels=max_pixels, allow_truncated=allow_truncated)
@@ -98,7 +99,7 @@ def take_picture(image: Image.Image, *, name: str, max_pixels: int = DEFAULT_MAX
 
 def is_picture(data: bytes) -> bool:
     """Whether a file that begins so is a picture of a kind that is read, damaged or not."""
-    if extras.is_heic(data) or data.startswith(_BEGINNINGS):
+    if is_heic(data) or data.startswith(_BEGINNINGS):
         return True
     try:
         with quiet_pillow():
@@ -117,7 +118,7 @@ def count_pixels(path: Path) -> int:
     try:
         with quiet_pillow(), open_regular(path) as file:
             head = file.read(12)
-            if extras.is_raw(str(path), head):
+            if is_raw(str(path), head):
                 return path.stat().st_size  # some sensors take more bytes a pixel, few less
             if jpeg.is_jpeg(head):
                 header = jpeg.read_header(head + file.read(_HEADER_BYTES), name=str(path))
@@ -125,9 +126,7 @@ def count_pixels(path: Path) -> int:
             check_blocks(head + file.read(_HEADER_BYTES), name=str(path))
             file.seek(0)
             width, height = (
-                extras.open_heic(file, name=str(path)).size
-                if extras.is_heic(head)
-                else Image.open(file, formats=_READ_FORMATS).size
+                open_heic(file, name=str(path)).size if is_heic(head) else Image.open(file, formats=_READ_FORMATS).size
             )
             return int(width * height)
     except (ImageError, Image.DecompressionBombError, *DECODE_ERRORS):
@@ -159,8 +158,8 @@ def _tell_truncated(name: str, *, allow_truncated: bool) -> None:
 
 
 def _decode(data: bytes, *, name: str, max_pixels: int, reduction: Reduction, allow_truncated: bool) -> ByteArray:
-    if extras.is_heic(data):
-        container = extras.open_heic(BytesIO(data), name=name)
+    if is_heic(data):
+        container = open_heic(BytesIO(data), name=name)
         _check_size(container.size, name=name, max_pixels=max_pixels)
         # libheif turns the picture upright itself; to_pillow() then clears the EXIF orientation.
         image: Image.Image = container.to_pillow()
@@ -319,3 +318,65 @@ def _turn_upright(image_rgb: ByteArray, orientation: int) -> ByteArray:
 
 def _damaged(name: str, reason: str) -> ImageError:
     return ImageError(f"{quote(name)} is truncated or damaged ({reason}); copy it again from its source")
+
+
+# What is read by an extra, which few users need: HEIC, and photographs as the sensor saw them.
+
+
+# Which kind a file is, is told by its suffix: within, most are TIFFs whose first picture is a thumbnail.
+RAW_SUFFIXES: Final = frozenset(
+    {
+        *(".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
+        *(".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    }
+)
+
+_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})  # which Pillow reads
+
+
+def is_heic(data: bytes) -> bool:
+    """Whether that is how a HEIC begins; some bytes are enough."""
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
+        return False
+    compatible = data[16 : min(int.from_bytes(data[:4]), 256)]
+    return not _AVIF_BRANDS.intersection(compatible[start : start + 4] for start in range(0, len(compatible), 4))
+
+
+def open_heic(file: IO[bytes], *, name: str) -> Any:
+    """pillow-heif's file, with `size` and `to_pillow()`. ImageError where the extra is missing."""
+    try:
+        import pillow_heif  # it carries a large binary
+    except ImportError as error:
+        raise ImageError(
+            f"{quote(name)} is a HEIC picture; install pillow-heif (lightface's extra 'heic') to read it"
+        ) from error
+    return pillow_heif.open_heif(file)
+
+
+def is_raw(name: str, data: bytes) -> bool:
+    """Whether a file is what a sensor saw. By its name; a picture of another kind may have that name by mistake."""
+    begins_otherwise = data.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM"))
+    return os.path.splitext(name)[1].lower() in RAW_SUFFIXES and not begins_otherwise
+
+
+def decode_raw(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
+    """Upright (H, W, 3) uint8 RGB, developed with the camera's own white balance.
+
+    ImageError where the extra is missing or the file cannot be read, ImageTooLargeError as `decode_photo`.
+    """
+    try:
+        import rawpy
+    except ImportError as error:
+        raise ImageError(
+            f"{quote(name)} is what the sensor saw (RAW); install rawpy (lightface's extra 'raw') to read it"
+        ) from error
+    try:
+        with rawpy.imread(BytesIO(data)) as raw:
+            width, height = raw.sizes.iwidth, raw.sizes.iheight
+            if width * height > max_pixels:
+                raise too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
+            return np.asarray(raw.postprocess(use_camera_wb=True, output_bps=8), np.uint8)
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        reason = describe_reason(error)
+        raise ImageError(f"{quote(name)} cannot be developed ({reason}); export it as JPEG or TIFF") from error

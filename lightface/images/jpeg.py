@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from lightface.errors import ImageError
-from lightface.faces import ByteArray
 from lightface.images.failures import quote
+from lightface.records import ByteArray
 
 Reduction = Literal[1, 2, 4, 8]  # each pixel is the mean of a square of so many of the file
 

@@ -1,4 +1,4 @@
-"""Find photographs and read them from the disk."""
+"""Find photographs, take them from a program, and read them from the disk."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightface.errors import ImageError, MissingFileError, check_number
-from lightface.faces import ByteArray
 from lightface.files import hash_regular, read_regular
-from lightface.images.decoding import DEFAULT_MAX_PIXELS, decode_photo, take_picture
-from lightface.images.extras import RAW_SUFFIXES
+from lightface.images.decoding import DEFAULT_MAX_PIXELS, RAW_SUFFIXES, decode_photo, take_picture
 from lightface.images.failures import describe_reason, quote, too_large
 from lightface.images.given import GivenPicture, PhotoSource, to_path
 from lightface.images.jpeg import choose_reduction
+from lightface.locations import RemotePath, as_path, list_files
+from lightface.records import ByteArray
 
 _log = logging.getLogger(__name__)
 
@@ -203,3 +203,30 @@ def _read_file(path: Path) -> bytes:
 def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
     kind = MissingFileError if isinstance(error, FileNotFoundError | NotADirectoryError) else ImageError
     return kind(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")
+
+
+# What a job is given to read: photographs by path, folder or URL, or such as a program holds.
+
+
+def as_source(source: PhotoSource) -> Path:
+    """What a job reads a photograph by, and names it: a path or URL, or what a program holds, as a `GivenPicture`.
+
+    ImageError for what is no photograph.
+    """
+    return as_path(source) if isinstance(source, str) else to_path(source)
+
+
+def find_sources(places: Iterable[Path | str], *, recursive: bool = True) -> list[Path]:
+    """As `find_photos`, by URL too. RemoteError for a place that does not answer."""
+    passed_over = PassedOver()
+    found: dict[Path, None] = {}
+    for place in places:
+        path = as_path(place)
+        if isinstance(path, RemotePath):
+            files = list_files(path, recursive=recursive)
+            is_file = files == [path]  # which is taken whatever its suffix
+            found.update((file, None) for file in files if is_file or is_photo_name(file.name))
+        else:
+            found.update(dict.fromkeys(find_photos([path], recursive=recursive, passed_over=passed_over)))
+    passed_over.tell()
+    return list(found)

@@ -7,9 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from lightface.errors import OutputError
-from lightface.faces import ByteArray
 from lightface.files import check_place, write_private
 from lightface.images.failures import describe_reason, quote
+from lightface.records import ByteArray
 
 _WRITE_FORMATS = {
     ".jpg": "JPEG",

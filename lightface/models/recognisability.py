@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from lightface.faces import FloatArray
+from lightface.records import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

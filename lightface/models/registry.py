@@ -18,9 +18,9 @@ import platformdirs
 import tomli_w
 
 from lightface.errors import ChecksumError, OutputError, WeightsError
-from lightface.faces import Frame, InputContract
 from lightface.files import make_folder, open_regular, read_regular, write_private
 from lightface.models.recognisability import Recognisability
+from lightface.records import Frame, InputContract
 
 DEFAULT_WEIGHTS = "lightcnn9"
 DEFAULT_FAR = "1e-3"  # of a record's thresholds, the one that holds when nobody says more

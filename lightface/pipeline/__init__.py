@@ -7,11 +7,13 @@ with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
     identify_photos(pipeline, gallery, [Path("party.jpg")], bands=bands)
 """
 
+from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto, UnlikeSample, enroll_people, enroll_photos, find_people
-from lightface.pipeline.face_pipeline import FaceGates, FacePipeline, PhotoFaces, RefusedFace, load_pipeline
+from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, load_pipeline
+from lightface.pipeline.gates import FaceGates
 from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
 from lightface.pipeline.reembed import NamedSample, ReembedReport, Trouble, UnusableSample, reembed_gallery
-from lightface.pipeline.thresholds import describe_basis, find_record, resolve_bands, resolve_threshold
+from lightface.pipeline.thresholds import describe_basis, resolve_bands, resolve_threshold
 from lightface.pipeline.verify import VerifiedPair, verify_pairs, verify_photos
 
 __all__ = [

@@ -21,14 +21,15 @@ from lightface.errors import (
     check_count,
     check_number,
 )
-from lightface.faces import Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
-from lightface.gallery.conflicts import find_conflicts
+from lightface.gallery.likeness import find_conflicts
 from lightface.images import hash_file
+from lightface.locations import RemotePath
+from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto
-from lightface.pipeline.thresholds import find_record, resolve_bands
-from lightface.remote import RemotePath
-from lightface.reports import FaceRow, name_photo
+from lightface.pipeline.thresholds import resolve_bands
+from lightface.records import Status
+from lightface.tables import FaceRow, name_photo
 
 DEFAULT_MIN_SIZE = 2
 

@@ -18,14 +18,13 @@ from lightface.errors import (
     PhotoError,
     ThresholdError,
 )
-from lightface.faces import FaceEmbedding, FaceSelection, Status
 from lightface.gallery import FaceSample, Gallery, normalize_name
-from lightface.gallery.conflicts import Conflict, find_conflicts
-from lightface.gallery.likeness import find_parts
+from lightface.gallery.likeness import Conflict, find_conflicts, find_parts
 from lightface.images import PassedOver, PhotoSource, find_folders, find_photos, hash_file
+from lightface.images.photos import as_source
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.sources import as_source
+from lightface.records import FaceEmbedding, FaceSelection, Status
 
 _log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,50 +14,19 @@ import numpy as np
 from lightface.alignment import accept_aligned, align_face, is_coarse
 from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings, select_faces
 from lightface.embedding import Embedder
-from lightface.errors import (
-    FaceTooSmallError,
-    LowDetectionScoreError,
-    LowQualityError,
-    PhotoError,
-    check_count,
-    check_number,
-)
-from lightface.faces import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
-from lightface.images import DEFAULT_MAX_PIXELS, Photo, PhotoSource
+from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError, check_count
+from lightface.images import GivenPicture, Photo, PhotoSource, count_pixels, load_photo
+from lightface.images.photos import as_source
+from lightface.locations import RemotePath
+from lightface.machine import return_unused_memory, survive_forks
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
-from lightface.pipeline.loading import Loaded, load_in_batches
-from lightface.processor import survive_forks
+from lightface.pipeline.gates import FaceGates
 from lightface.quality import FaceQuality, measure_crop, measure_quality
-from lightface.sources import as_source
+from lightface.records import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 
 # Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
 _LOWEST_REPORTED_SCORE = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class FaceGates:
-    """What a photograph and its faces must satisfy. ConfigError for a number out of range."""
-
-    det_threshold: float = MtcnnSettings().det_threshold  # lowest detection score, 0..1
-    min_face_size_px: float = MtcnnSettings().min_face_size_px  # shorter side of the box
-    min_face_share: float = MtcnnSettings().min_face_share  # the same as a share of the photograph's shorter side, 0..1
-    # Lowest quality, 0..1: `quality.measure_quality` times `Recognisability.measure`. It holds for aligned crops, too.
-    # One of 200 research portraits is below 0.1, and so are copies that are too poor to tell (docs/false-accepts.md).
-    min_quality: float = 0.1
-    max_side_px: int | None = MtcnnSettings().max_side_px  # photographs with a longer side are searched at this one
-    turns: bool = MtcnnSettings().turns  # whether photographs on their side or head are searched in other turns
-    max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
-    allow_truncated: bool = False  # a JPEG of which a part is missing is read, and that part is grey
-    already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates on it
-
-    def __post_init__(self) -> None:
-        for name in ("det_threshold", "min_face_share", "min_quality"):
-            check_number(name, getattr(self, name), low=0, high=1)
-        check_number("min_face_size_px", self.min_face_size_px, low=0)
-        check_number("max_pixels", self.max_pixels, low=1)
-        if self.max_side_px is not None:
-            check_number("max_side_px", self.max_side_px, low=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -322,3 +292,87 @@ class _Look:
     refused: tuple[RefusedFace, ...] = ()
     error: PhotoError | None = None
     not_selected: int = 0
+
+
+# Decode photographs ahead of the networks, a batch at a time.
+
+
+Loaded = tuple[Path, Photo | PhotoError]
+
+# Of a batch, unless one photograph alone has more: two from a telephone, 75 MB. More would not speed up detection,
+# which takes two such photographs at once, reduced as it sees them.
+_PIXELS_AT_ONCE = 25_000_000
+
+# Of photographs on other machines, whose headers are not at hand: in JPEGs of good quality, a byte holds some 3.
+_PIXELS_A_BYTE = 4
+
+# What is kept of each photograph, be it little, lies between large blocks that were freed, so that these cannot be
+# given back, and do not fit the next photograph: the heap grows, though nothing is held.
+_BATCHES_BETWEEN_TRIMS = 16
+
+_READERS = 8  # at once, of what comes from other machines: most of the time they wait
+
+
+def load_in_batches(
+    paths: Iterable[Path],
+    *,
+    max_pixels: int,
+    batch_size: int,
+    workers: int,
+    enough_px: int | None = None,
+    allow_truncated: bool = False,
+) -> Iterator[list[Loaded]]:
+    """Each path with its photograph, or with the error that it met, in order, up to `batch_size` at once.
+
+    Photographs far larger than `enough_px` may come reduced, see `load_photo`.
+
+    Every `batch_size`-th path begins a batch, so that runs of so many give the same batches when they are taken apart.
+
+    Decoders release Python's lock, so `workers` threads decode the next batch while the networks work on one. Large
+    photographs make smaller batches, so that memory does not grow with them; the caller must let go of a batch before
+    the next is asked for.
+    """
+
+    def load(path: Path) -> Photo | PhotoError:
+        try:
+            return load_photo(path, max_pixels=max_pixels, enough_px=enough_px, allow_truncated=allow_truncated)
+        except PhotoError as error:
+            return error.as_result()
+        finally:
+            if isinstance(path, GivenPicture):
+                path.release()
+
+    decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+    try:
+        ready = None
+        for number, group in enumerate(_group(paths, batch_size)):
+            if number % _BATCHES_BETWEEN_TRIMS == 0:
+                return_unused_memory()
+            following = [
+                (path, (readers if isinstance(path, RemotePath) else decoders).submit(load, path)) for path in group
+            ]
+            if ready is not None:
+                yield [(path, photo.result()) for path, photo in ready]
+            ready = following
+        if ready is not None:
+            yield [(path, photo.result()) for path, photo in ready]
+    finally:
+        # Also when the consumer stops half-way, by Ctrl-C for one.
+        for executor in (decoders, readers):
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _group(paths: Iterable[Path], batch_size: int) -> Iterator[list[Path]]:
+    """Runs of paths whose photographs stay within `_PIXELS_AT_ONCE`, or single ones."""
+    group: list[Path] = []
+    pixels = 0
+    for number, path in enumerate(paths):
+        size = path.size_bytes * _PIXELS_A_BYTE if isinstance(path, RemotePath) else count_pixels(path)
+        if group and (number % batch_size == 0 or pixels + size > _PIXELS_AT_ONCE):
+            yield group
+            group, pixels = [], 0
+        group.append(path)
+        pixels += size
+    if group:
+        yield group

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightface.errors import GalleryError, PhotoError, check_count
-from lightface.faces import FaceEmbedding, FaceSelection, FloatArray, Match
 from lightface.gallery import Gallery, GalleryMatrix
 from lightface.images import PhotoSource
 from lightface.matching import (
@@ -20,6 +19,7 @@ from lightface.matching import (
     rank_people,
 )
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
+from lightface.records import FaceEmbedding, FaceSelection, FloatArray, Match
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightface.errors import PhotoError, ThresholdError, check_number
-from lightface.faces import FaceEmbedding, FaceSelection, Status, Verification
 from lightface.images import PhotoSource
+from lightface.images.photos import as_source
 from lightface.matching import cosine_scores, is_same
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
-from lightface.sources import as_source
+from lightface.records import FaceEmbedding, FaceSelection, Status, Verification
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
 """Train LightCNN: data, augmentation, objectives, the loop, export.
 
-`lightface.training.train.train` is the way in; nothing else of lightface imports this package, but the command line.
+`lightface.training.loop.train` is the way in; nothing else of lightface imports this package, but the command line.
 """

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightface.faces import ByteArray
+from lightface.records import ByteArray
 from lightface.training.config import GroupSettings
 from lightface.training.data import CropSet
 from lightface.training.distributed import Processes
-from lightface.training.groups import GroupedOrder
+from lightface.training.group_shares import GroupedOrder
 from lightface.training.objectives.objective import Targets
 from lightface.training.split import IntArray, TrainingSplit
 

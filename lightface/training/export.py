@@ -13,8 +13,7 @@ from torch import Tensor
 
 from lightface.embedding import Embedder
 from lightface.errors import OutputError, TrainingError
-from lightface.faces import AlignedFace, ByteArray
-from lightface.metrics import (
+from lightface.measurement.metrics import (
     MIN_PEOPLE,
     BoolArray,
     Interval,
@@ -25,20 +24,26 @@ from lightface.metrics import (
     tar_at_far,
     threshold_at_far,
 )
-from lightface.models.checkpoints import CONTRACTS, describe
 from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
 from lightface.models.registry import WeightsRecord, register_weights
-from lightface.models.weights import LoadedModel, load_strictly, write_weights
-from lightface.training.checkpoint import BEST, load_checkpoint
+from lightface.models.weights import CONTRACTS, LoadedModel, describe, load_strictly, write_weights
+from lightface.records import AlignedFace, ByteArray
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
-from lightface.training.model import build_network
-from lightface.training.model_card import Measured, write_card
+from lightface.training.model import build_network, settle_on
+from lightface.training.model_card import (
+    Measured,
+    Origin,
+    add_folders,
+    derive_licence,
+    describe_data,
+    find_origin,
+    write_card,
+)
 from lightface.training.preparation import TrainingData, prepare_data
-from lightface.training.provenance import Origin, add_folders, derive_licence, describe_data, find_origin
 from lightface.training.recognisability import MAX_FACES, face_of_crop, learn_recognisability
-from lightface.training.settling import settle_on
+from lightface.training.run_folder import BEST, load_checkpoint
 from lightface.training.split import IntArray
 from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
 from lightface.words import count_of

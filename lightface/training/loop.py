@@ -1,11 +1,13 @@
-"""The training loop: take a batch, augment, learn, and now and then look at what came of it."""
+"""Training: from a recipe and a folder to a finished run; the loop itself, and how it says how far it has come."""
 
 from __future__ import annotations
 
 import copy
+import logging
+import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,22 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightface.allocator import return_unused_memory
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.files import write_private
-from lightface.stopping import StopRequest
+from lightface.machine import keep_freed_memory, return_unused_memory
+from lightface.stopping import StopRequest, stop_on_signals
 from lightface.training.augmentation import FRAME_PX, augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
-from lightface.training.checkpoint import BEST, CONFIG, LAST, load_checkpoint, save_checkpoint
-from lightface.training.config import Stage, TrainingConfig, dump_config
-from lightface.training.curves import draw_curves
-from lightface.training.distributed import Processes
+from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, dump_config
+from lightface.training.distributed import Processes, join_processes
 from lightface.training.learner import Learner
-from lightface.training.logbook import Logbook
-from lightface.training.preparation import TrainingData
-from lightface.training.progress import Progress, RunPosition, TrainingReport
-from lightface.training.schedule import find_stage, find_window, fit_batches, learning_rate_share
-from lightface.training.settling import settle_on
+from lightface.training.model import settle_on
+from lightface.training.preparation import Preflight, TrainingData, prepare_data
+from lightface.training.run_folder import BEST, CONFIG, LAST, Logbook, draw_curves, load_checkpoint, save_checkpoint
 from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
 
@@ -326,3 +324,158 @@ def _to_row(progress: Progress, learning_rate: float) -> dict[str, float]:
         "elapsed_s": round(progress.at.elapsed_s, 1),
         **progress.losses,
     }
+
+
+# The way into training: from a recipe and a folder to a finished run.
+
+
+def train(
+    config: TrainingConfig,
+    output: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    max_minutes: float | None = None,
+    stop: StopRequest | None = None,
+    on_preflight: Callable[[Preflight], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingReport:
+    """Train as `config` says, into the run folder `output`, or go on with the run that is there.
+
+    A run of more than `max_minutes` (over all its parts) is shortened to that: its schedule and stages then follow the
+    clock. A run that is resumed keeps those that it had, unless others are given. Ctrl-C, SIGTERM and `stop` save the
+    run and return. Under torchrun, every process calls this.
+
+    Raises TrainingError when the data cannot train, when a loss is no longer finite (its batch is saved), or when there
+    is no run to resume; ConfigError, DeviceError, WeightsError and OutputError as their names say.
+    """
+    if not resume and (output / LAST).exists():  # before the data is prepared, which can take long
+        raise TrainingError(f"{output} holds a run already; resume it, or choose another --output")
+    keep_freed_memory()
+    stop = stop or StopRequest()
+    with join_processes(device) as (processes, chosen):
+        data = prepare_data(config, processes)
+        if on_preflight is not None and processes.leads:
+            on_preflight(data.preflight)
+        run = TrainingRun(
+            config, data, output, device=chosen, processes=processes, max_minutes=max_minutes, resume=resume
+        )
+        run.open()
+        # Images come in few sizes, so that trying cuDNN's algorithms once for each pays.
+        with stop_on_signals(stop), torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            report = run.work(stop, on_progress)
+        del run  # and with it what refers to the processes' group
+        return report
+
+
+# The records by which a run says how far it has come.
+
+
+@dataclass(frozen=True, slots=True)
+class RunPosition:
+    """How far a run has come."""
+
+    step: int = 0
+    samples: int = 0  # crops seen
+    elapsed_s: float = 0.0  # over all its parts, where it was resumed
+    data: DataPosition = field(default_factory=DataPosition)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A report of a running run."""
+
+    at: RunPosition
+    share: float  # 0..1 of the run
+    seconds_left: float
+    images_per_second: float
+    size_px: int
+    losses: Mapping[str, float]  # mean since the last report, unweighted; "loss" is their weighted sum
+    figures: Mapping[int, Figures]  # of the last validation, by image size; empty before the first
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What came of a run."""
+
+    output: Path
+    at: RunPosition
+    finished: bool  # False when it was asked to stop; resume it
+    best: Figures | None
+    leads: bool  # whether this process is the one to report and to export
+
+
+# Where a run stands decides its learning rate, its resolution and its batches.
+
+
+logger = logging.getLogger(__name__)
+
+_CELL_PX = 16  # of the frame, to a cell of the last map
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the frame, about in its middle."""
+
+    top_px: int
+    left_px: int
+    height_px: int
+    width_px: int
+
+    @property
+    def corner_px(self) -> tuple[int, int]:
+        """Row and column of the first pixel."""
+        return self.top_px, self.left_px
+
+    def cut(self, images: Tensor) -> Tensor:
+        """(N, C, 128, 128) -> (N, C, height, width)."""
+        bottom_px, right_px = self.top_px + self.height_px, self.left_px + self.width_px
+        return images[..., self.top_px : bottom_px, self.left_px : right_px]
+
+
+def fit_batches(config: TrainingConfig, *, processes: int, crops: int) -> tuple[Stage, ...]:
+    """The stages, with smaller batches where there are fewer crops than fill one.
+
+    ConfigError unless every stage's batch divides into equal parts of two crops or more.
+    """
+    parts = processes * config.accumulate
+    most = crops - crops % parts
+    stages = tuple(replace(stage, batch_size=min(stage.batch_size, most)) for stage in config.stages)
+    if stages != config.stages:
+        logger.info("a batch is all %s crops, which are fewer than the recipe's batches", f"{most:,}")
+    for stage in stages:
+        if stage.batch_size % parts or stage.batch_size < 2 * parts:
+            raise ConfigError(
+                f"batch_size {stage.batch_size} does not divide into {parts} parts of two or more crops "
+                f"({processes} processes, accumulate = {config.accumulate}); change one of them"
+            )
+    return stages
+
+
+def learning_rate_share(settings: ScheduleSettings, *, progress: float, step: int) -> float:
+    """The share, 0..1, of the recipe's learning rate at `progress` (0..1 of the run), in the step after `step`."""
+    warm = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+    if settings.kind == "cosine":
+        cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+        return warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
+    falls = math.floor(progress * settings.epochs / settings.step_epochs + 1e-9)
+    return warm * float(settings.step_factor**falls)
+
+
+def find_stage(stages: Sequence[Stage], *, progress: float) -> Stage:
+    """The stage at `progress`, 0..1 of the run."""
+    end = 0.0
+    for stage in stages:
+        end += stage.share
+        if progress < end - 1e-9:
+            return stage
+    return stages[-1]
+
+
+def find_window(stage: Stage, *, step: int) -> Window | None:
+    """The part of the frame that a step looks at; None for all of it."""
+    if not stage.windows_px:
+        return None
+    height_px, width_px = stage.windows_px[step % len(stage.windows_px)]
+    top_px, left_px = ((FRAME_PX - side) // (2 * _CELL_PX) * _CELL_PX for side in (height_px, width_px))
+    return Window(top_px, left_px, height_px, width_px)

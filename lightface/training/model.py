@@ -1,22 +1,28 @@
-"""The network with its objectives, as one module that turns a batch into losses."""
+"""The network with its objectives, as one module that turns a batch into losses; its precision and statistics."""
 
 from __future__ import annotations
 
+import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightface.errors import ConfigError, TrainingError
+from lightface.errors import ConfigError, DeviceError, TrainingError
 from lightface.models.lightcnn import LightCNN, Structure, build_lightcnn
 from lightface.models.registry import find_weights, verify_weights
 from lightface.models.weights import load_strictly, read_state
-from lightface.training.checkpoint import load_checkpoint
+from lightface.records import ByteArray
+from lightface.training.augmentation import cut_frame
 from lightface.training.config import NetworkSettings
+from lightface.training.data import CropSet
 from lightface.training.objectives.combination import CombinedObjective
 from lightface.training.objectives.objective import Targets
-from lightface.training.precision import autocast
+from lightface.training.run_folder import load_checkpoint
+from lightface.training.split import TrainingSplit
 
 _AT_ONCE = 32  # images
 _NORM_IMAGES = 128  # at most, whose statistics batch normalisation begins with: all are in memory at once
@@ -131,3 +137,59 @@ def read_network(path: Path) -> dict[str, Tensor]:
     if state is None:
         raise TrainingError(f"{path} holds no network; name the best.pt or last.pt of a run")
     return state
+
+
+# The number format of the forward pass.
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """fp32, bf16 or fp16 for a recipe's `precision`; DeviceError when the device cannot train in it."""
+    if name == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if name == "fp16" and device.type != "cuda":
+        raise DeviceError("fp16 trains on cuda only; use precision bf16 or fp32")
+    return name
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """A context in which convolutions and matrix products run in that precision."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+# Statistics of batch normalisation as recognition meets them, measured anew.
+#
+# Those of training are of augmented crops and windows, and lag behind the weights. Source: Wu and Johnson,
+# "Rethinking 'Batch' in BatchNorm", 2021.
+
+
+_SETTLING_CROPS = 1024  # at most
+_SETTLED_AT_ONCE = 64
+
+
+def settle_on(network: LightCNN, crops: CropSet, split: TrainingSplit, *, precision: str = "fp32") -> None:
+    """Settle a network on some of the crops that it is trained on."""
+    some = split.rows[:: 1 + len(split.rows) // _SETTLING_CROPS]
+    settle_norms(network, crops.decoded.pixels[some], precision=precision)
+
+
+@torch.no_grad()
+def settle_norms(network: LightCNN, pixels: ByteArray, *, precision: str = "fp32") -> None:
+    """Settle a network, on whatever device it is, on (N, C, 144, 144) crops; it is in evaluation mode afterwards."""
+    network.eval()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
+    device = next(network.parameters()).device
+    for part in torch.from_numpy(np.ascontiguousarray(pixels)).chunk(math.ceil(len(pixels) / _SETTLED_AT_ONCE)):
+        images = cut_frame(part.to(device)).contiguous(memory_format=torch.channels_last)
+        with autocast(precision, device):
+            network(images)
+    network.eval()

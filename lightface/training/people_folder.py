@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 
 from lightface.alignment import align_face
+from lightface.crops import CropEntry
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.errors import FaceNotFoundError, PhotoError, TrainingError
-from lightface.faces import ByteArray, FaceSelection, Frame
 from lightface.files import make_folder, read_regular, write_private
 from lightface.images import PassedOver, find_folders, find_photos, hash_file, load_photo, save_image
+from lightface.records import ByteArray, FaceSelection, Frame
 from lightface.training.augmentation import CROP_PX
-from lightface.training.crop_index import CropEntry
 from lightface.words import count_of
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lightface.crops import CropEntry
 from lightface.errors import TrainingError
 from lightface.training.config import TrainingConfig
-from lightface.training.crop_index import CropEntry
 from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.words import count_of

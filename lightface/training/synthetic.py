@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lightface.faces import ByteArray
+from lightface.records import ByteArray
 from lightface.training.augmentation import CROP_PX
 
 _FEATURES = 10

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from lightface.errors import TrainingError
-from lightface.faces import ByteArray, FloatArray
 from lightface.files import CsvRows, open_text
-from lightface.metrics import BoolArray, IntArray, equal_error_rate, impostors_needed, tar_at_far
+from lightface.measurement.metrics import BoolArray, IntArray, equal_error_rate, impostors_needed, tar_at_far
+from lightface.records import ByteArray, FloatArray
 from lightface.training.augmentation import FRAME_PX, Augmentation, augment, cut_frame
-from lightface.training.precision import autocast
+from lightface.training.model import autocast
 from lightface.training.split import TrainingSplit
 
 _SAME = {"1": True, "0": False}

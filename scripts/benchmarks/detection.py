@@ -18,8 +18,8 @@ from PIL import Image
 from benchmarks.figures import Context, Row, race
 from lightface.detection import MtcnnDetector, MtcnnSettings
 from lightface.errors import LightfaceError
-from lightface.faces import ByteArray, DetectedFace
 from lightface.images import load_photo
+from lightface.records import ByteArray, DetectedFace
 
 _SIDES_PX = (640, 1280, 2560, 4000)
 _SMALLEST_FACE_PX = 40

@@ -21,10 +21,10 @@ from lightface.alignment import align_face
 from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder, to_network_input
 from lightface.errors import LightfaceError
-from lightface.faces import AlignedFace, FloatArray
 from lightface.images import load_photo
 from lightface.models.lightcnn import build_lightcnn
 from lightface.models.weights import LoadedModel, load_model
+from lightface.records import AlignedFace, FloatArray
 
 Call = Callable[[], FloatArray]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lightface.processor import count_cores
+from lightface.machine import count_cores
 
 _PACKAGES = (
     "torch",

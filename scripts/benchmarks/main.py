@@ -18,7 +18,7 @@ from benchmarks.figures import Context, Row, describe_failure
 from benchmarks.machine import describe_machine
 from benchmarks.photos import find_photographs
 from benchmarks.report import PartResult, read_results, write_results
-from lightface.processor import count_cores
+from lightface.machine import count_cores
 
 ROOT = Path(__file__).parents[2]
 PARTS = {  # a file each, with `measure(context) -> list[Row]`

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.figures import Context, Row, race
 from benchmarks.plain_lightcnn import PlainLightCNN9
-from lightface.allocator import keep_freed_memory
-from lightface.processor import multiplies_bf16
+from lightface.machine import keep_freed_memory, multiplies_bf16
 from lightface.training.config import NetworkSettings, TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner

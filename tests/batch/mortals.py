@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stand_ins import MeanEmbedder, MiddleDetector
 
-from lightface.faces import ByteArray, DetectedFace
+from lightface.records import ByteArray, DetectedFace
 
 DEADLY = (7, 7, 7)  # the colour of a photograph that ends whoever looks at it
 

@@ -16,7 +16,7 @@ from stand_ins import MeanEmbedder, make_pipeline, paint
 
 from lightface.batch import EmbedProgress, EmbedSummary, embed_folder, journal_path
 from lightface.errors import ImageError, OutputError
-from lightface.faces import FaceSelection
+from lightface.records import FaceSelection
 
 Embed = Callable[..., EmbedSummary]
 

@@ -23,11 +23,11 @@ from PIL import Image
 from stand_ins import MeanEmbedder, MiddleDetector, make_pipeline, paint
 
 from lightface.batch import EmbedProgress, embed_folder, journal_path
-from lightface.batch import processes as batch_processes
-from lightface.batch.processes import embed_in_processes
-from lightface.faces import ByteArray, DetectedFace, FaceSelection
+from lightface.batch import local as batch_processes
+from lightface.batch.local import embed_in_processes
 from lightface.images import find_photos
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
+from lightface.records import ByteArray, DetectedFace, FaceSelection
 
 DEADLY = (7, 7, 7)  # the colour of a photograph that ends whoever looks at it
 SLOW = (8, 8, 8)

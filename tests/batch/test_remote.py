@@ -21,7 +21,7 @@ from lightface.batch import embed_folder, journal_path
 from lightface.batch import output as batch_output
 from lightface.cli.main import app
 from lightface.errors import ConfigError, OutputError, RemoteError
-from lightface.remote import RemotePath
+from lightface.locations import RemotePath
 
 
 class FaultyFileSystem(MemoryFileSystem):  # type: ignore[misc]
@@ -66,7 +66,7 @@ def bucket(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     memory.put(f"{folder}/", "/bucket/", recursive=True)
     memory.put_file(str(folder / "a.png"), "/bucket/.thumbs/a.png")
     memory.pipe("/bucket/notes.txt", b"no photograph")
-    monkeypatch.setattr("lightface.remote._PAUSES_S", (0, 0))
+    monkeypatch.setattr("lightface.locations._PAUSES_S", (0, 0))
     FaultyFileSystem.faults, FaultyFileSystem.count = {}, 0
     yield "memory://bucket"
     memory.store.clear()

@@ -14,7 +14,7 @@ from command_line import Cli
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from lightface.faces import ByteArray
+from lightface.records import ByteArray
 
 
 @pytest.fixture

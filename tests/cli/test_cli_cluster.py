@@ -17,10 +17,10 @@ import pytest
 from command_line import Cli, assert_one_line
 from faces_of_colour import make_colour_pipeline, paint_people, paint_person
 
-from lightface.faces import Status
 from lightface.gallery import open_gallery
-from lightface.remote import RemotePath, to_path
-from lightface.reports import FaceRow, read_faces, write_faces
+from lightface.locations import RemotePath, to_path
+from lightface.records import Status
+from lightface.tables import FaceRow, read_faces, write_faces
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -236,7 +236,7 @@ def test_no_url_in_a_table_is_asked_for(
     cluster: Cli, table_of_urls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("lightface.remote._open", asked.append)
+    monkeypatch.setattr("lightface.locations._open", asked.append)
     page, folder = tmp_path / "groups.html", tmp_path / "groups"
     result = cluster(table_of_urls, "--html", page, "--folder", folder, "--enroll-as", "Guest")
     assert result.exit_code == 2  # nobody could be enrolled

@@ -9,10 +9,10 @@ import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
-from lightface.cli.pictures import WRITABLE_SUFFIXES, plan_pictures
+from lightface.cli.results import WRITABLE_SUFFIXES, plan_pictures
 from lightface.errors import ConfigError
-from lightface.faces import ByteArray
 from lightface.images import save_image
+from lightface.records import ByteArray
 
 
 @pytest.fixture

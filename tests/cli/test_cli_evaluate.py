@@ -17,9 +17,9 @@ from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, 
 from PIL import Image
 
 from lightface.cli.console import GOES_ON
-from lightface.faces import AlignedFace, ByteArray, FloatArray
 from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
+from lightface.records import AlignedFace, ByteArray, FloatArray
 
 
 @pytest.fixture

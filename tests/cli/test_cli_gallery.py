@@ -86,7 +86,7 @@ def test_remove_asks_and_without_a_terminal_needs_yes(cli: Cli, made_up_gallery:
 def test_remove_obeys_the_answer(
     cli: Cli, made_up_gallery: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]
 ) -> None:
-    monkeypatch.setattr("lightface.cli.questions.is_terminal", lambda: True)
+    monkeypatch.setattr("lightface.cli.console.is_terminal", lambda: True)
     result = cli("gallery", "remove", "Ada", input=answer)
     assert "Remove Ada (id 1) with 2 samples?" in result.stderr
     assert result.exit_code == (0 if answer == "y\n" else 2)

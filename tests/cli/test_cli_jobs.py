@@ -17,11 +17,11 @@ from command_line import Cli, assert_one_line
 from faces_of_colour import make_colour_pipeline, paint_people, paint_person
 from PIL import Image
 
-from lightface.faces import ByteArray, Status
 from lightface.gallery import StoredThreshold, default_gallery_path, open_gallery
 from lightface.matching import template_factor
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
-from lightface.reports import read_faces
+from lightface.records import ByteArray, Status
+from lightface.tables import read_faces
 
 THRESHOLD_OF_WEIGHTS = find_weights(DEFAULT_WEIGHTS).thresholds["1e-3"]
 

@@ -20,11 +20,11 @@ from lightface.cli.inputs import STANDARD_STREAM
 from lightface.cli.main import app
 from lightface.cli.results import TableOutput
 from lightface.errors import ConfigError, GalleryError, ImageError
-from lightface.faces import Status
 from lightface.gallery import StoredThreshold, open_gallery
 from lightface.images import find_photos, load_photo
-from lightface.remote import to_path
-from lightface.reports import PairRow, write_pairs
+from lightface.locations import to_path
+from lightface.records import Status
+from lightface.tables import PairRow, write_pairs
 
 
 def test_version(cli: Cli) -> None:

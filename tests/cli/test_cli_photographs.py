@@ -13,8 +13,8 @@ import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
-from lightface.faces import ByteArray
 from lightface.images import PHOTO_SUFFIXES
+from lightface.records import ByteArray
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ from command_line import Cli, assert_one_line
 from lightface import doctor
 from lightface.cli.cluster import cache_folder
 from lightface.evaluation.cache import CachedFace, EmbeddingCache, default_cache_path
-from lightface.gallery import KeyFile, Passphrase, make_key_file, open_gallery, sealing
+from lightface.gallery import KeyFile, Passphrase, make_key_file, open_gallery
+from lightface.gallery import encryption as cipher
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
 
 @pytest.fixture(autouse=True)
 def this_gallery(made_up_gallery: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIGHTFACE_GALLERY", str(made_up_gallery))
-    monkeypatch.setattr(sealing, "SCRYPT_COST", 16)
+    monkeypatch.setattr(cipher, "SCRYPT_COST", 16)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ class TestPassphrase:
         assert f"{'encryption':<24}passphrase\n" in cli("gallery", "stats", env=secret).stdout
 
     def test_asked_for_at_the_terminal(self, cli: Cli, made_up_gallery: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("lightface.cli.questions.is_terminal", lambda: True)
+        monkeypatch.setattr("lightface.cli.console.is_terminal", lambda: True)
         result = cli("gallery", "encrypt", input="correct horse\ncorrect hose\ncorrect horse\ncorrect horse\n")
         assert result.exit_code == 0
         assert "horse" not in result.output

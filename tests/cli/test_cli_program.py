@@ -191,7 +191,7 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
 
 def test_a_worker_that_cannot_begin_prints_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(
-        "from lightface.batch.processes import _Died, _Worker\n"
+        "from lightface.batch.local import _Died, _Worker\n"
         "if __name__ == '__main__':\n"
         "    try:\n"
         "        _Worker((b'no pickle', None, 1, 30)).embed([])\n"

@@ -15,8 +15,8 @@ from PIL import Image
 
 from lightface.alignment import align_face
 from lightface.detection import MtcnnDetector
-from lightface.faces import ByteArray
 from lightface.gallery import open_gallery
+from lightface.records import ByteArray
 
 
 @pytest.fixture(scope="module")

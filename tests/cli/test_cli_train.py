@@ -164,7 +164,7 @@ def test_people_are_trained_on_by_the_shipped_recipe(cli: Cli, tmp_path: Path, m
         taken.append((config, run))
         raise TrainingError("enough seen")
 
-    monkeypatch.setattr("lightface.training.train.train", refuse)
+    monkeypatch.setattr("lightface.training.loop.train", refuse)
     result = cli("train", "--data", tmp_path, "--objective", "cosface")
     assert_one_line(result, "enough seen")
     ((config, run),) = taken

@@ -16,7 +16,7 @@ from lightface.detection.candidates import (
     suppress_nested,
     suppress_overlapping,
 )
-from lightface.faces import FloatArray
+from lightface.records import FloatArray
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightface.detection.sheets import SHEET_PX, Piece, draw_sheets, lay_out
+from lightface.detection.pyramid import SHEET_PX, Piece, draw_sheets, lay_out
 
 Sizes = list[tuple[int, int]]
 

@@ -12,8 +12,8 @@ import pytest
 
 from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings
 from lightface.errors import ConfigError
-from lightface.faces import BoxPx, ByteArray, DetectedFace
 from lightface.images import load_photo
+from lightface.records import BoxPx, ByteArray, DetectedFace
 
 AS_FACENET = MtcnnSettings(min_face_size_px=20, propose_threshold=0.6, det_threshold=0.7, max_side_px=None)
 

@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from lightface.detection.candidates import Candidates
 from lightface.detection.pyramid import Level, cut_crops, halve, plan_levels, render_level
-from lightface.faces import ByteArray, FloatArray
+from lightface.records import ByteArray, FloatArray
 
 
 def pool(image_rgb: ByteArray, height: int, width: int) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightface.detection.turns import QUARTERS, Sighting, needs_turn, quarters_of, rate_views, settle, turn_back
-from lightface.faces import BoxPx, DetectedFace
+from lightface.records import BoxPx, DetectedFace
 
 LANDMARKS = np.array([(30, 40), (60, 40), (45, 55), (33, 70), (57, 70)], np.float32)
 

@@ -16,10 +16,10 @@ from lightface.evaluation.calibrate import (
     propose_thresholds,
     store_calibration,
 )
-from lightface.evaluation.scoring import ScoredPairs
+from lightface.evaluation.figures import ScoredPairs
 from lightface.gallery import FaceSample, Gallery, open_gallery
 from lightface.matching import template_factor
-from lightface.metrics import threshold_at_far
+from lightface.measurement.metrics import threshold_at_far
 from lightface.models.registry import WeightsRecord, find_weights
 from lightface.pipeline import resolve_bands, resolve_threshold
 

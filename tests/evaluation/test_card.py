@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lightface.errors import WeightsError
-from lightface.evaluation.card import format_section, place_section, write_into_card
 from lightface.evaluation.evaluate import Evaluation
 from lightface.evaluation.summary import summarise
 from lightface.models.registry import find_weights
+from lightface.pages.reports import format_section, place_section, write_into_card
 
 CARD = "# drawn\n\n## Measured\n\nMuch.\n\n## Limits\n\nMany.\n"
 

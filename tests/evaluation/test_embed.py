@@ -14,8 +14,7 @@ from lightface.errors import EvaluationError, OutputError
 from lightface.evaluation.cache import EmbeddingCache, default_cache_path
 from lightface.evaluation.embed import ArcFaceCrops, embed_pictures
 from lightface.evaluation.evaluate import evaluate_pairs
-from lightface.evaluation.pair_list import Framing
-from lightface.evaluation.pictures import FilePicture, PackedPicture
+from lightface.evaluation.pair_list import FilePicture, Framing, PackedPicture
 from lightface.evaluation.protocols import read_protocol
 from lightface.evaluation.summary import describe_loss
 from lightface.pipeline import FacePipeline

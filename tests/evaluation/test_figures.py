@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from lightface.evaluation.figures import NamedThreshold, measure_pairs, rate_text
+from lightface.evaluation.figures import NamedThreshold, ScoredPairs, measure_pairs, rate_text
 from lightface.evaluation.pair_list import stratified_folds
-from lightface.evaluation.scoring import ScoredPairs
 from lightface.evaluation.summary import summarise, thin_roc
-from lightface.metrics import impostors_needed, roc_points
+from lightface.measurement.metrics import impostors_needed, roc_points
 
 
 def make_scored(scores: np.ndarray, same: np.ndarray, *, genuine_lost: int = 0) -> ScoredPairs:

@@ -11,19 +11,17 @@ import pytest
 from faces_of_colour import make_colour_pipeline, paint_person
 
 from lightface.errors import EvaluationError
-from lightface.evaluation.card import format_section
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
-from lightface.evaluation.figures import NamedThreshold, measure_pairs
+from lightface.evaluation.figures import NamedThreshold, find_repeats, measure_pairs
 from lightface.evaluation.groups import GroupTable, list_figures, measure_groups, read_groups
-from lightface.evaluation.intervals import wilson
-from lightface.evaluation.page import render_page
-from lightface.evaluation.pair_list import Framing, PairList
-from lightface.evaluation.pictures import PackedPicture, Picture
+from lightface.evaluation.pair_list import Framing, PackedPicture, PairList, Picture
 from lightface.evaluation.protocols import ProtocolName, read_protocol
-from lightface.evaluation.protocols.people import pair_people
-from lightface.evaluation.scoring import find_repeats
+from lightface.evaluation.protocols.own_photos import pair_people
 from lightface.evaluation.summary import describe_factor, describe_grouping, describe_repeats, summarise, to_json
+from lightface.measurement.intervals import wilson
+from lightface.pages import render_page
+from lightface.pages.reports import format_section
 from lightface.pipeline import FacePipeline
 
 
@@ -283,8 +281,8 @@ def test_a_network_that_takes_everybody_for_one_is_no_flood_of_repeats(
     embedded.vectors[:] = embedded.vectors[0]
     a, b = find_repeats(pairs, embedded, 0.92)
     assert a.size == 120 * 119 // 2 and (a < b).all()
-    monkeypatch.setattr("lightface.evaluation.scoring.MANY_REPEATS", 500)
-    monkeypatch.setattr("lightface.evaluation.scoring._ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("lightface.evaluation.figures.MANY_REPEATS", 500)
+    monkeypatch.setattr("lightface.evaluation.figures._ROWS_AT_ONCE", 10)
     assert 500 <= find_repeats(pairs, embedded, 0.92)[0].size < 2000
 
 

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightface.evaluation.all_pairs import pair_up
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.identification import measure_identification
-from lightface.evaluation.pair_list import PairList, stratified_folds
-from lightface.evaluation.pictures import PackedPicture
+from lightface.evaluation.pair_list import PackedPicture, PairList, stratified_folds
+from lightface.measurement.pairs import pair_up
 
 
 def make_list(people: np.ndarray) -> PairList:

@@ -12,11 +12,11 @@ from browser import Element, render
 from faces_of_colour import HOSTILE_NAME, make_colour_pipeline
 
 from lightface.evaluation.evaluate import Evaluation
-from lightface.evaluation.page import cut_crops, render_page
-from lightface.evaluation.page.axes import Chart, linear, logarithmic, probit
-from lightface.evaluation.page.markup import data_block
 from lightface.evaluation.summary import percent, summarise, summarise_rejects, to_json
-from lightface.metrics import FoldAccuracy
+from lightface.measurement.metrics import FoldAccuracy
+from lightface.pages import cut_crops, render_page
+from lightface.pages.charts import Chart, linear, logarithmic, probit
+from lightface.pages.document import data_block
 
 # Runs in the page, which itself allows no script: what was really laid out, written where the test finds it.
 _PROBE = """<script>

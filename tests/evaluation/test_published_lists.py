@@ -14,7 +14,7 @@ from faces_of_colour import make_colour_pipeline, paint_person
 from lightface.errors import EvaluationError
 from lightface.evaluation.evaluate import evaluate_pairs
 from lightface.evaluation.protocols import ProtocolName, lfw, read_protocol, recognise_protocol
-from lightface.faces import FaceSelection
+from lightface.records import FaceSelection
 
 
 def make_lfw(folder: Path, *, images: str = "lfw_funneled") -> Path:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lightface.evaluation.evaluate import evaluate_pairs
+from lightface.evaluation.figures import ScoredPairs
 from lightface.evaluation.pair_list import stratified_folds
 from lightface.evaluation.protocols import read_protocol
 from lightface.evaluation.rejects import measure_rejects
-from lightface.evaluation.scoring import ScoredPairs
 from lightface.evaluation.summary import describe_rejects, percent, summarise_rejects
-from lightface.metrics import FloatRow, equal_error_rate
+from lightface.measurement.metrics import FloatRow, equal_error_rate
 
 PEOPLE = Path(__file__).parents[2].parent / "shared" / "photos" / "people"
 PEOPLE_COUNT, PICTURES_EACH = 10, 4

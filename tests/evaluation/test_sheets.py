@@ -13,14 +13,14 @@ from faces_of_colour import HOSTILE_NAME, make_colour_pipeline, paint_people
 from PIL import Image
 
 from lightface.batch import embed_folder
-from lightface.evaluation.page import render_audit, render_groups
-from lightface.evaluation.page.faces import PlacedFace, show_faces
-from lightface.faces import FaceSelection
 from lightface.gallery import audit_gallery, open_gallery
 from lightface.images import decode_photo, hash_file
+from lightface.pages import render_audit, render_groups
+from lightface.pages.document import PlacedFace, show_faces
 from lightface.pipeline import enroll_photos, find_people
 from lightface.pipeline.cluster import cluster_faces
-from lightface.reports import read_faces
+from lightface.records import FaceSelection
+from lightface.tables import read_faces
 
 _COUNT_IMAGES = "<script>document.body.dataset.sizes = [...document.images].map(i => i.naturalWidth)</script></body>"
 

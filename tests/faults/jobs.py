@@ -18,11 +18,11 @@ from safetensors.numpy import load_file
 from spawning import Spawner
 
 from lightface.errors import GalleryError, LockedGalleryError
-from lightface.faces import FloatArray
 from lightface.gallery import FaceSample, Gallery, KeyFile, open_gallery
-from lightface.gallery.sealed_rows import SEALING
-from lightface.reports import read_faces
-from lightface.training.checkpoint import BEST, LAST, load_checkpoint
+from lightface.gallery.row_codec import CIPHER_SETTING
+from lightface.records import FloatArray
+from lightface.tables import read_faces
+from lightface.training.run_folder import BEST, LAST, load_checkpoint
 from lightface.training.synthetic import write_synthetic_set
 
 GALLERY, FIRST_KEY, SECOND_KEY = "people.sqlite", "first.key", "second.key"  # in `state`
@@ -88,7 +88,7 @@ def _contents(state: Path) -> set[bytes]:
     columns = {"person": ["name"], "sample": ["embedding", "source_path", "image_sha256"], "setting": ["value"]}
     queries = [f"SELECT CAST({column} AS BLOB) FROM {table}" for table in columns for column in columns[table]]
     with closing(sqlite3.connect(state / GALLERY)) as connection:
-        rows = connection.execute(f"{' UNION '.join(queries)} WHERE name = '{SEALING}'")
+        rows = connection.execute(f"{' UNION '.join(queries)} WHERE name = '{CIPHER_SETTING}'")
         return {content for (content,) in rows if content}
 
 

@@ -20,9 +20,9 @@ import pytest
 from jobs import check_soundness
 from soaking import Soak
 
-from lightface.faces import FloatArray
 from lightface.gallery import open_gallery
-from lightface.reports import read_faces
+from lightface.records import FloatArray
+from lightface.tables import read_faces
 
 pytestmark = pytest.mark.slow
 

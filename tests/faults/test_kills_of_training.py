@@ -15,7 +15,7 @@ from jobs import TRAIN, check_soundness
 from soaking import Soak
 from spawning import Spawner
 
-from lightface.training.checkpoint import CONFIG
+from lightface.training.run_folder import CONFIG
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lightface.faces import FloatArray
 from lightface.gallery import FaceSample
+from lightface.records import FloatArray
 
 
 def make_vector(seed: int) -> FloatArray:

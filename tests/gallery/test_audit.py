@@ -10,8 +10,8 @@ import pytest
 from made_up import make_sample
 
 from lightface.errors import GalleryError, PersonNotFoundError
-from lightface.faces import FloatArray
 from lightface.gallery import Gallery, audit_gallery
+from lightface.records import FloatArray
 
 THRESHOLD = 0.4
 

@@ -24,15 +24,14 @@ from lightface.gallery import (
     KeyFile,
     Passphrase,
     StoredThreshold,
-    copying,
+    encryption,
     make_key_file,
     open_gallery,
-    people_index,
-    sealing,
+    search_index,
     sqlite,
-    sqlite_file,
+    upkeep,
 )
-from lightface.gallery.sealing import Sealing
+from lightface.gallery.encryption import GalleryCipher
 
 PASSPHRASE = Passphrase("correct horse")
 SWAP_NAMES = (  # of persons 1 and 2
@@ -45,7 +44,7 @@ SWAP_NAMES = (  # of persons 1 and 2
 
 @pytest.fixture(autouse=True)
 def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "SCRYPT_COST", 16)
+    monkeypatch.setattr(encryption, "SCRYPT_COST", 16)
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ class TestAtRest:
     def test_a_kill_before_the_cleaning_is_made_good(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sqlite.SqliteStore, "scrub", lambda store: None)
+        monkeypatch.setattr(sqlite.SqliteStore, "purge", lambda store: None)
         filled.encrypt(key_file)
         monkeypatch.undo()
         assert readable(gallery_path) != []
@@ -178,7 +177,7 @@ class TestAtRest:
     ) -> None:
         expected = contents(filled)
         hashes = iter("ab")
-        monkeypatch.setattr(copying, "hash_records", lambda records: next(hashes))
+        monkeypatch.setattr(upkeep, "hash_records", lambda records: next(hashes))
         with pytest.raises(GalleryError, match="nothing was changed"):
             filled.encrypt(key_file)
         monkeypatch.undo()
@@ -303,9 +302,9 @@ class TestKeys:
             f'"wrapped": "{wrapped}"}}'
         )
         sealed = "00000000000000000000000064f2994b0aed383f445c0f6db7d70cb804e154f71463"
-        lock = Sealing.unlock(header, PASSPHRASE, location="g")
-        assert lock.unseal(bytes.fromhex(sealed), b"place") == b"secret"
-        assert lock.look_up_word("name", "ada") == "598ea761acf9344dd81650510ecd85b231ca31c0560db9b1c308a4a1c67173c1"
+        lock = GalleryCipher.unlock(header, PASSPHRASE, location="g")
+        assert lock.decrypt(bytes.fromhex(sealed), b"place") == b"secret"
+        assert lock.blind_index("name", "ada") == "598ea761acf9344dd81650510ecd85b231ca31c0560db9b1c308a4a1c67173c1"
 
 
 class TestIntegrity:
@@ -452,7 +451,7 @@ class TestFirstEncryption:
         gallery_path.parent.mkdir()
         connection = sqlite3.connect(gallery_path)
         connection.executescript((Path(__file__).parent / "first_encryption.sql").read_text())
-        connection.execute(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 2")
         connection.close()
         return gallery_path
@@ -568,7 +567,7 @@ class TestSearch:
     def test_a_large_gallery_keeps_no_index_on_disk(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(people_index, "FILED_FROM", 5)
+        monkeypatch.setattr(search_index, "FILED_FROM", 5)
         probe = make_vector(31)[np.newaxis]
         near = [person.name for person in filled.matrix_near(probe, 3).people]
         index = Path(f"{gallery_path}.index")

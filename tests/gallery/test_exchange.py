@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, IdentityConflictError, LightfaceError, ModelMismatchError, OutputError
-from lightface.faces import FloatArray
 from lightface.gallery import (
     FaceSample,
     Gallery,
@@ -28,8 +27,9 @@ from lightface.gallery import (
     open_gallery,
     places,
 )
-from lightface.gallery.sql_store import SqlStore
+from lightface.gallery.store import SqlStore
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
+from lightface.records import FloatArray
 
 
 def contents(gallery: Gallery) -> list[object]:

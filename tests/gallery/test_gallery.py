@@ -25,7 +25,7 @@ from lightface.errors import (
     PersonNotFoundError,
 )
 from lightface.gallery import FaceSample, Gallery, StoredThreshold, default_gallery_path, normalize_name, open_gallery
-from lightface.gallery.sql_store import SqlStore
+from lightface.gallery.store import SqlStore
 
 
 def test_exported_names() -> None:

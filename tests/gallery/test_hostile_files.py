@@ -14,7 +14,7 @@ from made_up import make_sample
 
 from lightface.databases import check_schema, schema_made_by, schema_of
 from lightface.errors import GalleryError, OutputError
-from lightface.gallery import StoredThreshold, open_gallery, sqlite_file
+from lightface.gallery import StoredThreshold, open_gallery, sqlite
 
 
 @pytest.fixture
@@ -77,13 +77,13 @@ class TestSchema:
             with pytest.raises(GalleryError, match="is not what lightface makes"):
                 open_gallery(path)
 
-    @pytest.mark.parametrize("version", range(1, len(sqlite_file.MIGRATIONS) + 1))
+    @pytest.mark.parametrize("version", range(1, len(sqlite.MIGRATIONS) + 1))
     def test_every_version_that_lightface_made_opens(self, tmp_path: Path, version: int) -> None:
         path = tmp_path / "old.sqlite"
         raw(
             path,
-            *(statement for step in sqlite_file.MIGRATIONS[:version] for statement in step),
-            f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}",
+            *(statement for step in sqlite.MIGRATIONS[:version] for statement in step),
+            f"PRAGMA application_id = {sqlite.APPLICATION_ID}",
             f"PRAGMA user_version = {version}",
             "INSERT INTO setting VALUES ('created_at', '2026-11-01T10:00:00+00:00')",
             "INSERT INTO person VALUES (7, 'Ada  L', 'ada  l', '{}', '2026-11-01T10:00:00.000000+00:00')",
@@ -221,7 +221,7 @@ class TestOwner:
             open_gallery(link)
 
     def test_a_planted_search_index_is_not_believed(self, path: Path) -> None:
-        from lightface.gallery.index_file import read_index
+        from lightface.gallery.search_index import read_index
 
         index = Path(f"{path}.index")
         index.write_bytes(b"anything")

@@ -14,9 +14,9 @@ import pytest
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
-from lightface.faces import FloatArray, Match, Status
 from lightface.gallery import Event, FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
 from lightface.matching import person_scores, rank_people
+from lightface.records import FloatArray, Match, Status
 
 if TYPE_CHECKING:
     import psycopg as psycopg_types
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 postgres = pytest.importorskip("lightface.gallery.postgres")
-postgres_server_module = pytest.importorskip("lightface.gallery.postgres_server")
+postgres_server_module = pytest.importorskip("lightface.gallery.postgres")
 location_of = postgres_server_module.location_of
 
 
@@ -324,7 +324,7 @@ class TestCandidates:
 
 
 def test_what_a_removal_cannot_reach_is_said(gallery: Gallery) -> None:
-    assert gallery.beyond_reach is not None and "VACUUM" in gallery.beyond_reach
+    assert gallery.residual_copies is not None and "VACUUM" in gallery.residual_copies
 
 
 def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, raw: Connection) -> None:

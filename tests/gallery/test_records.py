@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from made_up import make_sample
 
 from lightface.errors import GalleryError
-from lightface.faces import BoxPx
 from lightface.gallery import StoredThreshold
 from lightface.gallery.records import check_sample, folded_name, is_same_face, name_key, normalize_name
+from lightface.records import BoxPx
 
 
 class TestNames:

@@ -18,7 +18,7 @@ import pytest
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, OutputError
-from lightface.gallery import Gallery, StoredThreshold, open_gallery, sqlite, sqlite_file
+from lightface.gallery import Gallery, StoredThreshold, open_gallery, sqlite
 
 
 @pytest.fixture
@@ -189,14 +189,14 @@ class TestRefusals:
 
 
 class TestMigrations:
-    later = (*sqlite_file.MIGRATIONS, ("ALTER TABLE person ADD COLUMN consent TEXT", "CREATE TABLE a (b)"))
+    later = (*sqlite.MIGRATIONS, ("ALTER TABLE person ADD COLUMN consent TEXT", "CREATE TABLE a (b)"))
 
     def test_an_older_gallery_is_brought_up_to_date(
         self, gallery: Gallery, gallery_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
         gallery.close()
-        monkeypatch.setattr(sqlite_file, "MIGRATIONS", self.later)
+        monkeypatch.setattr(sqlite, "MIGRATIONS", self.later)
         with open_gallery(gallery_path) as migrated:
             assert len(migrated.thresholds()) == 1
         connection = sqlite3.connect(gallery_path)
@@ -209,7 +209,7 @@ class TestMigrations:
     ) -> None:
         gallery.enroll("Ada", [make_sample(1)])
         gallery.close()
-        monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*self.later, ("CREATE TABLE a (b)",)))
+        monkeypatch.setattr(sqlite, "MIGRATIONS", (*self.later, ("CREATE TABLE a (b)",)))
         with pytest.raises(GalleryError, match="table a already exists"):
             open_gallery(gallery_path)
         monkeypatch.undo()
@@ -221,8 +221,8 @@ class TestMigrations:
         embedding, sha256 = make_vector(1).tobytes().hex(), make_sample(1).image_sha256
         raw(
             gallery_path,
-            *sqlite_file.MIGRATIONS[0],
-            f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}",
+            *sqlite.MIGRATIONS[0],
+            f"PRAGMA application_id = {sqlite.APPLICATION_ID}",
             "PRAGMA user_version = 1",
             "INSERT INTO setting VALUES ('created_at', '2026-11-01T10:00:00+00:00'), ('model_id', 'model-a')",
             """INSERT INTO person VALUES (7, 'Ada', 'ada', '{"team": "x"}', '2026-11-01T10:00:00.000000+00:00')""",
@@ -240,9 +240,9 @@ class TestMigrations:
             assert gallery.enroll("Bob", [make_sample(2)]).id == 8
 
     def test_released_steps_are_not_edited(self) -> None:
-        assert len(sqlite_file.MIGRATIONS) == 3
+        assert len(sqlite.MIGRATIONS) == 3
         connection = sqlite3.connect(":memory:")
-        for statements in sqlite_file.MIGRATIONS:
+        for statements in sqlite.MIGRATIONS:
             for statement in statements:
                 connection.execute(statement)
         tables = {
@@ -341,7 +341,7 @@ class TestNoTrace:
         self, gallery: Gallery, gallery_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         gallery.enroll("Ada", [make_sample(1)])
-        monkeypatch.setattr(sqlite.SqliteStore, "scrub", lambda store: None)
+        monkeypatch.setattr(sqlite.SqliteStore, "purge", lambda store: None)
         gallery.remove_person("Ada")
         monkeypatch.undo()
         assert self.traces(gallery_path, [1], "Ada") != []

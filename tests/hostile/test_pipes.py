@@ -21,12 +21,12 @@ from lightface.evaluation.protocols import read_protocol
 from lightface.evaluation.protocols.agedb import read_agedb
 from lightface.files import read_regular
 from lightface.gallery import KeyFile, open_gallery
-from lightface.gallery.index_file import read_index
+from lightface.gallery.search_index import read_index
 from lightface.images import count_pixels, hash_file, load_photo
 from lightface.models.weights import read_state
 from lightface.pipeline import enroll_people
 from lightface.pipeline.cluster import cluster_faces, enroll_groups
-from lightface.reports import read_faces
+from lightface.tables import read_faces
 from lightface.training.people_folder import align_people
 
 SECONDS = 300  # after which whoever opens a pipe has waited for ever

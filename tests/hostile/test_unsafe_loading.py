@@ -18,13 +18,13 @@ import pytest
 from soaking import Soak
 
 import lightface
+from lightface.crops import ShardReader
 from lightface.errors import LightfaceError
 from lightface.gallery import FaceSample, Gallery, open_gallery
-from lightface.training.shards import ShardReader
 
 PACKAGE = Path(lightface.__file__).parent
 # Who may unpickle: worker processes what the process sends that gives them work.
-UNPICKLERS = {"batch/processes.py", "batch/ray_engine.py"}
+UNPICKLERS = {"batch/local.py", "batch/ray_engine.py"}
 NEVER = {"eval", "exec", "compile", "os.system", "os.popen", "runpy.run_path"}
 
 

@@ -10,11 +10,10 @@ import pytest
 from safetensors.torch import save_file
 
 from lightface.errors import CheckpointError, WeightsError
-from lightface.models.checkpoints import describe, import_checkpoint
 from lightface.models.lightcnn import build_lightcnn
 from lightface.models.recognisability import Recognisability
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights, imported_folder, register_weights, shipped_folder
-from lightface.models.weights import write_weights
+from lightface.models.weights import describe, import_checkpoint, write_weights
 
 
 def make(size: int = 256) -> Recognisability:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightface.faces import FaceSelection
 from lightface.gallery import FaceSample, Gallery, GalleryAudit, audit_gallery, open_gallery
-from lightface.gallery.conflicts import Conflict, find_conflicts
+from lightface.gallery.likeness import Conflict, find_conflicts
 from lightface.pipeline import enroll_photos, find_people, load_pipeline, resolve_bands
+from lightface.records import FaceSelection
 
 FIGURES = Path(__file__).parents[2] / "scratch" / "audit.json"
 DRAWS, SWAPPED, SPLIT = 20, 6, 6

@@ -11,10 +11,10 @@ import pytest
 
 from lightface.batch import embed_folder
 from lightface.clustering import bcubed_score, pairwise_score
-from lightface.faces import FaceSelection
 from lightface.pipeline import load_pipeline
 from lightface.pipeline.cluster import cluster_faces
-from lightface.reports import read_faces
+from lightface.records import FaceSelection
+from lightface.tables import read_faces
 
 FIGURES = Path(__file__).parents[2] / "scratch" / "cluster.json"
 

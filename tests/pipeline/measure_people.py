@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds
-from lightface.faces import FaceSelection, Status
 from lightface.gallery import Gallery, open_gallery
 from lightface.matching import person_scores
 from lightface.pipeline import (
@@ -27,6 +26,7 @@ from lightface.pipeline import (
     load_pipeline,
     resolve_bands,
 )
+from lightface.records import FaceSelection, Status
 
 FIGURES = Path(__file__).parents[2] / "scratch" / "people.json"
 

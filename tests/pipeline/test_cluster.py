@@ -12,12 +12,12 @@ from stand_ins import paint
 
 from lightface.clustering import strict_threshold
 from lightface.errors import ClusterError, FaceNotFoundError, IdentityConflictError, ThresholdError
-from lightface.faces import Status
 from lightface.gallery import Gallery
 from lightface.images import hash_file
 from lightface.models.registry import find_weights
 from lightface.pipeline.cluster import cluster_faces, enroll_groups
-from lightface.reports import FaceRow
+from lightface.records import Status
+from lightface.tables import FaceRow
 
 BOX = (10.0, 10.0, 60.0, 70.0)
 

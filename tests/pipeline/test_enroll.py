@@ -20,9 +20,9 @@ from lightface.errors import (
     ModelMismatchError,
     ThresholdError,
 )
-from lightface.faces import AlignedFace, FaceSelection, FloatArray, Status
 from lightface.gallery import Gallery, StoredThreshold, open_gallery
 from lightface.pipeline import EnrolledPhoto, FacePipeline, enroll_people, enroll_photos, find_people
+from lightface.records import AlignedFace, FaceSelection, FloatArray, Status
 
 
 def outline(results: list[EnrolledPhoto]) -> list[tuple[str, str | None]]:

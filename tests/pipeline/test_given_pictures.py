@@ -15,11 +15,11 @@ from PIL import ExifTags, Image
 from stand_ins import paint
 
 from lightface.errors import ImageError, ImageTooLargeError
-from lightface.faces import ByteArray
 from lightface.gallery import Gallery
 from lightface.images import GivenPicture, PhotoSource, count_pixels, load_photo
 from lightface.matching import DecisionBands
 from lightface.pipeline import FacePipeline, enroll_photos, identify_photos, verify_photos
+from lightface.records import ByteArray
 
 
 def _png(image_rgb: ByteArray) -> bytes:

@@ -9,10 +9,10 @@ from colours import BLUE, DARK_RED, GREEN, GREY, RED, paint_two
 from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, paint
 
 from lightface.errors import GalleryError
-from lightface.faces import DetectedFace, FaceSelection, Status
 from lightface.gallery import Gallery
 from lightface.matching import DecisionBands
 from lightface.pipeline import FaceGates, FacePipeline, IdentifiedFace, IdentifiedPhoto, enroll_photos, identify_photos
+from lightface.records import DetectedFace, FaceSelection, Status
 
 BANDS = DecisionBands(threshold=0.9, review_threshold=0.6)
 

@@ -17,12 +17,12 @@ from lightface.alignment import align_face
 from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder
 from lightface.errors import LowQualityError
-from lightface.faces import AlignedFace, ByteArray, FaceSelection
 from lightface.gallery import open_gallery
 from lightface.images import Photo, load_photo
 from lightface.models.recognisability import Recognisability
 from lightface.models.weights import load_model
 from lightface.pipeline import FaceGates, FacePipeline, PhotoFaces, enroll_photos, reembed_gallery
+from lightface.records import AlignedFace, ByteArray, FaceSelection
 
 Spoil = Callable[[ByteArray], ByteArray]
 

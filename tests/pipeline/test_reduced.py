@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from lightface.errors import ImageTooLargeError
-from lightface.faces import ByteArray
 from lightface.images import Photo, load_photo
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
+from lightface.records import ByteArray
 
 
 @pytest.fixture(scope="module")

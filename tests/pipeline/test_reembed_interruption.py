@@ -41,7 +41,7 @@ RUN = """if True:
         case "before-commit":
             SqliteStore.delete_thresholds = lambda store: (forget(store), die())
         case "after-commit":
-            SqliteStore.scrub = lambda store: die()
+            SqliteStore.purge = lambda store: die()
     with open_gallery(Path(sys.argv[1])) as gallery:
         reembed_gallery(make_pipeline(MeanEmbedder("other")), gallery)
 """

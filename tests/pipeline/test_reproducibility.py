@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lightface.faces import ByteArray, FloatArray
 from lightface.images import save_image
 from lightface.pipeline import FacePipeline, load_pipeline
+from lightface.records import ByteArray, FloatArray
 
 TOLERANCE = 0.999  # cosine
 

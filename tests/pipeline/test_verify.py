@@ -9,8 +9,8 @@ from colours import BLUE, DARK_RED, GREEN, RED, paint_two
 from stand_ins import MeanEmbedder, paint
 
 from lightface.errors import FaceNotFoundError, ImageError, MultipleFacesError
-from lightface.faces import FaceSelection, Status
 from lightface.pipeline import FacePipeline, PhotoFaces, verify_pairs, verify_photos
+from lightface.records import FaceSelection, Status
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from lightface.training.config import (
     TrainingConfig,
 )
 from lightface.training.distributed import Processes
+from lightface.training.objectives.classification import SoftmaxSettings
 from lightface.training.objectives.combination import ObjectiveSettings
 from lightface.training.objectives.distillation import CosineSettings, RelationalSettings
-from lightface.training.objectives.softmax import SoftmaxSettings
 from lightface.training.preparation import TrainingData, prepare_data
 from lightface.training.synthetic import write_synthetic_set
 

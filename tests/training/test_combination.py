@@ -6,12 +6,10 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightface.errors import TrainingError
-from lightface.training.objectives.arcface import ArcFaceSettings
+from lightface.training.objectives.classification import ArcFaceSettings, CosFaceSettings, SoftmaxSettings
 from lightface.training.objectives.combination import ObjectiveSettings, build_objectives
-from lightface.training.objectives.cosface import CosFaceSettings
 from lightface.training.objectives.distillation import CosineSettings, RelationalSettings
 from lightface.training.objectives.objective import Targets
-from lightface.training.objectives.softmax import SoftmaxSettings
 
 ALL = ObjectiveSettings(
     SoftmaxSettings(weight=0.5),

@@ -12,11 +12,10 @@ import torch
 
 from lightface.errors import DeviceError
 from lightface.training.augmentation import Augmentation
-from lightface.training.checkpoint import LAST
 from lightface.training.config import TrainingConfig, dump_config
 from lightface.training.distributed import Processes, join_processes
-from lightface.training.logbook import read_history
-from lightface.training.train import train
+from lightface.training.loop import train
+from lightface.training.run_folder import LAST, read_history
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +23,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from lightface.training.config import load_config
-from lightface.training.train import train
+from lightface.training.loop import train
 report = train(load_config(Path(sys.argv[1])), Path(sys.argv[2]), device="cpu")
 threads = [name.read_text() for name in Path("/proc/self/task").glob("*/comm")]
 print(report.leads, report.at.step, report.finished, sum("gloo" in name for name in threads))

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from lightface.crops import CropEntry
 from lightface.errors import LightfaceError
-from lightface.faces import ByteArray
-from lightface.training.crop_cache import CropPixels
-from lightface.training.crop_index import CropEntry
-from lightface.training.data import CropSet
+from lightface.records import ByteArray
+from lightface.training.data import CropPixels, CropSet
 
 
 def test_its_weights_are_read_in_their_order(tmp_path: Path) -> None:

@@ -11,23 +11,15 @@ from safetensors import safe_open
 
 from lightface.embedding import Embedder
 from lightface.errors import CheckpointError, TrainingError
-from lightface.faces import AlignedFace, Frame
-from lightface.metrics import threshold_at_far
-from lightface.models.checkpoints import import_checkpoint
-from lightface.models.weights import load_model
-from lightface.training.checkpoint import BEST, load_checkpoint
+from lightface.measurement.metrics import threshold_at_far
+from lightface.models.weights import import_checkpoint, load_model
+from lightface.records import AlignedFace, Frame
 from lightface.training.config import CardSettings, NetworkSettings, TrainingConfig
-from lightface.training.export import (
-    Exported,
-    export_run,
-    find_thresholds,
-    finish_network,
-    measure_intervals,
-)
-from lightface.training.model import build_network
+from lightface.training.export import Exported, export_run, find_thresholds, finish_network, measure_intervals
+from lightface.training.loop import train
+from lightface.training.model import build_network, settle_norms
 from lightface.training.preparation import TrainingData
-from lightface.training.settling import settle_norms
-from lightface.training.train import train
+from lightface.training.run_folder import BEST, load_checkpoint
 from lightface.training.validation import Pairs, all_pairs, embed_crops
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from lightface.errors import ConfigError
 from lightface.models.layers import Padding, Pool, conv_mfm
 from lightface.models.lightcnn import LightCNN, Structure, build_lightcnn
+from lightface.training import fusion
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
-from lightface.training.fusion import library
-from lightface.training.fusion.layers import FirstMFM, FusedMFM, fuse_layers
+from lightface.training.fusion import FirstMFM, FusedMFM, fuse_layers
 from lightface.training.learner import Learner
 from lightface.training.objectives.objective import Targets
 
@@ -206,19 +206,19 @@ def test_a_recipe_that_compiles_learns_the_same(simple_config: TrainingConfig) -
 @pytest.fixture
 def fresh_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing built; the folder where it would be kept."""
-    monkeypatch.setattr("lightface.training.fusion.library.platformdirs.user_cache_path", lambda _: tmp_path)
-    library.load_library.cache_clear()
+    monkeypatch.setattr("lightface.training.fusion.platformdirs.user_cache_path", lambda _: tmp_path)
+    fusion.load_library.cache_clear()
     return tmp_path / "kernels"
 
 
 @needs_compiler
 def test_kernels_are_built_once_for_their_owner_alone(fresh_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library.load_library()
+    fusion.load_library()
     (built,) = fresh_library.iterdir()
     assert built.stat().st_mode & 0o777 == 0o600
-    library.load_library.cache_clear()
+    fusion.load_library.cache_clear()
     monkeypatch.setattr(subprocess, "run", None)  # is not asked again
-    library.load_library()
+    fusion.load_library()
 
 
 def test_without_a_compiler(fresh_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,14 +233,14 @@ def test_a_compiler_that_fails(fresh_library: Path, monkeypatch: pytest.MonkeyPa
     compiler.chmod(0o700)
     monkeypatch.setenv("CXX", os.fspath(compiler))
     with pytest.raises(ConfigError, match=r"cannot build the kernels .*no such vector"):
-        library.load_library()
+        fusion.load_library()
 
 
 @needs_compiler
 def test_nobody_else_can_put_a_library_there(fresh_library: Path) -> None:
     before = os.umask(0)
     try:
-        library.load_library()
+        fusion.load_library()
     finally:
         os.umask(before)
     assert [folder.stat().st_mode & 0o777 for folder in (fresh_library, fresh_library.parent)] == [0o700] * 2
@@ -250,18 +250,18 @@ def test_nobody_else_can_put_a_library_there(fresh_library: Path) -> None:
 def test_a_folder_that_was_open_to_others_is_closed(fresh_library: Path) -> None:
     fresh_library.mkdir()
     fresh_library.chmod(0o777)
-    library.load_library()
+    fusion.load_library()
     assert fresh_library.stat().st_mode & 0o777 == 0o700
 
 
 @needs_compiler
 def test_a_library_whose_contents_were_changed_is_built_again(fresh_library: Path) -> None:
-    library.load_library()
+    fusion.load_library()
     (built,) = fresh_library.iterdir()
     data = built.read_bytes()
     built.write_bytes(data[:-1] + b"x")  # a library that would be loaded
-    library.load_library.cache_clear()
-    library.load_library()
+    fusion.load_library.cache_clear()
+    fusion.load_library()
     assert built.read_bytes() == data
 
 
@@ -269,12 +269,12 @@ def test_a_library_whose_contents_were_changed_is_built_again(fresh_library: Pat
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to give files away")
 @pytest.mark.parametrize("planted", ["file", "link", "folder"])
 def test_what_another_user_put_there_is_not_run(fresh_library: Path, planted: str) -> None:
-    library.load_library()
-    library.load_library.cache_clear()
+    fusion.load_library()
+    fusion.load_library.cache_clear()
     (built,) = fresh_library.iterdir()
     if planted == "link":
         built.rename(fresh_library.parent / "elsewhere.so")
         built.symlink_to(fresh_library.parent / "elsewhere.so")
     os.chown(fresh_library if planted == "folder" else built, 12345, 12345, follow_symlinks=False)
     with pytest.raises(ConfigError, match=r"another user.*set compile = false"):
-        library.load_library()
+        fusion.load_library()

@@ -14,14 +14,14 @@ from PIL import Image
 from lightface.detection import MtcnnDetector
 from lightface.embedding import Embedder
 from lightface.errors import TrainingError
-from lightface.faces import AlignedFace, ByteArray, FloatArray, Frame
 from lightface.models.recognisability import Recognisability
 from lightface.models.registry import find_weights
+from lightface.records import AlignedFace, ByteArray, FloatArray, Frame
 from lightface.training import recognisability
 from lightface.training.config import TrainingConfig
 from lightface.training.export import export_run
+from lightface.training.loop import train
 from lightface.training.recognisability import FAMILIES, face_of_crop, find_faces, learn_recognisability, spoil
-from lightface.training.train import train
 
 
 class ThumbnailEmbedder(Embedder):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,25 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from lightface.errors import ConfigError, OutputError, TrainingError
+from lightface.errors import ConfigError, DeviceError, OutputError, TrainingError
 from lightface.stopping import StopRequest
-from lightface.training.checkpoint import BEST, CONFIG, LAST, save_checkpoint
-from lightface.training.config import (
-    GroupColumn,
-    GroupSettings,
-    ScheduleSettings,
-    Stage,
-    TrainingConfig,
-    load_config,
-)
+from lightface.training.config import GroupColumn, GroupSettings, ScheduleSettings, Stage, TrainingConfig, load_config
 from lightface.training.distributed import Processes
 from lightface.training.learner import Learner
-from lightface.training.logbook import read_history
-from lightface.training.loop import TrainingRun, _seed_step
-from lightface.training.model import build_network
-from lightface.training.preparation import TrainingData, prepare_data
-from lightface.training.progress import Progress, TrainingReport
-from lightface.training.settling import settle_on
+from lightface.training.loop import (
+    Progress,
+    TrainingReport,
+    TrainingRun,
+    _seed_step,
+    find_stage,
+    find_window,
+    fit_batches,
+    learning_rate_share,
+    train,
+)
+from lightface.training.model import build_network, settle_on
+from lightface.training.preparation import Preflight, TrainingData, prepare_data
+from lightface.training.run_folder import BEST, CONFIG, LAST, read_history, save_checkpoint
 from lightface.training.synthetic import write_synthetic_set
 from lightface.training.validation import measure
 
@@ -388,3 +389,79 @@ def test_a_batch_is_augmented_by_its_steps_own_draws(
     )  # of the same crops
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_run_and_it_goes_on(
+    simple_config: TrainingConfig, tmp_path: Path, number: signal.Signals
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.at.step == 5:
+            os.kill(os.getpid(), number)
+
+    found: list[Preflight] = []
+    report = train(simple_config, tmp_path, device="cpu", on_preflight=found.append, on_progress=interrupt)
+    assert (report.finished, report.at.step, report.leads) == (False, 5, True)
+    assert [preflight.crops for preflight in found] == [96]
+    config = load_config(tmp_path / "config.toml")
+    assert config == simple_config
+    with pytest.raises(TrainingError, match="holds a run already; resume it, or choose another --output"):
+        train(simple_config, tmp_path, device="cpu")
+    resumed = train(config, tmp_path, device="cpu", resume=True)
+    assert (resumed.finished, resumed.at.step) == (True, 24)
+
+
+def test_what_cannot_train_is_refused_before_anything_is_written(simple_config: TrainingConfig, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    with pytest.raises(DeviceError):
+        train(simple_config, output, device="abacus")
+    with pytest.raises(TrainingError, match="there is no data folder"):
+        train(replace(simple_config, data=replace(simple_config.data, folder=tmp_path / "gone")), output)
+    with pytest.raises(ConfigError, match="does not divide"):
+        train(replace(simple_config, accumulate=5), output)
+    assert not output.exists()
+
+
+def test_the_authors_steps() -> None:
+    settings = ScheduleSettings()  # 80 epochs, every ten
+    shares = [learning_rate_share(settings, progress=epoch / 80, step=0) for epoch in (0, 9.9, 10, 19, 20, 79)]
+    factor = 0.457305051927326
+    assert shares == pytest.approx([1, 1, factor, factor, factor**2, factor**7])
+
+
+def test_cosine_with_warm_up_and_an_end() -> None:
+    settings = ScheduleSettings(kind="cosine", warmup_steps=10, final_rate=0.1)
+    assert learning_rate_share(settings, progress=0, step=0) == pytest.approx(0.1)
+    assert learning_rate_share(settings, progress=0, step=4) == pytest.approx(0.5)
+    assert learning_rate_share(settings, progress=0, step=9) == pytest.approx(1)
+    assert learning_rate_share(settings, progress=0.5, step=100) == pytest.approx(0.55)
+    assert learning_rate_share(settings, progress=1, step=100) == pytest.approx(0.1)
+    assert learning_rate_share(settings, progress=1.2, step=100) == pytest.approx(0.1)
+
+
+def test_stages_follow_each_other() -> None:
+    stages = (Stage(0.4, 64, 8), Stage(0.3, 96, 8), Stage(0.3, 128, 8))
+    sizes = [find_stage(stages, progress=progress).size_px for progress in (0, 0.39, 0.4, 0.69, 0.7, 1, 1.5)]
+    assert sizes == [64, 64, 96, 96, 128, 128, 128]
+
+
+def test_windows_take_turns_about_the_middle() -> None:
+    stage = Stage(windows_px=((96, 96), (112, 96), (128, 128)))
+    images = torch.arange(128 * 128).reshape(1, 1, 128, 128)
+    expected = [(16, 16, 96, 96), (0, 16, 112, 96), (0, 0, 128, 128), (16, 16, 96, 96)]
+    for step, (top, left, height, width) in enumerate(expected):
+        window = find_window(stage, step=step)
+        assert window is not None and window.corner_px == (top, left)
+        part = window.cut(images)
+        assert part.shape == (1, 1, height, width) and part[0, 0, 0, 0] == top * 128 + left
+    assert find_window(Stage(), step=3) is None
+
+
+def test_batches_shrink_to_what_there_is_and_must_divide() -> None:
+    config = TrainingConfig(stages=(Stage(0.5, 64, 32), Stage(0.5, 128, 8)), accumulate=2)
+    assert fit_batches(config, processes=2, crops=100) == config.stages
+    assert [stage.batch_size for stage in fit_batches(config, processes=2, crops=23)] == [20, 8]
+    with pytest.raises(
+        ConfigError, match=r"batch_size 4 does not divide into 4 parts of two or more crops \(2 processes"
+    ):
+        fit_batches(config, processes=2, crops=7)

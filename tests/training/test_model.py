@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightface.errors import CheckpointError, ConfigError, TrainingError, WeightsError
+from lightface.errors import CheckpointError, ConfigError, DeviceError, TrainingError, WeightsError
 from lightface.models.registry import find_weights
 from lightface.models.weights import load_model, write_weights
-from lightface.training.checkpoint import save_checkpoint
 from lightface.training.config import NetworkSettings
-from lightface.training.model import TrainingModel, build_network
+from lightface.training.model import TrainingModel, autocast, build_network, resolve_precision, settle_norms
 from lightface.training.objectives.combination import ObjectiveSettings, build_objectives
+from lightface.training.preparation import TrainingData
+from lightface.training.run_folder import save_checkpoint
 
 
 def test_structure_follows_the_settings() -> None:
@@ -66,3 +67,34 @@ def test_losses_are_in_full_precision() -> None:
     model = TrainingModel(build_network(NetworkSettings()), objectives, precision="bf16")
     losses = model(torch.rand(2, 1, 16, 16), torch.tensor([0, 2]), None)
     assert losses.shape == (1,) and losses.dtype == torch.float32
+
+
+def test_the_cpu(cpu: torch.device) -> None:
+    assert resolve_precision("auto", cpu) == "fp32"
+    assert resolve_precision("bf16", cpu) == "bf16"
+    with pytest.raises(DeviceError, match="fp16 trains on cuda only"):
+        resolve_precision("fp16", cpu)
+
+
+def test_a_gpu_with_and_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    for supported, expected in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=supported: has)
+        assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+def test_autocast_changes_what_products_run_in(cpu: torch.device) -> None:
+    a = torch.ones(2, 2)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with autocast(precision, cpu):
+            assert (a @ a).dtype == dtype
+
+
+def test_normalisation_is_settled_on_what_recognition_sees(tiny_data: TrainingData, cpu: torch.device) -> None:
+    torch.manual_seed(0)
+    network = build_network(NetworkSettings(norm=True))
+    pixels = tiny_data.crops.decoded.pixels[:32].copy()
+    settle_norms(network, pixels)
+    with torch.no_grad():
+        embeddings = network(torch.from_numpy(pixels)[..., 8:136, 8:136].float() / 255)
+    torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(256), atol=0.05, rtol=0)
+    assert not network.training

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lightface.errors import TrainingError
-from lightface.faces import ByteArray, DetectedFace
 from lightface.images import load_photo
+from lightface.records import ByteArray, DetectedFace
 from lightface.training.people_folder import align_people
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightface.crops import CropEntry
 from lightface.errors import TrainingError
 from lightface.training.config import DataSettings, TrainingConfig
-from lightface.training.crop_cache import CropPixels
-from lightface.training.crop_index import CropEntry
-from lightface.training.data import CropSet, TeacherRows
+from lightface.training.data import CropPixels, CropSet, TeacherRows
+from lightface.training.objectives.classification import SoftmaxSettings
 from lightface.training.objectives.combination import ObjectiveSettings
 from lightface.training.objectives.distillation import CosineSettings
-from lightface.training.objectives.softmax import SoftmaxSettings
 from lightface.training.split import split_crops
 
 SOFTMAX = TrainingConfig()

@@ -9,15 +9,7 @@ from torch import Tensor, nn
 
 from lightface.errors import TrainingError
 from lightface.training.preparation import TrainingData
-from lightface.training.validation import (
-    Figures,
-    Pairs,
-    all_pairs,
-    embed_crops,
-    measure,
-    read_pairs,
-    score_pairs,
-)
+from lightface.training.validation import Figures, Pairs, all_pairs, embed_crops, measure, read_pairs, score_pairs
 
 
 class Mean(nn.Module):

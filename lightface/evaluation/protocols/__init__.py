@@ -6,17 +6,20 @@ from enum import StrEnum
 from pathlib import Path
 
 from lightface.errors import EvaluationError
-from lightface.evaluation.all_pairs import DEFAULT_PAIR_LIMIT
 from lightface.evaluation.pair_list import Framing, PairList
 from lightface.evaluation.protocols.agedb import find_agedb_list, read_agedb
 from lightface.evaluation.protocols.cfp import is_cfp, read_cfp
-from lightface.evaluation.protocols.crop_index import is_crop_index, read_crop_index
-from lightface.evaluation.protocols.cross_lfw import find_cross_lfw_list, read_cross_lfw
+from lightface.evaluation.protocols.crops import is_crop_index, read_crop_index
 from lightface.evaluation.protocols.insightface_bin import read_insightface_bin
-from lightface.evaluation.protocols.lfw import download_lfw, find_lfw_list, read_lfw
-from lightface.evaluation.protocols.pairs_csv import read_pairs_csv
-from lightface.evaluation.protocols.people import read_people
-from lightface.evaluation.protocols.strangers import read_strangers
+from lightface.evaluation.protocols.lfw import (
+    download_lfw,
+    find_cross_lfw_list,
+    find_lfw_list,
+    read_cross_lfw,
+    read_lfw,
+)
+from lightface.evaluation.protocols.own_photos import read_pairs_csv, read_people, read_strangers
+from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT
 
 __all__ = ["ProtocolName", "download_lfw", "read_protocol", "recognise_protocol"]
 

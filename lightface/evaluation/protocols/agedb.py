@@ -14,17 +14,9 @@ from typing import Any
 import numpy as np
 
 from lightface.errors import EvaluationError
-from lightface.evaluation.pair_list import (
-    FOLD_COUNT,
-    Framing,
-    ListedPair,
-    PairList,
-    build_pair_list,
-    read_lines,
-    refuse_line,
-)
-from lightface.evaluation.pictures import FilePicture
+from lightface.evaluation.pair_list import FOLD_COUNT, FilePicture, Framing, ListedPair, PairList, build_pair_list
 from lightface.files import check_regular
+from lightface.tables.text_lists import read_lines, refuse_line
 
 _LISTS = ("04_FINAL_protocol_30_years.mat", "agedb_30_pair.txt", "agedb_30_pairs.txt")
 _IMAGE_FOLDERS = ("03_Protocol_Images", "agedb30_align_112", "AgeDB", "agedb_30", ".")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lightface.errors import EvaluationError
-from lightface.evaluation.pair_list import Framing, ListedPair, PairList, build_pair_list, read_lines, refuse_line
-from lightface.evaluation.pictures import FilePicture, Picture
+from lightface.evaluation.pair_list import FilePicture, Framing, ListedPair, PairList, Picture, build_pair_list
+from lightface.tables.text_lists import read_lines, refuse_line
 
 Numbered = dict[int, Picture]
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lightface.errors import EvaluationError
-from lightface.evaluation.pair_list import FOLD_COUNT, Framing, ListedPair, PairList, build_pair_list
-from lightface.evaluation.pictures import PackedPicture
+from lightface.evaluation.pair_list import FOLD_COUNT, Framing, ListedPair, PackedPicture, PairList, build_pair_list
 from lightface.files import open_regular
 
 # What damaged or hostile pickles raise, beyond UnpicklingError.

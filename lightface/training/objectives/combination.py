@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from lightface.errors import ConfigError, TrainingError
 from lightface.models.lightcnn import EMBEDDING_SIZE
-from lightface.training.objectives.arcface import ArcFace, ArcFaceSettings
-from lightface.training.objectives.cosface import CosFace, CosFaceSettings
+from lightface.training.objectives.classification import (
+    ArcFace,
+    ArcFaceSettings,
+    CosFace,
+    CosFaceSettings,
+    Softmax,
+    SoftmaxSettings,
+)
 from lightface.training.objectives.distillation import (
     CosineDistillation,
     CosineSettings,
@@ -18,7 +24,6 @@ from lightface.training.objectives.distillation import (
     RelationalSettings,
 )
 from lightface.training.objectives.objective import Objective, Targets
-from lightface.training.objectives.softmax import Softmax, SoftmaxSettings
 
 CLASSIFYING: dict[str, type[SoftmaxSettings] | type[CosFaceSettings] | type[ArcFaceSettings]] = {
     "softmax": SoftmaxSettings,

@@ -20,7 +20,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from lightface.batch.journal import Journal, JournalRow
 from lightface.batch.local import LocalEngine
@@ -30,9 +30,9 @@ from lightface.images import hash_file
 from lightface.images.photos import find_sources
 from lightface.locations import RemotePath
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.records import FaceSelection, Status
+from lightface.records import FaceSelection, Status, fields_of
 from lightface.tables import FaceRow, name_photo
-from lightface.words import NO_PHOTOGRAPHS
+from lightface.words import NO_PHOTOGRAPHS, count_of
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +80,16 @@ class EmbedSummary:
     failures_in_output: Mapping[str, int]  # photographs without a face, by reason
     first_failures: tuple[FailedPhoto, ...]  # ten at most of the `failed`
     seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"embedded {count_of(self.embedded, 'photograph')} with {count_of(self.faces, 'face')}; "
+            f"{self.unchanged:,} unchanged"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for `json.dumps`."""
+        return fields_of(self)
 
 
 class EmbedJob:

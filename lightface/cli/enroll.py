@@ -22,10 +22,10 @@ from lightface.cli.options import (
     Recursive,
     with_settings,
 )
-from lightface.cli.results import explain, print_json, print_table
+from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, DuplicateFaceError
-from lightface.words import count_of
+from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.pipeline import EnrolledPhoto, FacePipeline
@@ -161,7 +161,7 @@ def _plan(
 
 def _print(results: Sequence[EnrolledPhoto], *, as_json: bool) -> None:
     if as_json:
-        print_json([_to_row(result) for result in results])
+        print_json([result.to_dict() for result in results])
     else:
         columns = ("status", "person", "photograph", "reason")
         print_table(columns, [(one.status, one.person_name, one.path, _reason(one) or "") for one in results])
@@ -179,21 +179,6 @@ def _conclude(results: list[EnrolledPhoto]) -> None:
         f"enrolled {enrolled:,} of {count_of(len(results), 'photograph')}; "
         f"{count_of(known, 'was', 'were')} enrolled already, {len(results) - enrolled - known:,} refused"
     )
-
-
-def _to_row(result: EnrolledPhoto) -> dict[str, object]:
-    detection = result.face.detection if result.face is not None else None
-    return {
-        "image_path": result.path,
-        "person_name": result.person_name,
-        "status": result.status,
-        "bbox": None if detection is None else detection.box_px,
-        "det_score": None if detection is None else detection.score,
-        "quality": None if result.face is None else result.face.quality,
-        "error": _reason(result),
-        "alike": result.alike,
-        "unlike": result.unlike,
-    }
 
 
 def _reason(result: EnrolledPhoto) -> str | None:

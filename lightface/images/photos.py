@@ -40,9 +40,9 @@ class Photo:
 
     path: Path
     sha256: str  # of the file's bytes, 64 hexadecimal digits
-    image_rgb: ByteArray  # (H, W, 3) uint8, upright
+    image_rgb: ByteArray = field(repr=False)  # (H, W, 3) uint8, upright
     reduction: int = 1  # each pixel is the mean of a square of so many pixels of the file: 1, 2, 4 or 8
-    encoded: bytes | None = None  # the file, of a reduced photograph
+    encoded: bytes | None = field(default=None, repr=False)  # the file, of a reduced photograph
     is_truncated_allowed: bool = False  # that is how it was read
 
     @property

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,9 @@ from lightface.locations import RemotePath
 from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.records import Status
+from lightface.records import Status, to_plain
 from lightface.tables import FaceRow, name_photo
+from lightface.words import count_of
 
 DEFAULT_MIN_SIZE = 2
 
@@ -56,6 +58,27 @@ class FaceGroups:
     def faces(self) -> list[GroupedFace]:
         """Everything in one row."""
         return [*(face for group in self.groups for face in group), *self.alone]
+
+    def __str__(self) -> str:
+        grouped = sum(map(len, self.groups))
+        return (
+            f"{count_of(grouped, 'face')} in {count_of(len(self.groups), 'group')}, "
+            f"{len(self.alone):,} in none; threshold {self.threshold:.3f}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The faces, each with its group, for `json.dumps`; the embeddings are left out."""
+        faces = [
+            {
+                "image_path": str(one.face.image_path),
+                "face_index": one.face.face_index,
+                "bbox": to_plain(one.face.bbox),
+                "cluster": one.cluster,
+                "similarity": one.similarity,
+            }
+            for one in self.faces
+        ]
+        return {"model_id": self.model_id, "threshold": self.threshold, "faces": faces}
 
 
 def cluster_faces(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from lightface.images import PassedOver, PhotoSource, find_folders, find_photos,
 from lightface.images.photos import as_source
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.records import FaceEmbedding, FaceSelection, Status
+from lightface.records import FaceEmbedding, FaceSelection, Status, to_plain
+from lightface.words import explain, visible
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +58,25 @@ class EnrolledPhoto:
     error: PhotoError | None = None  # why it was rejected
     alike: Conflict | None = None  # of one that was rejected for that: somebody else whom it resembles
     unlike: UnlikeSample | None = None  # of one that was enrolled: it does not resemble the person's other samples
+
+    def __str__(self) -> str:
+        done = f"{self.path}: {self.status} as {self.person_name}"
+        return visible(done if self.error is None else explain(self.path, self.error))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `json.dumps` takes; the embedding is left out."""
+        detection = None if self.face is None else self.face.detection
+        return {
+            "image_path": str(self.path),
+            "person_name": self.person_name,
+            "status": self.status.value,
+            "bbox": None if detection is None else list(detection.box_px),
+            "det_score": None if detection is None else detection.score,
+            "quality": None if self.face is None else self.face.quality,
+            "error": None if self.error is None else self.error.reason,
+            "alike": to_plain(self.alike),
+            "unlike": to_plain(self.unlike),
+        }
 
 
 def enroll_photos(

@@ -75,6 +75,15 @@ class FacePipeline:
         """The record of the weights."""
         return self.embedder.record
 
+    def detect_photo(self, photo: Photo) -> list[DetectedFace]:
+        """The faces of one photograph that pass the gates on size and score, largest first; [] where there is none.
+
+        Boxes end at the photograph's edges.
+        """
+        photo = photo.whole(max_pixels=self.gates.max_pixels)
+        faces = [face for face in self.detector.detect(photo.image_rgb) if self._complain(photo, face) is None]
+        return [face.clipped(photo.size) for face in faces]
+
     def embed_photo(self, photo: Photo, *, selection: FaceSelection = FaceSelection.ALL) -> list[FaceEmbedding]:
         """The selected faces of one photograph, largest first. PhotoError, of the fitting kind, when there is none."""
         (result,) = self.embed_photos([photo], selection=selection)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.files import CsvRows, check_regular, open_regular, open_text, text_lines
-from lightface.locations import RemotePath, list_files, named_in
+from lightface.locations import RemotePath, as_path, list_files, named_in
 from lightface.records import Status
 from lightface.tables.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
 from lightface.words import decode_text
@@ -51,7 +51,7 @@ _UNREADABLE: Final = (
 Cells = Mapping[str, Any]  # of one row, by column; None where it is null
 
 
-def read_faces(path: Path) -> list[FaceRow]:
+def read_faces(path: Path | str) -> list[FaceRow]:
     """The rows of a face table: .parquet, .csv, .jsonl or .npz, or a folder of Parquet parts; some 3 KB a face.
 
     By URL too, see `lightface.locations.to_path`.
@@ -59,6 +59,7 @@ def read_faces(path: Path) -> list[FaceRow]:
     TableError for one that is missing, unreadable or no face table; the message names the row. RemoteError for a URL
     that does not answer.
     """
+    path = as_path(path)
     is_folder = path.suffix.lower() not in _READERS if isinstance(path, RemotePath) else path.is_dir()
     with _translated_errors(path):
         files = find_parts(path) if is_folder else [path]

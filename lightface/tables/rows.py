@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -38,10 +38,11 @@ class FaceRow:
     image_path: Path
     face_index: int | None = None  # 0 for the largest face of the photograph; refused ones have the last numbers
     bbox: BoxPx | None = None  # x_min, y_min, x_max, y_max in pixels of the upright photograph
-    landmarks: FloatArray | None = None  # (5, 2) pixels of the upright photograph, image-left eye first
+    # (5, 2) pixels of the upright photograph, image-left eye first
+    landmarks: FloatArray | None = field(default=None, repr=False)
     det_score: float | None = None  # 0..1
     quality: float | None = None  # 0..1
-    embedding: FloatArray | None = None  # (256,) float32, Euclidean length 1
+    embedding: FloatArray | None = field(default=None, repr=False)  # (256,) float32, Euclidean length 1
     model_id: str | None = None
     person_id: int | None = None
     person_name: str | None = None

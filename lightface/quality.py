@@ -2,7 +2,7 @@
 
 The score is a product of shares, each 1 for a face with nothing to complain of. The ends of each share were set on
 199 research portraits of 25 people and degraded copies of them; on crops of 35 other people it lowered errors as well.
-On the portraits, rejecting the worst tenth lowers the share of a person's pairs refused at FAR 1e-2 by 5.5 points
+On the portraits, rejecting the worst tenth lowers the share of a person's pairs refused at FAR 1e-2 by 4.7 points
 (`pytest -s tests/evaluation/test_rejects.py`, run 12 of weights/RUNS.md). Further measures of pose from the landmarks
 (how close the eyes are for the height of the face, how low the nose is) gained nothing on top. The score ranks faces;
 it is not a probability.

@@ -42,7 +42,7 @@ _NAMES_OF_MODULES = {
     "lightface.pipeline.cluster": "FaceGroups GroupedFace cluster_faces enroll_groups",
     "lightface.pipeline.enroll": "EnrolledPhoto enroll_people enroll_photos",
     "lightface.pipeline.face_pipeline": "FacePipeline PhotoFaces RefusedFace load_pipeline",
-    "lightface.pipeline.gates": "FaceGates",
+    "lightface.pipeline.spec": "FaceGates",
     "lightface.pipeline.identify": "IdentifiedFace IdentifiedPhoto identify_photos",
     "lightface.pipeline.thresholds": "resolve_bands resolve_threshold",
     "lightface.pipeline.verify": "VerifiedPair verify_pairs verify_photos",
@@ -121,10 +121,10 @@ if TYPE_CHECKING:
     from lightface.pipeline.face_pipeline import PhotoFaces as PhotoFaces
     from lightface.pipeline.face_pipeline import RefusedFace as RefusedFace
     from lightface.pipeline.face_pipeline import load_pipeline as load_pipeline
-    from lightface.pipeline.gates import FaceGates as FaceGates
     from lightface.pipeline.identify import IdentifiedFace as IdentifiedFace
     from lightface.pipeline.identify import IdentifiedPhoto as IdentifiedPhoto
     from lightface.pipeline.identify import identify_photos as identify_photos
+    from lightface.pipeline.spec import FaceGates as FaceGates
     from lightface.pipeline.thresholds import resolve_bands as resolve_bands
     from lightface.pipeline.thresholds import resolve_threshold as resolve_threshold
     from lightface.pipeline.verify import VerifiedPair as VerifiedPair

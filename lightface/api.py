@@ -147,7 +147,7 @@ def embed(
     Raises PhotoError where the photograph cannot be read or has no usable face.
     """
     used = pipeline or default_pipeline()
-    (result,) = used.embed_paths([photo], selection=_to_selection(selection))
+    (result,) = used.selecting(_to_selection(selection)).embed_paths([photo])
     if result.error is not None:
         raise result.error
     return list(result.faces)
@@ -200,7 +200,7 @@ def cluster(
         return cluster_faces(read_faces(as_path(places[0])), threshold=threshold, min_size=min_size)
     used = pipeline or default_pipeline()
     rows: list[FaceRow] = []
-    for photo in used.embed_paths(find_sources(places, recursive=recursive)):
+    for photo in used.selecting(FaceSelection.ALL).embed_paths(find_sources(places, recursive=recursive)):
         path = name_photo(photo.path)
         rows += [describe_face(path, index, face, status=Status.EMBEDDED) for index, face in enumerate(photo.faces)]
     return cluster_faces(rows, threshold=threshold, min_size=min_size)

@@ -31,8 +31,8 @@ LAYERS = {
     6: ["pages", "api"],
     7: ["cli"],
 }
-# The front door offers names of every layer and imports none of them before they are used: any file may take the version
-# from it.
+# The front door offers names of every layer and imports none before it is used, so that any file may take the
+# version from it.
 DOOR = "lightface"
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 FILES = sorted(PACKAGE.rglob("*.py"))

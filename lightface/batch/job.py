@@ -1,6 +1,6 @@
 """One folder embedded into one table, whichever engine does the work.
 
-    with open_job(output, pipeline, selection) as job:
+    with open_job(output, pipeline) as job:
         plan = job.plan(paths)
         for results in engine(plan.todo):
             job.record(results)
@@ -12,12 +12,11 @@ written at the end, whole, and only where it would differ from what lies there.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -193,7 +192,7 @@ class EmbedJob:
         )
 
 
-def open_job(place: Path | str, pipeline: FacePipeline, *, selection: FaceSelection) -> EmbedJob:
+def open_job(place: Path | str, pipeline: FacePipeline) -> EmbedJob:
     """The job that writes a table at `place`, with its journal; to be used in a `with`.
 
     Raises OutputError for an unknown suffix, a place that cannot be written, or another run that is at it, RemoteError
@@ -201,7 +200,7 @@ def open_job(place: Path | str, pipeline: FacePipeline, *, selection: FaceSelect
     """
     output = open_output(place)
     output.prepare()
-    return EmbedJob(output, Journal(output.journal), made_by=describe_rows(pipeline, selection))
+    return EmbedJob(output, Journal(output.journal), made_by=describe_rows(pipeline))
 
 
 def journal_path(place: Path | str) -> Path:
@@ -212,25 +211,9 @@ def journal_path(place: Path | str) -> Path:
     return open_output(place).journal
 
 
-def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
-    """Everything that decides which rows a photograph yields.
-
-    The device is left out: a folder may be begun on one machine and finished on another.
-    """
-    settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
-    recognisability = pipeline.record.recognisability
-    return json.dumps(
-        {
-            "method": _METHOD,
-            "model": pipeline.model_id,
-            "precision": pipeline.embedder.precision,
-            "selection": selection.value,
-            "gates": asdict(pipeline.gates),
-            "recognisability": None if recognisability is None else recognisability.digest,
-            "detector": repr(settings),
-        },
-        sort_keys=True,
-    )
+def describe_rows(pipeline: FacePipeline) -> str:
+    """Everything that decides which rows a photograph yields."""
+    return pipeline.fingerprint(method=_METHOD)
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:
@@ -266,13 +249,7 @@ class Engine(Protocol):
     """Whatever turns photographs into faces: `LocalEngine`, or `lightface.batch.ray_engine.RayEngine`."""
 
     def embed(
-        self,
-        pipeline: FacePipeline,
-        paths: Sequence[Path],
-        *,
-        selection: FaceSelection,
-        batch_size: int,
-        workers: int | None,
+        self, pipeline: FacePipeline, paths: Sequence[Path], *, batch_size: int, workers: int | None
     ) -> Generator[Sequence[PhotoFaces], None, None]:
         """One result a path, in any order, as they are ready."""
         ...
@@ -316,13 +293,12 @@ def embed_folder(
     check_count("batch_size", batch_size)
     if workers is not None:
         check_count("workers", workers)
-    with open_job(output, pipeline, selection=selection) as job:
+    pipeline = pipeline.selecting(selection)
+    with open_job(output, pipeline) as job:
         plan = job.plan(find_sources(paths, recursive=recursive), drop_others=drop_others)
         report = progress or _ignore
         report(job.progress())
-        with closing(
-            engine.embed(pipeline, plan.todo, selection=selection, batch_size=batch_size, workers=workers)
-        ) as batches:
+        with closing(engine.embed(pipeline, plan.todo, batch_size=batch_size, workers=workers)) as batches:
             for batch in batches:
                 job.record(batch)
                 report(job.progress())

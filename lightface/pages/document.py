@@ -149,14 +149,14 @@ def cut_crops(pipeline: FacePipeline, pairs: PairList, positions: Iterable[int])
 
     A picture that is not there any more is left out.
     """
-    framed = frame_pipeline(pipeline, pairs.framing)
+    framed = frame_pipeline(pipeline.selecting(pairs.selection), pairs.framing)
     crops: dict[int, ByteArray] = {}
     for position in dict.fromkeys(positions):
         try:
             photo = pairs.pictures[position].load(
                 max_pixels=framed.gates.max_pixels, allow_truncated=framed.gates.allow_truncated
             )
-            (face,) = framed.embed_photo(photo, selection=pairs.selection)
+            (face,) = framed.embed_photo(photo)
             frame = framed.embedder.frame
             crop = (
                 accept_aligned(photo.image_rgb, frame)

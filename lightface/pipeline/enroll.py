@@ -143,7 +143,7 @@ def enroll_people(
     planned = [(name, as_source(path)) for name, paths in named.items() for path in paths]
     gallery.check_model(pipeline.model_id)
     decides = _find_threshold(pipeline, gallery, threshold)
-    enrolment = _Enrolment(pipeline, gallery, selection, metadata or {}, decides, even_if_alike)
+    enrolment = _Enrolment(pipeline.selecting(selection), gallery, metadata or {}, decides, even_if_alike)
     at_once = _OF_MANY_PEOPLE if len(named) > 1 else _OF_ONE_PERSON
     results = []
     for start in range(0, len(planned), at_once):
@@ -185,7 +185,6 @@ class _Enrolment:
 
     pipeline: FacePipeline
     gallery: Gallery
-    selection: FaceSelection
     metadata: Mapping[str, str]
     threshold: float | None  # None: faces are not compared
     even_if_alike: bool
@@ -197,7 +196,7 @@ class _Enrolment:
         interrupted = None
         try:
             paths = [path for name, path in planned if (name, path) not in known]
-            embedded = self.pipeline.embed_paths(paths, selection=self.selection)
+            embedded = self.pipeline.embed_paths(paths)
             for one in planned:
                 if one not in known:
                     photos[one] = next(embedded)

@@ -145,7 +145,7 @@ def identify_photos(
     if gallery.is_empty:
         raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
     results = []
-    for photo in pipeline.embed_paths(paths, selection=selection):
+    for photo in pipeline.selecting(selection).embed_paths(paths):
         result = _identify(photo, gallery, bands, limit, scoring)
         gallery.log_matches(face.match for face in result.faces if face.match is not None)
         results.append(result)

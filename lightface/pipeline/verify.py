@@ -90,7 +90,7 @@ def verify_pairs(
 
     named = [(name_once(source_a), name_once(source_b)) for source_a, source_b in pairs]
     photos: dict[Path, PhotoFaces] = {}
-    for photo in pipeline.embed_paths(dict.fromkeys(path for pair in named for path in pair), selection=selection):
+    for photo in pipeline.selecting(selection).embed_paths(dict.fromkeys(path for pair in named for path in pair)):
         photos[photo.path] = photo
         if progress is not None:
             progress(photo)

@@ -98,20 +98,14 @@ def test_the_library_knows_no_command_line() -> None:
 # Their texts name options still. The library names its own parameters, as `max_side_px`; the command line makes options
 # of them.
 SPEAK_OF_OPTIONS = {
-    "batch/job.py",
     "clustering.py",
-    "detection/detector.py",
     "doctor.py",
-    "embedding.py",
     "evaluation/cache.py",
     "evaluation/calibrate.py",
     "evaluation/protocols/__init__.py",
     "evaluation/protocols/lfw.py",
     "models/registry.py",
-    "pipeline/cluster.py",
-    "pipeline/face_pipeline.py",
     "pipeline/reembed.py",
-    "pipeline/thresholds.py",
     "training/data.py",
     "training/distributed.py",
     "training/loop.py",

@@ -145,7 +145,7 @@ class EmbedJob:
         if left is not None:
             raise OutputError(
                 f"{str(self._output.path)!r} has photographs that are still there, but not named now, as {left}; "
-                "name those too, choose another output, or drop them with --drop-others"
+                "name those too, choose another output, or drop them with `drop_others`"
             )
 
     def record(self, photos: Sequence[PhotoFaces]) -> None:

@@ -155,7 +155,7 @@ def enroll_groups(
 def _default_threshold(model_id: str, face_count: int) -> float:
     record = find_record(model_id)
     if record is None or not record.thresholds:
-        raise ThresholdError(f"no threshold is known for {model_id}; give one with --threshold")
+        raise ThresholdError(f"no threshold is known for {model_id}; give a `threshold`")
     return strict_threshold({float(far): cosine for far, cosine in record.thresholds.items()}, face_count)
 
 

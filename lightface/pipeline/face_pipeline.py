@@ -216,12 +216,12 @@ class FacePipeline:
         if size_px < smallest_px:
             return FaceTooSmallError(
                 f"the face is {size_px:.0f} px small, under the minimum of {smallest_px:.0f}; "
-                "use a larger photograph, or lower --min-face-size"
+                "use a larger photograph, or lower `min_face_size_px`"
             )
         if face.score < gates.det_threshold:
             return LowDetectionScoreError(
                 f"the face's detection score is {face.score:.2f}, under the minimum of {gates.det_threshold:.2f}; "
-                "use a clearer photograph, or lower --det-threshold"
+                "use a clearer photograph, or lower `det_threshold`"
             )
         return None
 
@@ -259,7 +259,7 @@ class FacePipeline:
         if quality.flaw is not None and quality.score < self.gates.min_quality:
             raise LowQualityError(
                 f"the face is {quality.flaw}: its quality is {quality.score:.2f}, under the minimum of "
-                f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower --min-quality"
+                f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower `min_quality`"
             )
         return quality
 

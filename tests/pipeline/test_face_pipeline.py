@@ -84,12 +84,12 @@ def test_a_face_carries_its_vector_and_where_it_was_found() -> None:
 @pytest.mark.parametrize(
     ("face", "gates", "error", "remedy"),
     [
-        (make_face(0, 29), {}, FaceTooSmallError, "--min-face-size"),
+        (make_face(0, 29), {}, FaceTooSmallError, "`min_face_size_px`"),
         (make_face(0, 100), {"min_face_size_px": 100.5}, FaceTooSmallError, "100 px small"),
         (make_face(0, 100), {"min_face_share": 1.0}, FaceTooSmallError, "100 px small"),
-        (make_face(0, 100, score=0.89), {}, LowDetectionScoreError, "--det-threshold"),
+        (make_face(0, 100, score=0.89), {}, LowDetectionScoreError, "`det_threshold`"),
         (make_face(0, 100, score=0.95), {"det_threshold": 0.96}, LowDetectionScoreError, "0.95"),
-        (make_face(0, 100), {"min_quality": 1.0}, LowQualityError, "--min-quality"),
+        (make_face(0, 100), {"min_quality": 1.0}, LowQualityError, "`min_quality`"),
         (make_face(0, 100, upside_down=True), {}, LowQualityError, "not below its eyes"),
     ],
 )
@@ -139,7 +139,7 @@ def test_the_selection_chooses_among_the_faces() -> None:
         FaceSelection.LARGEST: [large],
         FaceSelection.CENTER: [middle],
     }
-    with pytest.raises(MultipleFacesError, match="--face-selection"):
+    with pytest.raises(MultipleFacesError, match="`selection`"):
         pipeline.selecting(FaceSelection.REQUIRE_ONE).embed_photo(make_photo())
 
 

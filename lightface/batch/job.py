@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from lightface.batch.journal import Journal, JournalRow
+from lightface.batch.journal import Journal
 from lightface.batch.local import LocalEngine
 from lightface.batch.output import NO_STAMP, Output, open_output, stamp
 from lightface.errors import ImageError, OutputError, check_count
@@ -29,8 +29,8 @@ from lightface.images import hash_file
 from lightface.images.photos import find_sources
 from lightface.locations import RemotePath
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.records import FaceSelection, Status, fields_of
-from lightface.tables import FaceRow, name_photo
+from lightface.records import FaceSelection, fields_of
+from lightface.tables import name_photo
 from lightface.words import NO_PHOTOGRAPHS, count_of
 
 _log = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class EmbedJob:
         """
         removed = self._journal.forget_others()
         if self._journal.output_stamp != self._output.stamp():
-            self._output.write(map(_to_row, self._journal.rows()))
+            self._output.write(self._journal.rows())
             self._journal.output_stamp = self._output.stamp()
         return EmbedSummary(
             embedded=self._embedded,
@@ -223,23 +223,6 @@ def _has_sha256(path: Path, sha256: str) -> bool:
         return hash_file(path) == sha256
     except ImageError:
         return False
-
-
-def _to_row(row: JournalRow) -> FaceRow:
-    if row.face is None:
-        return FaceRow(image_path=row.path, status=Status.ERROR, error=row.reason)
-    detection = row.face.detection
-    return FaceRow(
-        image_path=row.path,
-        face_index=row.face_index,
-        bbox=detection.box_px if detection else None,
-        landmarks=detection.landmarks_px if detection else None,
-        det_score=detection.score if detection else None,
-        quality=row.face.quality,
-        embedding=row.face.vector,
-        model_id=row.face.model_id,
-        status=Status.EMBEDDED,
-    )
 
 
 # Embed folders of photographs into one table, by whichever engine.

@@ -23,7 +23,8 @@ from lightface.errors import OutputError
 from lightface.files import check_owned, check_regular, touch_private
 from lightface.locations import to_path
 from lightface.pipeline import PhotoFaces
-from lightface.records import DetectedFace, FaceEmbedding, are_unit_rows
+from lightface.records import DetectedFace, FaceEmbedding, Status, are_unit_rows
+from lightface.tables import FaceRow, describe_face, describe_failure
 
 _APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
 _SCHEMA_VERSION: Final = 1
@@ -58,16 +59,6 @@ class KnownPhoto:
     path: Path
     sha256: str | None  # at the earlier run; None where that has left nothing that could still hold
     same_stamp: bool  # size and time of change are as they were
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JournalRow:
-    """One row of the face table: a face, or a photograph that has none and why."""
-
-    path: Path
-    face_index: int | None = None
-    face: FaceEmbedding | None = None
-    reason: str | None = None
 
 
 class Journal:
@@ -141,19 +132,18 @@ class Journal:
                 self._forget_output()
         return count
 
-    def rows(self) -> Iterator[JournalRow]:
+    def rows(self) -> Iterator[FaceRow]:
         """The whole table, by path and face, one row at a time."""
         for path, reason, index, *face in self._read(
             """SELECT path, reason, face_index, x_min, y_min, x_max, y_max, landmarks, det_score, quality,
             embedding, model_id FROM photo LEFT JOIN face ON photo_id = photo.id ORDER BY path, face_index"""
         ):
             try:
-                row = JournalRow(
-                    path=to_path(os.fsdecode(path)),
-                    face_index=index,
-                    face=None if index is None else _to_face(*face),
-                    reason=None if reason is None else str(reason),
-                )
+                place = to_path(os.fsdecode(path))
+                if index is None:
+                    row = describe_failure(place, None if reason is None else str(reason))
+                else:
+                    row = describe_face(place, index, _to_face(*face), status=Status.EMBEDDED)
             except (TypeError, ValueError) as error:  # a blob of another length, a text for a number
                 raise OutputError(_describe_damage(self.path)) from error
             yield row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from lightface.records import (
     fields_of,
     to_plain,
 )
-from lightface.tables import FaceRow, describe_face
+from lightface.tables import FaceRow, describe_face, describe_failure, describe_refusal
 from lightface.words import explain, visible
 
 DEFAULT_LIMIT = 3  # candidates that are listed for each face
@@ -77,27 +77,19 @@ class IdentifiedPhoto:
     def rows(self) -> list[FaceRow]:
         """The rows of the face table: one for each face, and one for a photograph without."""
         if self.error is not None and not self.refused:
-            return [FaceRow(image_path=self.path, status=Status.ERROR, error=self.error.reason)]
+            return [describe_failure(self.path, self.error.reason)]
         found = [
             describe_face(self.path, index, one.face, status=one.status, match=one.match, threshold=self.threshold)
             for index, one in enumerate(self.faces)
         ]
         return found + [
-            FaceRow(
-                image_path=self.path,
-                face_index=index,
-                bbox=one.detection.box_px,
-                landmarks=one.detection.landmarks_px,
-                det_score=one.detection.score,
-                status=Status.REJECTED,
-                error=one.error.reason,
-            )
+            describe_refusal(self.path, index, one.detection, one.error.reason)
             for index, one in self.numbered_refused()
         ]
 
     def to_dict(self) -> dict[str, Any]:
         """The rows of the face table with the nearest people instead of the embeddings, for `json.dumps`."""
-        faces = [{**fields_of(row), "candidates": []} for row in self.rows()]
+        faces = [{**fields_of(replace(row, embedding=None)), "candidates": []} for row in self.rows()]
         for face, one in zip(faces, self.faces, strict=False):  # the rest are refused ones
             face["candidates"] = to_plain(one.candidates)
         for face in faces:

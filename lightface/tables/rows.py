@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lightface.locations import RemotePath
-from lightface.records import BoxPx, FaceEmbedding, FloatArray, Match, Status
+from lightface.records import BoxPx, DetectedFace, FaceEmbedding, FloatArray, Match, Status
 
 Kind = Literal["text", "integer", "number"]
 
@@ -144,6 +144,24 @@ def name_photo(path: Path) -> Path:
         return path
     path = path.absolute()
     return Path(os.path.realpath(path.parent)) / path.name if ".." in path.parts else path
+
+
+def describe_failure(path: Path, reason: str | None) -> FaceRow:
+    """The row of a photograph without a face that could be used."""
+    return FaceRow(image_path=path, status=Status.ERROR, error=reason)
+
+
+def describe_refusal(path: Path, index: int, face: DetectedFace, reason: str) -> FaceRow:
+    """The row of face number `index` of a photograph, which was found and refused."""
+    return FaceRow(
+        image_path=path,
+        face_index=index,
+        bbox=face.box_px,
+        landmarks=face.landmarks_px,
+        det_score=face.score,
+        status=Status.REJECTED,
+        error=reason,
+    )
 
 
 def describe_face(

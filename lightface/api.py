@@ -17,14 +17,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from lightface.batch import EmbedProgress, EmbedSummary, Engine
 from lightface.batch import embed_folder as embed_folder_with
 from lightface.errors import ConfigError
-from lightface.evaluation.calibrate import Proposal, calibrate_gallery, propose_thresholds, store_calibration
-from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
-from lightface.evaluation.protocols import read_protocol
 from lightface.gallery import Gallery, default_gallery_path, open_gallery
 from lightface.images import PhotoSource, load_photo
 from lightface.images.photos import find_sources
@@ -38,6 +35,10 @@ from lightface.pipeline.thresholds import resolve_bands, resolve_threshold
 from lightface.pipeline.verify import verify_photos
 from lightface.records import DetectedFace, FaceEmbedding, FaceSelection, Status, Verification
 from lightface.tables import TABLE_SUFFIXES, FaceRow, describe_face, holds_parts, name_photo, read_faces
+
+if TYPE_CHECKING:
+    from lightface.evaluation.calibrate import Proposal
+    from lightface.evaluation.evaluate import Evaluation
 
 _default: FacePipeline | None = None
 _loading = threading.Lock()
@@ -211,6 +212,9 @@ def evaluate(pairs: Path | str, *, pipeline: FacePipeline | None = None) -> Eval
 
     What a path is, is told by its layout; see `read_protocol`. EvaluationError where it cannot be read or measured.
     """
+    from lightface.evaluation.evaluate import evaluate_pairs  # not before, for the other jobs to start sooner
+    from lightface.evaluation.protocols import read_protocol
+
     return evaluate_pairs(pipeline or default_pipeline(), read_protocol(Path(pairs)))
 
 
@@ -222,6 +226,8 @@ def calibrate(
     The threshold of the weights stays where what was measured is looser, unless `allow_looser`. EvaluationError where
     the pairs are too few, with how many are missing.
     """
+    from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds, store_calibration
+
     with _opened(gallery, model_id=None) as opened:
         measured = calibrate_gallery(opened, far=far)
         record = None if opened.model_id is None else find_record(opened.model_id)

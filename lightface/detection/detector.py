@@ -63,8 +63,7 @@ def select_faces(
         case FaceSelection.REQUIRE_ONE:
             if len(faces) > 1:
                 raise MultipleFacesError(
-                    f"{len(faces)} faces found where one is required; "
-                    "crop the photograph, or choose with `selection`"
+                    f"{len(faces)} faces found where one is required; crop the photograph, or choose with `selection`"
                 )
             return list(faces)
 

@@ -205,11 +205,11 @@ def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
     return kind(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")
 
 
-# What a job is given to read: photographs by path, folder or URL, or such as a program holds.
+# Photographs that a job is given to read: by path, folder or URL, or held by a program.
 
 
 def as_source(source: PhotoSource) -> Path:
-    """What a job reads a photograph by, and names it: a path or URL, or what a program holds, as a `GivenPicture`.
+    """The path by which a job reads and names a photograph: a local one, a URL, or a `GivenPicture`.
 
     ImageError for what is no photograph.
     """

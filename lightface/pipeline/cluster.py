@@ -139,7 +139,7 @@ def enroll_groups(
     normalize_name(prefix)
     gallery.check_model(groups.model_id)
     limit, number = _matching_threshold(gallery, groups), _free_number(gallery, prefix)
-    # Before any is enrolled: of each other, groups are apart by a rule of their own.
+    # All groups are compared with the gallery before the first is enrolled, since groups may resemble each other.
     conflicts = [_find_conflicts(gallery, group, f"{prefix} {number}", limit) for group in groups.groups]
     results = []
     for group, found in zip(groups.groups, conflicts, strict=True):
@@ -169,7 +169,7 @@ def _matching_threshold(gallery: Gallery, groups: FaceGroups) -> float:
 def _find_conflicts(
     gallery: Gallery, group: Sequence[GroupedFace], name: str, threshold: float
 ) -> list[IdentityConflictError | None]:
-    """For each face of a group why it is no new person's, one error for all that resemble somebody; None: it may be."""
+    """For each face of a group the error that keeps it out, or None. Faces that resemble one person share an error."""
     vectors = np.stack([one.face.embedding for one in group if one.face.embedding is not None])
     (found,) = find_conflicts(gallery, {name: vectors}, threshold=threshold).values()
     alike: dict[str, list[float]] = {}

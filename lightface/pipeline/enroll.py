@@ -41,7 +41,7 @@ _Planned = tuple[str, Path]  # a person's name, and a photograph
 
 @dataclass(frozen=True, slots=True)
 class UnlikeSample:
-    """Of a person's own samples the nearest to a new face that resembles none of them."""
+    """The nearest of a person's own samples to a new face that resembles none of them."""
 
     similarity: float  # cosine
     source_path: str

@@ -255,7 +255,7 @@ class FacePipeline:
         )
 
     def _pass(self, quality: FaceQuality) -> FaceQuality:
-        """The same; LowQualityError where the gate refuses it."""
+        """The quality that was given. LowQualityError where the gate refuses it."""
         if quality.flaw is not None and quality.score < self.gates.min_quality:
             raise LowQualityError(
                 f"the face is {quality.flaw}: its quality is {quality.score:.2f}, under the minimum of "
@@ -319,15 +319,15 @@ class _Look:
 
 Loaded = tuple[Path, Photo | PhotoError]
 
-# Of a batch, unless one photograph alone has more: two from a telephone, 75 MB. More would not speed up detection,
-# which takes two such photographs at once, reduced as it sees them.
+# The most pixels of a batch, unless one photograph alone has more. That is two photographs from a telephone, 75 MB.
+# More would not speed up detection, which takes two such photographs at once, reduced as it sees them.
 _PIXELS_AT_ONCE = 25_000_000
 
-# Of photographs on other machines, whose headers are not at hand: in JPEGs of good quality, a byte holds some 3.
+# The header of a photograph on another machine is not at hand. In JPEGs of good quality, a byte holds some 3 pixels.
 _PIXELS_A_BYTE = 4
 
-# What is kept of each photograph, be it little, lies between large blocks that were freed, so that these cannot be
-# given back, and do not fit the next photograph: the heap grows, though nothing is held.
+# The little that is kept of each photograph lies between large blocks that were freed. These cannot be given back, and
+# do not fit the next photograph, so that the heap grows although nothing is held.
 _BATCHES_BETWEEN_TRIMS = 16
 
 _READERS = 8  # at once, of what comes from other machines: most of the time they wait
@@ -378,7 +378,7 @@ def load_in_batches(
         if ready is not None:
             yield [(path, photo.result()) for path, photo in ready]
     finally:
-        # Also when the consumer stops half-way, by Ctrl-C for one.
+        # The consumer may stop half-way, for example by Ctrl-C.
         for executor in (decoders, readers):
             executor.shutdown(wait=True, cancel_futures=True)
 

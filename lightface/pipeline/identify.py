@@ -152,8 +152,7 @@ def _identify(
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error, threshold=bands.threshold)
     vectors = stack_vectors(photo.faces)
-    # As many as there are faces are enough to name them: whoever is worse than that for a face, the best assignment
-    # can do without, for the other faces take one person each.
+    # Only the nearest max(limit, n) people of each of n faces matter: the other faces can take at most n - 1 of them.
     matrix = gallery.matrix_near(vectors, max(limit, len(vectors))) if scoring == "mean" else gallery.matrix()
     scores = person_scores(vectors, matrix.vectors, matrix.person_index, len(matrix.people), how=scoring)
     people = assign_people(scores, bands.naming_threshold)

@@ -85,7 +85,7 @@ def verify_pairs(
     known: dict[int, tuple[PhotoSource, Path]] = {}  # with the source itself, whose id is its own while it lives
 
     def name_once(source: PhotoSource) -> Path:
-        """The same for the same object: a file that is open is read once."""
+        """One path for each object, so that an open file is read once."""
         return known.setdefault(id(source), (source, as_source(source)))[1]
 
     named = [(name_once(source_a), name_once(source_b)) for source_a, source_b in pairs]

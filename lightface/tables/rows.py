@@ -13,7 +13,8 @@ from lightface.records import BoxPx, DetectedFace, FaceEmbedding, FloatArray, Ma
 
 Kind = Literal["text", "integer", "number"]
 
-# With what a spreadsheet takes a cell for a formula, also as wide as Chinese characters.
+# A spreadsheet takes a cell that begins with one of these for a formula. The last four are as wide as Chinese
+# characters.
 _FORMULA: Final = "[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"
 _IS_FORMULA: Final = re.compile(f"'*{_FORMULA}")
 _IS_PROTECTED: Final = re.compile(f"'+{_FORMULA}")

@@ -23,7 +23,7 @@ from lightface.batch import EmbedProgress, EmbedSummary, Engine
 from lightface.batch import embed_folder as embed_folder_with
 from lightface.errors import ConfigError
 from lightface.gallery import Gallery, default_gallery_path, open_gallery
-from lightface.images import PhotoSource, load_photo
+from lightface.images import PhotoSource
 from lightface.images.photos import find_sources
 from lightface.locations import as_path
 from lightface.models.registry import find_record
@@ -179,9 +179,7 @@ def detect(photo: PhotoSource, *, pipeline: FacePipeline | None = None) -> list[
     cannot be read.
     """
     used = pipeline or default_pipeline()
-    gates = used.gates
-    loaded = load_photo(photo, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated)
-    return used.detect_photo(loaded)
+    return used.detect_photo(used.load_photo(photo))
 
 
 def cluster(

@@ -20,7 +20,7 @@ from lightface.errors import FaceNotFoundError, LightfaceError
 from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
-    from lightface.pipeline import FaceGates, IdentifiedFace, IdentifiedPhoto
+    from lightface.pipeline import FacePipeline, IdentifiedFace, IdentifiedPhoto
 
 
 @with_settings("threshold", "review_threshold", *GALLERY, *EMBEDDING)
@@ -80,7 +80,7 @@ def identify(
             )
     for result in results:
         if result.path in pictures and (result.faces or result.refused):
-            _draw(result, pictures[result.path], pipeline.gates)
+            _draw(result, pictures[result.path], pipeline)
     if output is not None:
         named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`
         write_faces(output, [row for result in named for row in result.rows()])
@@ -139,10 +139,9 @@ def _to_line(result: IdentifiedPhoto, index: int, found: IdentifiedFace) -> tupl
     return result.path, index, found.status, name, similarity, nearest
 
 
-def _draw(result: IdentifiedPhoto, picture: Path, gates: FaceGates) -> None:
-    from lightface.images import load_photo, save_image
+def _draw(result: IdentifiedPhoto, picture: Path, pipeline: FacePipeline) -> None:
+    from lightface.images import save_image
 
-    photo = load_photo(result.path, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated)
     make_folder(picture.parent)
-    save_image(result.draw(photo.image_rgb), picture)
+    save_image(result.draw(pipeline.load_photo(result.path).image_rgb), picture)
     note(f"drew {picture}")

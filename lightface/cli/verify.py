@@ -180,23 +180,13 @@ def _to_row(listed: NamedPair, pair: VerifiedPair) -> PairRow:
 
 
 def _draw_sheet(pair: VerifiedPair, verification: Verification, pipeline: FacePipeline, sheet: Path) -> None:
-    from lightface.alignment import accept_aligned, align_face
     from lightface.drawing import side_by_side
-    from lightface.images import load_photo, save_image
+    from lightface.images import save_image
 
-    frame = pipeline.embedder.frame
-    gates = pipeline.gates
-    images = [
-        load_photo(path, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated).image_rgb
-        for path in (pair.path_a, pair.path_b)
-    ]
-    crops = [
-        accept_aligned(image, frame) if face.detection is None else align_face(image, face.detection, frame)
-        for image, face in zip(images, (verification.face_a, verification.face_b), strict=True)
-    ]
+    photo_a, photo_b = pipeline.load_photo(pair.path_a), pipeline.load_photo(pair.path_b)
     picture = side_by_side(
-        (images[0], images[1]),
-        (crops[0], crops[1]),
+        (photo_a.image_rgb, photo_b.image_rgb),
+        (pipeline.crop_of(photo_a, verification.face_a), pipeline.crop_of(photo_b, verification.face_b)),
         (pair.path_a.name, pair.path_b.name),
         headline=str(verification),
     )

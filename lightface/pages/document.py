@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lightface.alignment import accept_aligned, align_face
 from lightface.errors import PhotoError
 from lightface.evaluation.embed import frame_pipeline
 from lightface.evaluation.pair_list import PairList
@@ -157,12 +156,7 @@ def cut_crops(pipeline: FacePipeline, pairs: PairList, positions: Iterable[int])
                 max_pixels=framed.gates.max_pixels, allow_truncated=framed.gates.allow_truncated
             )
             (face,) = framed.embed_photo(photo)
-            frame = framed.embedder.frame
-            crop = (
-                accept_aligned(photo.image_rgb, frame)
-                if face.detection is None
-                else align_face(photo.image_rgb, face.detection, frame)
-            )
+            crop = framed.crop_of(photo, face)
         except PhotoError:
             continue
         crops[position] = crop.pixels

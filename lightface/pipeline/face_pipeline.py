@@ -104,6 +104,10 @@ class FacePipeline:
         """The record of the weights."""
         return self.embedder.record
 
+    def load_photo(self, source: PhotoSource) -> Photo:
+        """A photograph with all its pixels, read as this pipeline reads. ImageError where it cannot be."""
+        return load_photo(source, max_pixels=self.gates.max_pixels, allow_truncated=self.gates.allow_truncated)
+
     def detect_photo(self, photo: Photo) -> list[DetectedFace]:
         """The faces of one photograph that pass the gates on size and score, largest first; [] where there is none.
 
@@ -119,6 +123,12 @@ class FacePipeline:
         if result.error is not None:
             raise result.error
         return list(result.faces)
+
+    def crop_of(self, photo: Photo, face: FaceEmbedding) -> AlignedFace:
+        """The crop of a whole photograph that was embedded as this face. LowQualityError where it cannot be aligned."""
+        if face.detection is None:
+            return accept_aligned(photo.image_rgb, self.embedder.frame)
+        return align_face(photo.image_rgb, face.detection, self.embedder.frame)
 
     def embed_photos(self, photos: Sequence[Photo]) -> list[PhotoFaces]:
         """The same for several photographs of any sizes at once; one result a photograph, in their order."""

@@ -371,3 +371,17 @@ def test_a_spec_holds_what_its_pipeline_does() -> None:
     assert (spec.gates, spec.selection, spec.precision) == (gates, FaceSelection.CENTER, pipeline.embedder.precision)
     assert pipeline.selecting(FaceSelection.ALL).spec == replace(spec, selection=FaceSelection.ALL)
     assert pipeline.without_gates().spec is None  # its detector is still the one that was made for the gates
+
+
+def test_the_crop_of_a_face_is_the_one_that_was_embedded(tmp_path: Path) -> None:
+    path = paint(tmp_path / "red.png", (200, 30, 30))
+    for pipeline in (make_pipeline(MeanEmbedder()), make_pipeline(MeanEmbedder(), already_aligned=True)):
+        photo = pipeline.load_photo(path)
+        (face,) = pipeline.embed_photo(photo)
+        assert (pipeline.embedder.embed([pipeline.crop_of(photo, face)])[0] == face.vector).all()
+
+
+def test_a_pipeline_reads_within_its_limits(tmp_path: Path) -> None:
+    path = paint(tmp_path / "red.png", (200, 30, 30))
+    with pytest.raises(ImageTooLargeError):
+        make_pipeline(MeanEmbedder(), max_pixels=100).load_photo(path)

@@ -117,14 +117,7 @@ def _enroll(
 
         def follow(result: EnrolledPhoto) -> None:
             results.append(result)
-            if result.error is not None and not isinstance(result.error, DuplicateFaceError):
-                remedy = ", or give --even-if-alike" if result.alike is not None else ""
-                complain(explain(result.path, result.error) + remedy)
-            if result.unlike is not None:
-                note(
-                    f"{result.path} is unlike the other photographs of {result.person_name}: similarity "
-                    f"{result.unlike.similarity:.2f} to the nearest, {result.unlike.source_path}; look who is on it"
-                )
+            _tell_doubts(result)
             if stop.requested:  # not earlier, when the gallery may have taken what is not in `results` yet
                 raise KeyboardInterrupt
 
@@ -143,6 +136,17 @@ def _enroll(
             known = {one.person_name for one in results if isinstance(one.error, DuplicateFaceError)}
             for person in sorted(known):
                 gallery.set_metadata(person, metadata)
+
+
+def _tell_doubts(result: EnrolledPhoto) -> None:
+    if result.error is not None and not isinstance(result.error, DuplicateFaceError):
+        remedy = ", or give --even-if-alike" if result.alike is not None else ""
+        complain(explain(result.path, result.error) + remedy)
+    if result.unlike is not None:
+        note(
+            f"{result.path} is unlike the other photographs of {result.person_name}: similarity "
+            f"{result.unlike.similarity:.2f} to the nearest, {result.unlike.source_path}; look who is on it"
+        )
 
 
 def _plan(

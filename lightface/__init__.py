@@ -41,8 +41,8 @@ _NAMES_OF_MODULES = {
     "lightface.matching": "DecisionBands",
     "lightface.pipeline.cluster": "FaceGroups GroupedFace cluster_faces enroll_groups",
     "lightface.pipeline.enroll": "EnrolledPhoto enroll_people enroll_photos",
-    "lightface.pipeline.face_pipeline": "FacePipeline PhotoFaces RefusedFace load_pipeline",
-    "lightface.pipeline.spec": "FaceGates",
+    "lightface.pipeline.face_pipeline": "FacePipeline PhotoFaces RefusedFace build_pipeline load_pipeline",
+    "lightface.pipeline.spec": "FaceGates PipelineSpec",
     "lightface.pipeline.identify": "IdentifiedFace IdentifiedPhoto identify_photos",
     "lightface.pipeline.thresholds": "resolve_bands resolve_threshold",
     "lightface.pipeline.verify": "VerifiedPair verify_pairs verify_photos",
@@ -120,11 +120,13 @@ if TYPE_CHECKING:
     from lightface.pipeline.face_pipeline import FacePipeline as FacePipeline
     from lightface.pipeline.face_pipeline import PhotoFaces as PhotoFaces
     from lightface.pipeline.face_pipeline import RefusedFace as RefusedFace
+    from lightface.pipeline.face_pipeline import build_pipeline as build_pipeline
     from lightface.pipeline.face_pipeline import load_pipeline as load_pipeline
     from lightface.pipeline.identify import IdentifiedFace as IdentifiedFace
     from lightface.pipeline.identify import IdentifiedPhoto as IdentifiedPhoto
     from lightface.pipeline.identify import identify_photos as identify_photos
     from lightface.pipeline.spec import FaceGates as FaceGates
+    from lightface.pipeline.spec import PipelineSpec as PipelineSpec
     from lightface.pipeline.thresholds import resolve_bands as resolve_bands
     from lightface.pipeline.thresholds import resolve_threshold as resolve_threshold
     from lightface.pipeline.verify import VerifiedPair as VerifiedPair

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
-from lightface.errors import DeviceError, ImageError, LightfaceError
+from lightface.errors import ConfigError, DeviceError, ImageError, LightfaceError
 from lightface.machine import count_cores
 from lightface.pipeline import FacePipeline, PhotoFaces, PipelineSpec, build_pipeline
 
@@ -198,7 +198,7 @@ class _Crew:
 def _hire(pipeline: FacePipeline, count: int) -> _Crew | None:
     try:
         packed = pack_pipeline(pipeline)
-    except (pickle.PicklingError, TypeError, AttributeError):  # a library user's own detector, perhaps
+    except ConfigError:
         return None
     level = logging.getLogger("lightface").getEffectiveLevel()
     arguments = (packed, max(1, count_cores() // count), level)
@@ -222,9 +222,15 @@ def _hire(pipeline: FacePipeline, count: int) -> _Crew | None:
 def pack_pipeline(pipeline: FacePipeline) -> bytes:
     """What `unpack_pipeline` makes the same pipeline of, in another process: a spec, or where there is none the parts.
 
-    PicklingError, TypeError or AttributeError for parts that cannot travel.
+    ConfigError for parts that cannot travel.
     """
-    return pickle.dumps(pipeline if pipeline.spec is None else pipeline.spec)
+    try:
+        return pickle.dumps(pipeline if pipeline.spec is None else pipeline.spec)
+    # The last is torch's, for networks that it has prepared for a CPU.
+    except (pickle.PicklingError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"the parts of this pipeline cannot be sent to another process ({error}); use one that was loaded whole"
+        ) from error
 
 
 def unpack_pipeline(packed: bytes) -> FacePipeline:

@@ -62,7 +62,7 @@ class FacePipeline:
         self.embedder = embedder
         self.gates = gates
         self.selection = selection  # which of a photograph's faces are taken
-        self.spec = spec  # what `build_pipeline` makes the same of; None: only these parts do
+        self.spec = spec  # what `build_pipeline` makes the same pipeline of; None where the parts were made one by one
 
     def selecting(self, selection: FaceSelection) -> FacePipeline:
         """A pipeline of the same parts that takes other faces of a photograph."""
@@ -72,7 +72,8 @@ class FacePipeline:
     def without_gates(self, *, already_aligned: bool = False) -> FacePipeline:
         """A pipeline of the same parts that takes every face that the detector finds, or crops as they are."""
         gates = self.gates.opened(already_aligned=already_aligned)
-        return FacePipeline(self.detector, self.embedder, gates=gates, selection=self.selection)
+        spec = None if self.spec is None else replace(self.spec, gates=gates)
+        return FacePipeline(self.detector, self.embedder, gates=gates, selection=self.selection, spec=spec)
 
     def fingerprint(self, *, of_crops: bool = False, **beside: object) -> str:
         """Everything that decides which faces and embeddings a photograph yields, as JSON; equal where that is equal.
@@ -288,14 +289,13 @@ def load_pipeline(
     Raises WeightsError for weights that are unknown or damaged, DeviceError for a device or precision that this
     machine does not have, ConfigError for a gate out of range.
     """
-    return build_pipeline(PipelineSpec(model, device, precision, flip, gates, selection))
+    return build_pipeline(PipelineSpec(model, device, precision, flip, gates.search_settings(), gates, selection))
 
 
 def build_pipeline(spec: PipelineSpec) -> FacePipeline:
     """The pipeline of a spec. Errors as in `load_pipeline`."""
-    settings = spec.gates.search_settings()
     embedder = Embedder(load_model(spec.model), device=spec.device, precision=spec.precision, flip=spec.flip)
-    detector = MtcnnDetector(embedder.device, settings, precision=embedder.precision)
+    detector = MtcnnDetector(embedder.device, spec.search, precision=embedder.precision)
     # The precision that was chosen here: rows of one table are of one, whichever machine makes them.
     spec = replace(spec, precision=embedder.precision)
     return FacePipeline(detector, embedder, gates=spec.gates, selection=spec.selection, spec=spec)

@@ -63,11 +63,15 @@ class FaceGates:
 
 @dataclass(frozen=True, slots=True)
 class PipelineSpec:
-    """A pipeline in a few words, which can travel to other processes and machines; see `load_pipeline`."""
+    """A loaded pipeline in a few words. They can travel to other processes and machines, which networks cannot.
+
+    `build_pipeline` makes the same pipeline of them.
+    """
 
     model: str  # the name of registered weights
     device: str  # auto, cpu, cuda, mps; cuda:1 and so on
     precision: str  # auto, fp32, bf16, fp16
     flip: bool | None  # whether mirror images are embedded, too; None: as the weights' record says
+    search: MtcnnSettings  # what the detector looks for
     gates: FaceGates
     selection: FaceSelection  # which of a photograph's faces are taken

@@ -24,6 +24,7 @@ from stand_ins import MeanEmbedder, MiddleDetector, make_pipeline, paint
 from lightface.batch import EmbedProgress, embed_folder, journal_path
 from lightface.batch import local as batch_processes
 from lightface.batch.local import embed_in_processes, pack_pipeline, unpack_pipeline
+from lightface.errors import ConfigError
 from lightface.images import find_photos
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
 from lightface.records import ByteArray, DetectedFace, FaceSelection
@@ -224,6 +225,20 @@ def test_where_no_process_comes_up_the_work_is_done_here(
     results = list(embed_in_processes(pipeline, photos, batch_size=4, workers=2))
     assert [result.path for result in results] == photos
     assert "in this process" in caplog.text
+
+
+def test_networks_that_cannot_travel_are_used_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a pipeline that was put together of the parts of a loaded one: torch cannot pickle them."""
+    loaded = load_pipeline(device="cpu")
+    pipeline = FacePipeline(loaded.detector, loaded.embedder, gates=FaceGates(min_quality=0))
+    photos = find_photos([folder])
+    results = list(embed_in_processes(pipeline, photos, batch_size=4, workers=2))
+    assert [result.path for result in results] == photos
+    assert "in this process" in caplog.text
+    with pytest.raises(ConfigError, match=r"cannot be sent to another process .*; use one that was loaded whole"):
+        pack_pipeline(pipeline)
 
 
 def test_little_work_is_not_shared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from lightface.errors import (
     PhotoError,
 )
 from lightface.images import Photo, load_photo
-from lightface.pipeline import FaceGates, FacePipeline, face_pipeline, load_pipeline
+from lightface.pipeline import FaceGates, FacePipeline, build_pipeline, face_pipeline, load_pipeline
 from lightface.pipeline.face_pipeline import load_in_batches
 from lightface.records import ByteArray, DetectedFace, FaceSelection
 
@@ -370,7 +370,11 @@ def test_a_spec_holds_what_its_pipeline_does() -> None:
     assert spec is not None
     assert (spec.gates, spec.selection, spec.precision) == (gates, FaceSelection.CENTER, pipeline.embedder.precision)
     assert pipeline.selecting(FaceSelection.ALL).spec == replace(spec, selection=FaceSelection.ALL)
-    assert pipeline.without_gates().spec is None  # its detector is still the one that was made for the gates
+    ungated = pipeline.without_gates()
+    assert ungated.spec is not None
+    twin = build_pipeline(ungated.spec)
+    assert twin.fingerprint() == ungated.fingerprint()  # the detector of both is the one that was made for the gates
+    assert make_scripted().spec is None
 
 
 def test_the_crop_of_a_face_is_the_one_that_was_embedded(tmp_path: Path) -> None:

@@ -11,20 +11,13 @@ import numpy as np
 from lightface.errors import DuplicateFaceError
 from lightface.evaluation.cache import EmbeddingCache
 from lightface.evaluation.embed import EmbeddedPictures, FailedPicture, embed_pictures
-from lightface.evaluation.figures import (
-    NamedThreshold,
-    ScoredPairs,
-    VerificationFigures,
-    cosines_of_pairs,
-    find_repeats,
-    measure_pairs,
-    score_pairs,
-)
+from lightface.evaluation.figures import ScoredPairs, VerificationFigures, find_repeats, measure_pairs, score_pairs
 from lightface.evaluation.groups import Crossing, Grouping, GroupTable, measure_groups
 from lightface.evaluation.identification import IdentificationFigures, measure_identification
 from lightface.evaluation.pair_list import PairList
 from lightface.evaluation.rejects import RejectCurve, measure_rejects
-from lightface.measurement.metrics import BoolArray, IntArray, RocCurve, roc_points
+from lightface.measurement.metrics import BoolArray, IntArray, RocCurve, SourcedThreshold, roc_points
+from lightface.measurement.pairs import cosines_of_pairs
 from lightface.pipeline import FacePipeline
 
 # Of the 30,000 listed pairs of different people none reaches it (`lightface evaluate ../shared/data/dev-pairs.csv`).
@@ -76,7 +69,7 @@ def evaluate_pairs(
     pipeline: FacePipeline,
     pairs: PairList,
     *,
-    thresholds: Sequence[NamedThreshold] = (),
+    thresholds: Sequence[SourcedThreshold] = (),
     groups: GroupTable | None = None,
     by: Sequence[Crossing] = (),
     drop_repeats: float | None = None,

@@ -15,24 +15,18 @@ from lightface.measurement.metrics import (
     BoolArray,
     FoldAccuracy,
     IntArray,
+    SourcedThreshold,
     equal_error_rate,
     impostors_needed,
     kfold_accuracy,
     roc_points,
     threshold_at_far,
 )
+from lightface.measurement.pairs import cosines_of_pairs
 from lightface.records import FloatArray
 from lightface.words import count_of
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
-
-
-@dataclass(frozen=True, slots=True)
-class NamedThreshold:
-    """A threshold that somebody uses, and where it comes from."""
-
-    threshold: float  # cosine
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class TarAtFar:
 class AtThreshold:
     """What a given threshold does."""
 
-    used: NamedThreshold
+    used: SourcedThreshold
     far: Figure
     tar: Figure | None  # None where there are no pairs of one person
 
@@ -78,7 +72,7 @@ def rate_text(rate: float) -> str:
 
 
 def measure_pairs(
-    pairs: ScoredPairs, *, thresholds: Sequence[NamedThreshold] = (), fars: Sequence[float] = FARS
+    pairs: ScoredPairs, *, thresholds: Sequence[SourcedThreshold] = (), fars: Sequence[float] = FARS
 ) -> VerificationFigures:
     """Figures of scored pairs. LightfaceError where there are no pairs of different people."""
     scores, same = pairs.scores, pairs.same
@@ -136,7 +130,6 @@ def _tar_at_far(pairs: ScoredPairs, far: float, thresholds: np.ndarray, tars: np
 
 
 MANY_REPEATS = 1_000_000
-_PAIRS_AT_ONCE = 1 << 16
 _ROWS_AT_ONCE = 1024
 
 
@@ -219,12 +212,3 @@ def find_repeats(pairs: PairList, embedded: EmbeddedPictures, similarity: float)
             break
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
     return a, b
-
-
-def cosines_of_pairs(vectors: FloatArray, a: IntArray, b: IntArray) -> FloatArray:
-    """(P,) cosines of the unit rows at `a` and `b` (P,)."""
-    scores = np.empty(a.size, np.float32)
-    for start in range(0, a.size, _PAIRS_AT_ONCE):  # the gathered rows of all pairs would take gigabytes
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        scores[part] = np.einsum("pd,pd->p", vectors[a[part]], vectors[b[part]])
-    return np.clip(scores, -1, 1, out=scores)

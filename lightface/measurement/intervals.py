@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lightface.measurement.metrics import BoolArray, FloatRow, IntArray, Scores
+from lightface.measurement.metrics import BoolArray, FloatRow, IntArray, Scores, rate_where_equal
 
 CONFIDENCE = 0.95
 _MAX_ROUNDS, _MIN_ROUNDS = 1000, 200
@@ -91,11 +91,16 @@ def resample(
     rounds: int | None = None,
     seed: int = 0,
 ) -> Resamples:
-    """Measure redrawn sets of pairs, all (N,): people are drawn with replacement as in `metrics.bootstrap_interval`.
+    """Measure redrawn sets of pairs, all (N,), by a bootstrap over people, not over pairs.
 
-    With the same seed each figure comes out as it does there, but all at once and without repeating or sorting pairs:
-    a draw is a weight. Where `people` (of either side) is None, pairs are drawn instead. 1000 rounds, fewer for very
-    many pairs. Without any genuine pair, TAR is 0, and the equal error rate and the area are NaN.
+    Pairs that share a person are not independent, so people are drawn, with replacement: a pair of one person counts
+    as often as that person was drawn, a pair of two as often as the product of their draws says. (Bolle et al., Error
+    analysis of pattern recognition systems - the subsets bootstrap, 2004.) A draw is a weight, so that no pair is
+    repeated or sorted again. Where `people` (of either side) is None, pairs are drawn instead.
+
+    1000 rounds unless `rounds` says otherwise, fewer for very many pairs. A round without impostors is drawn again, and
+    one without genuine pairs, too, where there are any. Without any genuine pair, TAR is 0, and the equal error rate
+    and the area are NaN.
     """
     order = np.argsort(-scores, kind="stable")
     falling, genuine = scores[order], same[order]
@@ -112,12 +117,12 @@ def resample(
         impostors = np.concatenate([[0], np.cumsum(np.where(genuine, 0, weights))[ends]])
         accepted = np.concatenate([[0], np.cumsum(np.where(genuine, weights, 0))[ends]]) if has_genuine else nothing
         if not impostors[-1] or (has_genuine and not accepted[-1]):
-            continue  # nothing to measure; draw again, as the reference does
+            continue  # nothing to measure; draw again
         far, tar = impostors / impostors[-1], accepted / max(1, accepted[-1])
         places = [int(np.searchsorted(far, limit, side="right")) - 1 for limit in fars]
         rows.append(
             (
-                _equal_error_rate(far, tar) if has_genuine else math.nan,
+                rate_where_equal(far, tar) if has_genuine else math.nan,
                 float(np.trapezoid(tar, far)) if has_genuine else math.nan,
                 [_threshold_after(falling[ends], place) for place in places],
                 [float(tar[place]) for place in places],
@@ -154,14 +159,6 @@ class _PairDraws:
     def __call__(self, generator: np.random.Generator) -> IntArray:
         weights: IntArray = np.bincount(generator.integers(self._count, size=self._count), minlength=self._count)
         return weights
-
-
-def _equal_error_rate(far: FloatRow, tar: FloatRow) -> float:
-    """As `metrics.equal_error_rate`, on a ROC curve (n,) from nothing accepted to everything."""
-    excess = far + tar - 1
-    after = int(np.argmax(excess >= 0))
-    share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(far[after - 1] + share * (far[after] - far[after - 1]))
 
 
 def _threshold_after(steps: Scores, place: int) -> float:

@@ -12,7 +12,6 @@ little more memory than they take already.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +54,11 @@ class FoldAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure with the bounds of its confidence interval."""
+class SourcedThreshold:
+    """A threshold that somebody uses, and where it comes from."""
 
-    estimate: float
-    low: float
-    high: float
+    threshold: float  # cosine
+    source: str
 
 
 def roc_points(scores: Scores, same: BoolArray) -> RocCurve:
@@ -84,10 +82,15 @@ def equal_error_rate(scores: Scores, same: BoolArray) -> float:
     LFW results that are published as an 'EER' accuracy are 1 minus this.
     """
     roc = roc_points(scores, same)
-    excess = roc.far + roc.tar - 1  # FAR - FRR: from -1 to 1, never falling
+    return rate_where_equal(roc.far, roc.tar)
+
+
+def rate_where_equal(far: FloatRow, tar: FloatRow) -> float:
+    """The error rate where FAR equals FRR on a ROC curve (n,) from nothing accepted to everything."""
+    excess = far + tar - 1  # FAR - FRR: from -1 to 1, never falling
     after = int(np.argmax(excess >= 0))
     share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(roc.far[after - 1] + share * (roc.far[after] - roc.far[after - 1]))
+    return float(far[after - 1] + share * (far[after] - far[after - 1]))
 
 
 def threshold_at_far(impostor_scores: Scores, far: float) -> float:
@@ -145,40 +148,6 @@ def kfold_accuracy(scores: Scores, same: BoolArray, fold_of_pair: IntArray | Non
         for fold, threshold in zip(folds, thresholds, strict=True)
     ]
     return FoldAccuracy(float(np.mean(accuracies)), float(np.std(accuracies)), tuple(accuracies), tuple(thresholds))
-
-
-def bootstrap_interval(
-    figure: Callable[[Scores, BoolArray], float],
-    scores: Scores,
-    identity_a: IntArray,
-    identity_b: IntArray,
-    *,
-    rounds: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """A figure of scored pairs with its percentile bootstrap interval over people, not over pairs.
-
-    Pairs that share a person are not independent, so people are drawn, with replacement: a pair of one person
-    counts as often as that person was drawn, a pair of two as often as the product of their draws says.
-    (Bolle et al., Error analysis of pattern recognition systems - the subsets bootstrap, 2004.)
-
-    `scores`, `identity_a` and `identity_b` are (N,), the latter any integers that tell people apart. `figure`
-    is called as `figure(scores, same)`, such as `equal_error_rate` or a partial `tar_at_far`.
-    """
-    same = identity_a == identity_b
-    _split(scores, same)
-    people, places = np.unique(np.concatenate([identity_a, identity_b]), return_inverse=True)
-    place_a, place_b = places[: scores.size], places[scores.size :]
-    generator = np.random.default_rng(seed)
-    figures: list[float] = []
-    while len(figures) < rounds:
-        draws = np.bincount(generator.integers(len(people), size=len(people)), minlength=len(people))
-        counts = np.where(same, draws[place_a], draws[place_a] * draws[place_b])
-        if counts[same].any() and counts[~same].any():  # else there is nothing to measure; draw again
-            figures.append(figure(np.repeat(scores, counts), np.repeat(same, counts)))
-    low, high = np.quantile(figures, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(figure(scores, same), float(low), float(high))
 
 
 def _best_threshold(scores: Scores, same: BoolArray) -> float:

@@ -142,6 +142,41 @@ def write_model_file(path: Path, data: bytes) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+# Model cards: Markdown beside the weights. `lightface train` writes one, evaluations add a section for each data set.
+
+
+_BEFORE = "## Limits"  # the sections of evaluations come here, or at the end where there is none
+
+
+def check_card(record: WeightsRecord) -> None:
+    """Raise WeightsError now for weights without a card."""
+    if not record.card:
+        raise WeightsError(f"the weights {record.name!r} have no model card to write the figures into")
+
+
+def write_card(record: WeightsRecord, text: str) -> None:
+    """Write the model card of `record`. Raises as `check_card`, and OutputError where it cannot be written."""
+    check_card(record)
+    write_model_file(record.file.parent / record.card, text.encode())
+
+
+def write_card_section(record: WeightsRecord, section: str) -> None:
+    """Add a section of Markdown to the card of `record`, or replace the one of its heading. Raises as `write_card`."""
+    write_card(record, place_section(record.read_card(), section))
+
+
+def place_section(card: str, section: str) -> str:
+    """The card with the section in the place of the one with its heading, or before the limits."""
+    heading = section.split("\n", 1)[0]
+    old = re.search(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    if old is not None:
+        return card[: old.start()] + section + card[old.end() :]
+    start, found, rest = card.partition(f"{_BEFORE}\n")
+    if found:
+        return f"{start}{section}{found}{rest}"
+    return f"{card.rstrip()}\n\n{section.rstrip()}\n"
+
+
 def shipped_folder() -> Path:
     """`weights/` of the checkout, or its copy in an installed package."""
     package = Path(__file__).parents[1]

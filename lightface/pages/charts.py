@@ -9,9 +9,9 @@ from html import escape
 
 import numpy as np
 
-from lightface.evaluation.figures import NamedThreshold, ScoredPairs, VerificationFigures
+from lightface.evaluation.figures import ScoredPairs, VerificationFigures
 from lightface.evaluation.summary import percent
-from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, FloatRow, RocCurve
+from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, FloatRow, RocCurve, SourcedThreshold
 
 _LOWEST_FAR = 1e-5
 _BINS = 70
@@ -53,7 +53,7 @@ def draw_det(roc: RocCurve, figures: VerificationFigures) -> str:
     return chart.to_svg()
 
 
-def draw_histogram(pairs: ScoredPairs, thresholds: Sequence[NamedThreshold]) -> str:
+def draw_histogram(pairs: ScoredPairs, thresholds: Sequence[SourcedThreshold]) -> str:
     """How the cosines of both kinds of pairs are spread."""
     low = math.floor(float(pairs.scores.min()) * 10) / 10
     high = max(low + 0.1, math.ceil(float(pairs.scores.max()) * 10) / 10)

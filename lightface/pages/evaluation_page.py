@@ -9,7 +9,7 @@ import numpy as np
 
 from lightface import __version__
 from lightface.evaluation.evaluate import Evaluation, WorstPair
-from lightface.evaluation.figures import FARS, NamedThreshold, rate_text
+from lightface.evaluation.figures import FARS, rate_text
 from lightface.evaluation.groups import Grouping, list_figures
 from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.rejects import RejectCurve, RejectPoint
@@ -30,7 +30,7 @@ from lightface.evaluation.summary import (
     to_json,
 )
 from lightface.measurement.intervals import Figure
-from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, impostors_needed
+from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, SourcedThreshold, impostors_needed
 from lightface.pages.charts import Chart, draw_cmc, draw_det, draw_histogram, draw_roc, linear
 from lightface.pages.document import PRIVACY, card, chart_figure, data_block, document, facts, table, to_data_uri
 from lightface.records import ByteArray
@@ -291,7 +291,7 @@ def _notes(evaluation: Evaluation) -> str:
     )
 
 
-def thresholds_of(evaluation: Evaluation) -> Sequence[NamedThreshold]:
+def thresholds_of(evaluation: Evaluation) -> Sequence[SourcedThreshold]:
     """The thresholds that were measured, the first of which is the one in use."""
     return [at.used for at in evaluation.figures.at_thresholds]
 

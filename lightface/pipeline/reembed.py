@@ -17,6 +17,7 @@ from lightface.gallery import FaceSample, Gallery, is_same_face
 from lightface.gallery.likeness import leave_out
 from lightface.gallery.records import overlap
 from lightface.images import count_pixels, hash_file
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord, find_record
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.thresholds import resolve_threshold
@@ -35,14 +36,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 _ROWS_AT_ONCE = 256
 _STEPS = 20_000  # of the cosines from -1 to 1: medians are exact to 0.0001
-
-
-@dataclass(frozen=True, slots=True)
-class SourcedThreshold:
-    """A cosine from which two faces are one person, and where it comes from."""
-
-    threshold: float
-    source: str
 
 
 @dataclass(frozen=True, slots=True)

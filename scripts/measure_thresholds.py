@@ -32,10 +32,9 @@ from lightface.evaluation.protocols.own_photos import read_people
 from lightface.gallery import FaceSample, open_gallery
 from lightface.matching import person_scores, template_factor
 from lightface.measurement.intervals import resample
-from lightface.measurement.metrics import IntArray
 from lightface.models.registry import WeightsRecord
 from lightface.pipeline import FacePipeline, load_pipeline
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 SHARED = Path(__file__).parents[2] / "shared"
 SAMPLES = (1, 2, 3, 5, 8)  # enrolled of each person

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
     0: ["__init__", "errors", "records", "files", "machine", "stopping", "words"],
-    1: [
+    1: ["folders", "frame"],
+    2: [
         "databases",
         "locations",
         "detection",
@@ -24,12 +25,12 @@ LAYERS = {
         "quality",
         "clustering",
     ],
-    2: ["images", "embedding", "gallery", "tables", "drawing"],
-    3: ["pipeline", "crops"],
-    4: ["batch"],
-    5: ["evaluation", "training", "doctor"],
-    6: ["pages"],
-    7: ["cli"],
+    3: ["images", "embedding", "gallery", "tables", "drawing"],
+    4: ["pipeline", "crops"],
+    5: ["batch"],
+    6: ["evaluation", "training", "doctor"],
+    7: ["pages"],
+    8: ["cli"],
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 FILES = sorted(PACKAGE.rglob("*.py"))

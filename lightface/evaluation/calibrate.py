@@ -24,11 +24,11 @@ from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
 from lightface.gallery.likeness import leave_out
 from lightface.matching import DecisionBands, person_scores, template_factor
 from lightface.measurement.intervals import Figure, percentiles, resample, share_figure, share_over_people
-from lightface.measurement.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
+from lightface.measurement.metrics import MIN_PEOPLE, impostors_needed, threshold_at_far
 from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT, cosines_of_pairs, pair_up
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord
 from lightface.pipeline.thresholds import lower_threshold, raise_threshold, resolve_bands, resolve_threshold
-from lightface.records import FloatArray
+from lightface.records import BoolArray, FloatArray, IntArray
 from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison

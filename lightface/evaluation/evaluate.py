@@ -16,9 +16,10 @@ from lightface.evaluation.groups import Crossing, Grouping, GroupTable, measure_
 from lightface.evaluation.identification import IdentificationFigures, measure_identification
 from lightface.evaluation.pair_list import PairList
 from lightface.evaluation.rejects import RejectCurve, measure_rejects
-from lightface.measurement.metrics import BoolArray, IntArray, RocCurve, SourcedThreshold, roc_points
+from lightface.measurement.metrics import RocCurve, SourcedThreshold, roc_points
 from lightface.measurement.pairs import cosines_of_pairs
 from lightface.pipeline import FacePipeline
+from lightface.records import BoolArray, IntArray
 
 # Of the 30,000 listed pairs of different people none reaches it (`lightface evaluate ../shared/data/dev-pairs.csv`).
 SUSPECTED_REPEAT = 0.92

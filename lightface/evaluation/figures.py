@@ -12,9 +12,7 @@ from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.pair_list import FOLD_COUNT, PairList, stratified_folds
 from lightface.measurement.intervals import Figure, percentiles, resample, share_figure
 from lightface.measurement.metrics import (
-    BoolArray,
     FoldAccuracy,
-    IntArray,
     SourcedThreshold,
     equal_error_rate,
     impostors_needed,
@@ -23,7 +21,7 @@ from lightface.measurement.metrics import (
     threshold_at_far,
 )
 from lightface.measurement.pairs import cosines_of_pairs
-from lightface.records import FloatArray
+from lightface.records import BoolArray, FloatArray, IntArray
 from lightface.words import count_of
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)

@@ -18,7 +18,8 @@ from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.figures import FARS, VerificationFigures, compare_pairs, measure_pairs, rate_text
 from lightface.evaluation.pair_list import PairList, check_impostors
 from lightface.measurement.intervals import Figure
-from lightface.measurement.metrics import BoolArray, SourcedThreshold, impostors_needed
+from lightface.measurement.metrics import SourcedThreshold, impostors_needed
+from lightface.records import BoolArray
 from lightface.tables.text_lists import ListRow, parse_csv, read_lines, refuse_line
 from lightface.words import count_of
 

@@ -14,9 +14,8 @@ import numpy as np
 from lightface.crops import ShardReader
 from lightface.errors import EvaluationError
 from lightface.images import DEFAULT_MAX_PIXELS, Photo, decode_photo, hash_file, load_photo
-from lightface.measurement.metrics import BoolArray, IntArray
 from lightface.measurement.pairs import pair_up
-from lightface.records import FaceSelection
+from lightface.records import BoolArray, FaceSelection, IntArray
 from lightface.tables.text_lists import read_lines as read_lines  # of lists in general, for who reads a list of pairs
 from lightface.tables.text_lists import refuse_line as refuse_line
 

@@ -15,14 +15,13 @@ import numpy as np
 from lightface.evaluation.figures import FARS, ScoredPairs, rate_text
 from lightface.measurement.intervals import Figure, percentiles, share_over_people, wilson
 from lightface.measurement.metrics import (
-    BoolArray,
     FloatRow,
-    IntArray,
     SourcedThreshold,
     equal_error_rate,
     impostors_needed,
     threshold_at_far,
 )
+from lightface.records import BoolArray, IntArray
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 WORST_TENTH = 0.1

@@ -9,7 +9,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lightface.measurement.metrics import BoolArray, FloatRow, IntArray, Scores, rate_where_equal
+from lightface.measurement.metrics import FloatRow, Scores, rate_where_equal
+from lightface.records import BoolArray, IntArray
 
 CONFIDENCE = 0.95
 _MAX_ROUNDS, _MIN_ROUNDS = 1000, 200

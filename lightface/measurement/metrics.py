@@ -18,15 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import LightfaceError
+from lightface.records import BoolArray, IntArray
 
 # With ten false accepts a rate is known to within a factor of two (95 %); with fewer it is a guess.
 MIN_FALSE_ACCEPTS = 10
 MIN_PEOPLE = 10  # pairs share people: thousands of pairs of three people say little of a fourth
 
 Scores = npt.NDArray[np.floating]
-BoolArray = npt.NDArray[np.bool_]
 FloatRow = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

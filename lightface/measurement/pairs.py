@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightface.measurement.metrics import BoolArray, IntArray
-from lightface.records import FloatArray
+from lightface.records import BoolArray, FloatArray, IntArray
 
 DEFAULT_PAIR_LIMIT = 1_000_000  # of each kind: more would narrow no interval, since pairs share people
 _MAX_TRAINING_ROWS = 4000  # their pairs, 8 million, still fit into memory

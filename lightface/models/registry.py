@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import tomli_w
 
 from lightface.errors import ChecksumError, OutputError, WeightsError
 from lightface.files import make_folder, open_regular, read_regular, write_private
+from lightface.folders import data_folder
+from lightface.frame import EMBEDDING_SIZE
 from lightface.models.recognisability import Recognisability
 from lightface.records import Frame, InputContract
 
@@ -40,7 +41,7 @@ class WeightsRecord:
     sha256: str  # hexadecimal, of the file's bytes
     contract: InputContract = InputContract()
     flip: bool = False  # whether the embedding of the mirror image is added, in what was measured and by default
-    embedding_size: int = 256
+    embedding_size: int = EMBEDDING_SIZE
     licence: str = ""
     training_data: str = ""
     measured_on: str = ""  # whose pairs the thresholds are of: what they promise holds for such people
@@ -186,7 +187,7 @@ def shipped_folder() -> Path:
 
 def imported_folder() -> Path:
     """Where `models import` puts weights: the user's data folder."""
-    return platformdirs.user_data_path("lightface") / "models"
+    return data_folder() / "models"
 
 
 def _read_registry(folder: Path) -> list[WeightsRecord]:

@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.detection import MtcnnDetector
 from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError, check_number
@@ -21,7 +20,7 @@ from lightface.measurement.metrics import SourcedThreshold
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord, find_record
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.thresholds import resolve_threshold
-from lightface.records import FaceSelection, FloatArray
+from lightface.records import BoolArray, FaceSelection, FloatArray, IntArray
 from lightface.words import count_of
 
 # What other weights change in a gallery: the scores of its samples, and the decisions that rest upon them.
@@ -30,9 +29,6 @@ from lightface.words import count_of
 # weights are no common scale. Products are made in blocks, so that memory does not grow with the square of the
 # samples.
 
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _ROWS_AT_ONCE = 256
 _STEPS = 20_000  # of the cosines from -1 to 1: medians are exact to 0.0001

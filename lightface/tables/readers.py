@@ -27,12 +27,11 @@ import numpy.typing as npt
 from lightface.errors import TableError
 from lightface.files import CsvRows, check_regular, open_regular, open_text, text_lines
 from lightface.locations import RemotePath, list_files, named_in
-from lightface.records import Status
+from lightface.records import UNIT_TOLERANCE, Status
 from lightface.tables.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
 from lightface.words import decode_text
 
 _REQUIRED: Final = ("image_path", "embedding", "model_id")
-_UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
 _ROWS_AT_ONCE: Final = 4096
 
 # What the rows of a table may take: beyond the first part, so many times the size of its file. Rows without a face take
@@ -262,7 +261,7 @@ def _to_array(cell: Any, column: Column) -> npt.NDArray[np.float32]:
     array = np.asarray(cell, np.float32)
     if array.shape != column.shape or not np.isfinite(array).all():
         raise ValueError(f"{column.name} is not {' x '.join(map(str, column.shape))} numbers")
-    if column.name == "embedding" and abs(float(np.linalg.norm(array.astype(np.float64))) - 1) > _UNIT_TOLERANCE:
+    if column.name == "embedding" and abs(float(np.linalg.norm(array.astype(np.float64))) - 1) > UNIT_TOLERANCE:
         raise ValueError("the embedding has not length 1")
     return array
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from lightface.frame import EMBEDDING_SIZE
 from lightface.locations import RemotePath
 from lightface.records import BoxPx, FaceEmbedding, FloatArray, Match, Status
 
@@ -87,7 +88,7 @@ FACE_COLUMNS: Final = (
     Column("landmarks", "number", (5, 2)),
     Column("det_score", "number"),
     Column("quality", "number"),
-    Column("embedding", "number", (256,)),
+    Column("embedding", "number", (EMBEDDING_SIZE,)),
     Column("model_id"),
     Column("person_id", "integer"),
     Column("person_name"),

@@ -16,22 +16,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 import torch
 import torch.nn.functional as F
 
 from lightface.crops import CropEntry, ShardReader, find_index, read_index
 from lightface.errors import ImageError, TrainingError
 from lightface.files import check_owned, check_regular, make_folder, write_private
+from lightface.folders import cache_folder
+from lightface.frame import CROP_PX
 from lightface.images import decode_photo
-from lightface.records import ByteArray, FloatArray
-from lightface.training.augmentation import CROP_PX
+from lightface.records import BoolArray, ByteArray, FloatArray, IntArray
 from lightface.training.config import DataSettings
 from lightface.training.group_shares import Cells, read_cells
 from lightface.words import count_of
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +245,7 @@ def _scale_to_unit(rows: FloatArray) -> FloatArray:
 
 def default_cache() -> Path:
     """Where decoded crops are kept unless the recipe says otherwise. It can be deleted at any time."""
-    return platformdirs.user_cache_path("lightface") / "training"
+    return cache_folder() / "training"
 
 
 # Decode every crop once, into one memory-mapped array, so that epochs cost no decoding.

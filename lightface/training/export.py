@@ -14,20 +14,13 @@ from torch import Tensor
 from lightface.embedding import Embedder
 from lightface.errors import TrainingError
 from lightface.measurement.intervals import Figure, Resamples, percentiles, resample, share_figure
-from lightface.measurement.metrics import (
-    MIN_PEOPLE,
-    IntArray,
-    Scores,
-    equal_error_rate,
-    impostors_needed,
-    threshold_at_far,
-)
+from lightface.measurement.metrics import MIN_PEOPLE, Scores, equal_error_rate, impostors_needed, threshold_at_far
 from lightface.measurement.pairs import Pairs, cosines_of_pairs, pair_for_training
 from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
 from lightface.models.registry import WeightsRecord, register_weights, write_card
 from lightface.models.weights import CONTRACTS, LoadedModel, describe, load_strictly, write_weights
-from lightface.records import AlignedFace, ByteArray, FloatArray
+from lightface.records import AlignedFace, ByteArray, FloatArray, IntArray
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.model import build_network, settle_on

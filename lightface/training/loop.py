@@ -17,9 +17,11 @@ from torch import Tensor
 
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.files import write_private
+from lightface.frame import FRAME_PX
 from lightface.machine import keep_freed_memory, return_unused_memory
+from lightface.records import IntArray
 from lightface.stopping import StopRequest, stop_on_signals
-from lightface.training.augmentation import FRAME_PX, augment, cut_frame
+from lightface.training.augmentation import augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, dump_config
 from lightface.training.distributed import Processes, join_processes
@@ -27,7 +29,6 @@ from lightface.training.learner import Learner
 from lightface.training.model import settle_on
 from lightface.training.preparation import Preflight, TrainingData, prepare_data
 from lightface.training.run_folder import BEST, CONFIG, LAST, Logbook, draw_curves, load_checkpoint, save_checkpoint
-from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
 
 _START_IMAGES = 1024  # at most, that weights which are trained on begin with

@@ -15,11 +15,12 @@ import numpy.typing as npt
 from lightface.errors import TrainingError
 from lightface.measurement.pairs import Pairs, pair_for_training
 from lightface.models.lightcnn import ARCHITECTURES
+from lightface.records import IntArray
 from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet, load_crops
 from lightface.training.distributed import Processes
 from lightface.training.objectives.objective import UNKNOWN
-from lightface.training.split import IntArray, TrainingSplit, split_crops
+from lightface.training.split import TrainingSplit, split_crops
 from lightface.training.validation import read_validation_pairs
 from lightface.words import count_of
 

@@ -12,8 +12,8 @@ import torch
 
 from lightface.errors import OutputError, TrainingError
 from lightface.files import read_regular, write_private
+from lightface.frame import FRAME_PX
 from lightface.models.weights import TORCH_ERRORS
-from lightface.training.augmentation import FRAME_PX
 
 # The files of a run folder.
 CONFIG = "config.toml"  # the recipe

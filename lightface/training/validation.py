@@ -12,10 +12,11 @@ from torch import nn
 
 from lightface.crops import read_pairs
 from lightface.errors import TrainingError
+from lightface.frame import FRAME_PX
 from lightface.measurement.metrics import equal_error_rate, impostors_needed, tar_at_far
 from lightface.measurement.pairs import Pairs, cosines_of_pairs
 from lightface.records import ByteArray, FloatArray
-from lightface.training.augmentation import FRAME_PX, Augmentation, augment, cut_frame
+from lightface.training.augmentation import Augmentation, augment, cut_frame
 from lightface.training.model import autocast
 from lightface.training.split import TrainingSplit
 

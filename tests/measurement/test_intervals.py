@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightface.measurement.intervals import Figure, resample, share_figure, share_over_people, wilson
-from lightface.measurement.metrics import (
-    BoolArray,
-    Scores,
-    equal_error_rate,
-    roc_points,
-    tar_at_far,
-    threshold_at_far,
-)
+from lightface.measurement.metrics import Scores, equal_error_rate, roc_points, tar_at_far, threshold_at_far
+from lightface.records import BoolArray
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,6 @@ def test_axes_put_values_where_they_belong() -> None:
 
 def test_no_template_lets_anything_through_unescaped() -> None:
     templates = list(files("lightface.pages").joinpath("templates").iterdir())
-    assert {one.name for one in templates} == {"audit.html", "base.html", "evaluation.html", "groups.html", "parts.html"}
+    assert {"audit.html", "evaluation.html", "groups.html"} <= {one.name for one in templates}
     for one in templates:
         assert not re.search(r"\|\s*safe|autoescape|Markup", one.read_text(encoding="utf-8")), one

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from lightface.measurement.intervals import Figure, resample, share_figure, share_over_people, wilson
 from lightface.measurement.metrics import Scores, equal_error_rate, roc_points, tar_at_far, threshold_at_far
@@ -29,6 +30,15 @@ def test_wilson_gives_the_published_intervals(successes: int, trials: int, low: 
 def test_wilson_holds_its_estimate_and_stays_between_0_and_1(trials: int, data: st.DataObject) -> None:
     figure = wilson(data.draw(st.integers(0, trials)), trials)
     assert 0 <= figure.low <= figure.estimate <= figure.high <= 1
+
+
+@given(st.integers(1, 1_000_000), st.data())
+def test_wilson_is_scipys_up_to_rounding(trials: int, data: st.DataObject) -> None:
+    """scipy's own would take 0.4 ms, and a second to import."""
+    successes = data.draw(st.integers(0, trials))
+    figure = wilson(successes, trials)
+    theirs = binomtest(successes, trials).proportion_ci(0.95, "wilson")
+    assert (figure.low, figure.high) == pytest.approx((theirs.low, theirs.high), abs=1e-14)
 
 
 def make_pairs(seed: int = 0, *, decimals: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

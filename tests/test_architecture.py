@@ -99,19 +99,10 @@ SPEAK_OF_OPTIONS = {
     "detection/detector.py",
     "doctor.py",
     "embedding.py",
-    "evaluation/cache.py",
-    "evaluation/calibrate.py",
-    "evaluation/protocols/__init__.py",
-    "evaluation/protocols/lfw.py",
-    "models/registry.py",
     "pipeline/cluster.py",
     "pipeline/face_pipeline.py",
     "pipeline/reembed.py",
     "pipeline/thresholds.py",
-    "training/data.py",
-    "training/distributed.py",
-    "training/loop.py",
-    "training/run_folder.py",
 }
 
 

@@ -14,7 +14,7 @@ from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
-from lightface.errors import ConfigError, ThresholdError
+from lightface.errors import ConfigError, OutputError, ThresholdError
 
 if TYPE_CHECKING:
     from lightface.evaluation.cache import EmbeddingCache
@@ -179,7 +179,11 @@ def open_cache(no_cache: bool) -> Iterator[EmbeddingCache | None]:
         with if_interrupted("nothing is kept, as --no-cache asks"):
             yield None
         return
-    with if_interrupted(GOES_ON), EmbeddingCache(default_cache_path()) as cache:
+    try:
+        cache = EmbeddingCache(default_cache_path())
+    except OutputError as error:
+        raise OutputError(f"{error}, by --no-cache") from error
+    with if_interrupted(GOES_ON), cache:
         yield cache
 
 

@@ -133,4 +133,4 @@ def _translated_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error, ValueError, TypeError) as error:  # the last two: a damaged text or embedding
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot use the cache {path} ({reason}); delete it, or go without by --no-cache") from error
+        raise OutputError(f"cannot use the cache {path} ({reason}); delete it, or go on without a cache") from error

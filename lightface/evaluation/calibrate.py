@@ -126,7 +126,7 @@ def calibrate_gallery(
         more = _people_needed(len(matrix.vectors), each, error.missing)
         raise EvaluationError(
             f"{error}: enroll about {count_of(more, 'more person', 'more people')} with {count_of(each, 'photograph')} "
-            "each, or take a higher --far"
+            "each, or take a higher `far`"
         ) from error
     scores, same, people = _compare_with_people(matrix)
     return replace(calibration, templates=_measure(scores, same, people, far, review_far))

@@ -115,7 +115,7 @@ def check_name(name: str) -> None:
     """WeightsError unless `name` is well-formed."""
     if not _NAME_PATTERN.fullmatch(name):
         raise WeightsError(
-            f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64), with --name"
+            f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64) for `name`"
         )
 
 
@@ -123,7 +123,7 @@ def check_new_name(name: str) -> None:
     """WeightsError unless `name` is well-formed and free."""
     check_name(name)
     if any(record.name == name for record in list_weights()):
-        raise WeightsError(f"weights named {name!r} exist already; choose another name with --name")
+        raise WeightsError(f"weights named {name!r} exist already; choose another `name`")
 
 
 def register_weights(record: WeightsRecord, folder: Path) -> None:

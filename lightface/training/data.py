@@ -107,7 +107,7 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
     TrainingError when something is missing or damaged.
     """
     if not settings.folders:
-        raise TrainingError("no training data is named; give --data, or 'folder' in [data] of the recipe")
+        raise TrainingError("no training data is named; give `folder`, or 'folder' in [data] of the recipe")
     cache = settings.cache or default_cache()
     entries: list[CropEntry] = []
     refused: list[str] = []
@@ -128,7 +128,7 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
 def _list_crops(folder: Path, *, cache: Path) -> tuple[list[CropEntry], list[str]]:
     """The crops of one data folder, and the photographs refused, with why."""
     if not folder.is_dir():
-        raise TrainingError(f"there is no data folder {folder}; give --data, or 'folder' in [data] of the recipe")
+        raise TrainingError(f"there is no data folder {folder}; give `folder`, or 'folder' in [data] of the recipe")
     index = find_index(folder)
     if index is not None:
         return read_index(index), []

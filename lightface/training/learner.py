@@ -151,7 +151,7 @@ class AveragedNetwork:
     def update(self, step: int) -> None:
         """Take in the weights after `step` steps."""
         decay = 0.0 if self.decay is None else min(self.decay, (1 + step) / (10 + step))
-        get_ema_multi_avg_fn(decay)(self._averages, self._sources, None)
+        get_ema_multi_avg_fn(decay)(self._averages, self._sources, None)  # type: ignore[no-untyped-call]
         for mine, source in zip(self._copies, self._copied_sources, strict=True):
             mine.copy_(source)
 

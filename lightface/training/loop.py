@@ -107,7 +107,7 @@ class TrainingRun:
                 with write_private(self.output / CONFIG) as file:  # of a run that is resumed, it is all there is
                     file.write(dump_config(self.config).encode())
             except OSError as error:
-                raise OutputError(f"cannot write to {self.output} ({error}); choose another --output") from error
+                raise OutputError(f"cannot write to {self.output} ({error}); choose another `output`") from error
             self._logbook = Logbook(self.output, step=self.at.step)
 
     def work(self, stop: StopRequest, on_progress: Callable[[Progress], None] | None = None) -> TrainingReport:
@@ -351,7 +351,7 @@ def train(
     is no run to resume; ConfigError, DeviceError, WeightsError and OutputError as their names say.
     """
     if not resume and (output / LAST).exists():  # before the data is prepared, which can take long
-        raise TrainingError(f"{output} holds a run already; resume it, or choose another --output")
+        raise TrainingError(f"{output} holds a run already; resume it, or choose another `output`")
     keep_freed_memory()
     stop = stop or StopRequest()
     with join_processes(device) as (processes, chosen):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightface.errors import EvaluationError, LightfaceError
+from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.pair_list import FOLD_COUNT, PairList, stratified_folds
 from lightface.measurement.intervals import Figure, percentiles, resample, share_figure
@@ -72,11 +72,11 @@ def rate_text(rate: float) -> str:
 def measure_pairs(
     pairs: ScoredPairs, *, thresholds: Sequence[SourcedThreshold] = (), fars: Sequence[float] = FARS
 ) -> VerificationFigures:
-    """Figures of scored pairs. LightfaceError where there are no pairs of different people."""
+    """Figures of scored pairs. EvaluationError where there are no pairs of different people."""
     scores, same = pairs.scores, pairs.same
     impostors = int((~same).sum())
     if not impostors:
-        raise LightfaceError("there are no impostor pairs, so nothing can be measured; add some")
+        raise EvaluationError("there are no impostor pairs, so nothing can be measured; add some")
     measurable = [far for far in fars if impostors >= impostors_needed(far)]
     # First the estimates, whose errors are plainer than the bootstrap's would be.
     rate, area = (equal_error_rate(scores, same), roc_points(scores, same).area) if same.any() else (None, None)

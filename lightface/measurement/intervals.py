@@ -96,27 +96,24 @@ def resample(
 
     Pairs that share a person are not independent, so people are drawn, with replacement: a pair of one person counts
     as often as that person was drawn, a pair of two as often as the product of their draws says. (Bolle et al., Error
-    analysis of pattern recognition systems - the subsets bootstrap, 2004.) A draw is a weight, so that no pair is
-    repeated or sorted again. Where `people` (of either side) is None, pairs are drawn instead.
-
-    1000 rounds unless `rounds` says otherwise, fewer for very many pairs. A round without impostors is drawn again, and
-    one without genuine pairs, too, where there are any. Without any genuine pair, TAR is 0, and the equal error rate
-    and the area are NaN.
+    analysis of pattern recognition systems - the subsets bootstrap, 2004.) Where `people` (of either side) is None,
+    pairs are drawn instead. 1000 rounds unless `rounds` says otherwise, fewer for very many pairs. Without any genuine
+    pair, TAR is 0, and the equal error rate and the area are NaN.
     """
     order = np.argsort(-scores, kind="stable")
     falling, genuine = scores[order], same[order]
     ends = np.append(np.flatnonzero(np.diff(falling)), falling.size - 1)  # the last of each run of equal scores
     cuts = [int(np.searchsorted(-falling[ends], -np.float64(threshold), side="right")) for threshold in thresholds]
+    # A draw is a weight, so that no pair is repeated or sorted again.
     draw = _PeopleDraws(people, order, genuine) if people is not None else _PairDraws(order.size)
     generator, has_genuine = np.random.default_rng(seed), bool(genuine.any())
-    nothing = np.zeros(1 + ends.size, np.int64)
     if rounds is None:
         rounds = int(min(_MAX_ROUNDS, max(_MIN_ROUNDS, _WORK // max(1, scores.size))))
     rows: list[tuple[float, float, list[float], list[float], list[float], list[float]]] = []
     while len(rows) < rounds:
         weights = draw(generator)
-        impostors = np.concatenate([[0], np.cumsum(np.where(genuine, 0, weights))[ends]])
-        accepted = np.concatenate([[0], np.cumsum(np.where(genuine, weights, 0))[ends]]) if has_genuine else nothing
+        impostors = np.append(0, np.cumsum(np.where(genuine, 0, weights))[ends])
+        accepted = np.append(0, np.cumsum(np.where(genuine, weights, 0))[ends])  # zeros where there are none
         if not impostors[-1] or (has_genuine and not accepted[-1]):
             continue  # nothing to measure; draw again
         far, tar = impostors / impostors[-1], accepted / max(1, accepted[-1])

@@ -4,7 +4,7 @@ A pair has a score (a cosine; any number that is higher for the same person) and
 are inclusive: a pair is accepted when its score is at or above the threshold. FAR is the share of impostor
 pairs (different people) that is accepted, TAR that of genuine pairs, FRR = 1 - TAR.
 
-Each function raises LightfaceError for scores that are not finite and for a class without pairs, since no
+Each function raises EvaluationError for scores that are not finite and for a class without pairs, since no
 figure exists for them. Scores keep their dtype (float32 will do), so that millions of impostor pairs cost
 little more memory than they take already.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lightface.errors import LightfaceError
+from lightface.errors import EvaluationError
 from lightface.records import BoolArray, IntArray
 
 # With ten false accepts a rate is known to within a factor of two (95 %); with fewer it is a guess.
@@ -99,7 +99,7 @@ def threshold_at_far(impostor_scores: Scores, far: float) -> float:
     impostors it lies just above the highest of them and says little: report their number beside it.
     """
     if not 0 <= far < 1:
-        raise LightfaceError(f"a false-accept rate must be at least 0 and below 1, not {far}")
+        raise EvaluationError(f"a false-accept rate must be at least 0 and below 1, not {far}")
     impostors = _checked(impostor_scores, "impostor")
     admitted = int(far * impostors.size)
     # The product is rounded; only the quotient, as it will be measured, decides.
@@ -140,7 +140,7 @@ def kfold_accuracy(scores: Scores, same: BoolArray, fold_of_pair: IntArray | Non
         fold_of_pair = np.arange(scores.size, dtype=np.int64) * 10 // scores.size
     folds = np.unique(fold_of_pair)
     if fold_of_pair.shape != scores.shape or len(folds) < 2:
-        raise LightfaceError("a cross-validated accuracy needs the fold of each pair, and two folds or more")
+        raise EvaluationError("a cross-validated accuracy needs the fold of each pair, and two folds or more")
     thresholds = [_best_threshold(scores[fold_of_pair != fold], same[fold_of_pair != fold]) for fold in folds]
     accuracies = [
         float(np.mean((scores[fold_of_pair == fold] >= np.float64(threshold)) == same[fold_of_pair == fold]))
@@ -171,13 +171,13 @@ def _sorted_split(scores: Scores, same: BoolArray) -> tuple[Scores, Scores]:
 def _split(scores: Scores, same: BoolArray) -> tuple[Scores, Scores]:
     """The genuine and the impostor scores."""
     if scores.shape != same.shape or same.dtype != np.bool_:
-        raise LightfaceError(f"{scores.shape} scores need as many true or false labels, not {same.shape}")
+        raise EvaluationError(f"{scores.shape} scores need as many true or false labels, not {same.shape}")
     return _checked(scores[same], "genuine"), _checked(scores[~same], "impostor")
 
 
 def _checked(scores: Scores, kind: str) -> Scores:
     if scores.ndim != 1 or scores.size == 0:
-        raise LightfaceError(f"there are no {kind} pairs, so nothing can be measured; add some")
+        raise EvaluationError(f"there are no {kind} pairs, so nothing can be measured; add some")
     if not np.isfinite(scores).all():
-        raise LightfaceError(f"some {kind} pairs have no finite score; leave failed photographs out first")
+        raise EvaluationError(f"some {kind} pairs have no finite score; leave failed photographs out first")
     return scores

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,34 +69,15 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         raise TrainingError(
             f"the data, its teachers, pairs or groups changed since {run / BEST}; put them back, then resume"
         )
-    dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
-    trained = build_network(replace(config.network, start_from=None))
-    load_strictly(trained, content["network"], source=run / BEST)
-    settle_on(trained, data.crops, data.split)
-    state = finish_network(trained, dev_pixels)
+    state = _finish_best(config, content, data, source=run / BEST)
     network = _build_plain(config, state, run / BEST)
+    dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
     embeddings = embed_crops(network, dev_pixels, device=torch.device("cpu"), precision="fp32")
     figures = measure_intervals(_score(embeddings, data.pairs), data.pairs, data.split.dev_people)
     pairs = pair_for_training(data.split.dev_people, limit=None)
     thresholds = find_thresholds(_score(embeddings, pairs), pairs, data.split.dev_people)
-
-    origin = find_origin(config.network.start_from)
-    record = WeightsRecord(
-        name=name,
-        architecture=config.network.architecture,
-        pooling=next(module.kind for module in network.modules() if isinstance(module, Pool)),
-        padding=config.network.padding,
-        file=folder / f"{name}.safetensors",
-        sha256="",
-        contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
-        flip=True,
-        licence=config.card.licence or derive_licence(origin),
-        training_data=_describe_photographs(config, data, origin),
-        measured_on=_describe_measured(int((~pairs.same).sum()), data.split.dev_people) if thresholds else "",
-        card=f"{name}.md",
-        accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
-        thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
-    )
+    impostors = int((~pairs.same).sum())
+    record = _make_record(config, data, network, folder / f"{name}.safetensors", figures, thresholds, impostors)
     embedder = Embedder(LoadedModel(record, network), device="cpu")
     record = replace(record, recognisability=learn_recognisability(embedder, _draw_faces(data)))
     record = replace(record, sha256=write_weights(record.file, state, describe(record)))
@@ -105,7 +87,7 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         teacher=_measure_teacher(data),
         thresholds=thresholds,
         data=data.preflight,
-        impostors=int((~pairs.same).sum()),
+        impostors=impostors,
         at=content["at"],
         device=content["device"],
         max_minutes=content["max_minutes"],
@@ -113,6 +95,45 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
     write_card(record, describe_run(record, config, measured))
     register_weights(record, folder)
     return Exported(record, thresholds, folder / record.card, content["at"]["step"])
+
+
+def _make_record(
+    config: TrainingConfig,
+    data: TrainingData,
+    network: LightCNN,
+    file: Path,
+    figures: Mapping[str, Figure],
+    thresholds: Mapping[str, Figure],
+    impostors: int,
+) -> WeightsRecord:
+    """The record of weights that are still to be written to `file`, which names them."""
+    origin = find_origin(config.network.start_from)
+    return WeightsRecord(
+        name=file.stem,
+        architecture=config.network.architecture,
+        pooling=next(module.kind for module in network.modules() if isinstance(module, Pool)),
+        padding=config.network.padding,
+        file=file,
+        sha256="",
+        contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
+        flip=True,
+        licence=config.card.licence or derive_licence(origin),
+        training_data=_describe_photographs(config, data, origin),
+        measured_on=_describe_measured(impostors, data.split.dev_people) if thresholds else "",
+        card=f"{file.stem}.md",
+        accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
+        thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
+    )
+
+
+def _finish_best(
+    config: TrainingConfig, content: Mapping[str, Any], data: TrainingData, *, source: Path
+) -> dict[str, Tensor]:
+    """The weights of a checkpoint, settled on the data and finished."""
+    trained = build_network(replace(config.network, start_from=None))
+    load_strictly(trained, content["network"], source=source)
+    settle_on(trained, data.crops, data.split)
+    return finish_network(trained, data.crops.decoded.pixels[data.split.dev_rows])
 
 
 @torch.inference_mode()

@@ -72,18 +72,7 @@ class TrainingRun:
             person_share=config.data.person_share,
             groups=config.data.groups,
         )
-        some = self.source.sample(_START_IMAGES)
-        teacher = data.crops.teacher
-        # A checkpoint has all the weights: those that the run once started from may be gone.
-        network = replace(config.network, start_from=None) if resume else config.network
-        self.learner = Learner(
-            replace(config, network=network),
-            classes=len(data.split.classes),
-            teacher_size=None if teacher is None else teacher.rows.shape[1],
-            device=device,
-            processes=processes,
-            start=None if resume else (cut_frame(some.crops), some.targets),
-        )
+        self.learner = self._build_learner(resume=resume)
         self.at = self._looked_at = RunPosition()
         self.best: Figures | None = None
         self._validated: int | None = None  # the last step after which that was done
@@ -93,6 +82,19 @@ class TrainingRun:
         self._clock, self._spent_s = time.monotonic(), 0.0
         if saved is not None:
             self._restore(saved)
+
+    def _build_learner(self, *, resume: bool) -> Learner:
+        some, teacher = self.source.sample(_START_IMAGES), self.data.crops.teacher
+        # A checkpoint has all the weights: those that the run once started from may be gone.
+        network = replace(self.config.network, start_from=None) if resume else self.config.network
+        return Learner(
+            replace(self.config, network=network),
+            classes=len(self.data.split.classes),
+            teacher_size=None if teacher is None else teacher.rows.shape[1],
+            device=self.device,
+            processes=self.processes,
+            start=None if resume else (cut_frame(some.crops), some.targets),
+        )
 
     @property
     def share_done(self) -> float:

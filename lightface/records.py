@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 BoxPx = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
 
-_UNIT_TOLERANCE = 1e-3  # of an embedding's length; rows made in half precision are this far off
+UNIT_TOLERANCE = 1e-3  # of an embedding's length; rows made in half precision are this far off
 
 
 class FaceSelection(StrEnum):
@@ -185,7 +187,7 @@ class Verification:
 def are_unit_rows(vectors: FloatArray) -> bool:
     """Whether all rows of (N, D) float32 have length 1, as far as half precision goes; NaN has not."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    return bool(np.all(np.abs(np.sqrt(squares) - 1) <= _UNIT_TOLERANCE))
+    return bool(np.all(np.abs(np.sqrt(squares) - 1) <= UNIT_TOLERANCE))
 
 
 def to_plain(value: object) -> object:

@@ -113,9 +113,9 @@ def cluster(
 
 def cache_folder() -> Path:
     """Where the face tables of folders lie, in the user's cache folder."""
-    import platformdirs
+    from lightface.folders import cache_folder
 
-    return platformdirs.user_cache_path("lightface", appauthor=False) / "cluster"
+    return cache_folder() / "cluster"
 
 
 def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned: bool) -> Path:

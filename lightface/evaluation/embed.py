@@ -12,9 +12,9 @@ from lightface.errors import PhotoError
 from lightface.evaluation.cache import CachedFace, EmbeddingCache
 from lightface.evaluation.pair_list import Framing, Picture
 from lightface.images import Photo
-from lightface.measurement.metrics import BoolArray, FloatRow
+from lightface.measurement.metrics import FloatRow
 from lightface.pipeline import FacePipeline
-from lightface.records import ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
+from lightface.records import BoolArray, ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 
 _BATCH_SIZE = 16
 _METHOD = 3  # raise it when the same picture would be embedded differently

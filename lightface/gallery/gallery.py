@@ -13,6 +13,7 @@ from typing import Final, Self
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
+from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery import retention, rules
 from lightface.gallery.exchange import read_export, write_export
 from lightface.gallery.records import (
@@ -37,7 +38,7 @@ from lightface.gallery.upkeep import Upkeep, copy_records, read_records
 from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
 
-_EMPTY_MATRIX_SHAPE: Final = (0, 256)
+_EMPTY_MATRIX_SHAPE: Final = (0, EMBEDDING_SIZE)
 
 
 class Gallery(Upkeep):

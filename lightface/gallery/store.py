@@ -13,16 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from lightface.errors import GalleryError
-from lightface.gallery.records import (
-    FaceSample,
-    IntArray,
-    LogEntry,
-    Person,
-    StoredThreshold,
-    folded_name,
-    name_key,
-    parse_date,
-)
+from lightface.gallery.records import FaceSample, LogEntry, Person, StoredThreshold, folded_name, name_key, parse_date
 from lightface.gallery.row_codec import (
     CONVERSION_ERRORS,
     LOG_COLUMNS,
@@ -40,7 +31,7 @@ from lightface.gallery.row_codec import (
     to_sample,
     to_threshold,
 )
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher

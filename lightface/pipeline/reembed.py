@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.detection import MtcnnDetector
 from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError, check_number
@@ -17,10 +16,11 @@ from lightface.gallery import FaceSample, Gallery, is_same_face
 from lightface.gallery.likeness import leave_out
 from lightface.gallery.records import overlap
 from lightface.images import count_pixels, hash_file
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord, find_record
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.thresholds import resolve_threshold
-from lightface.records import FaceSelection, FloatArray
+from lightface.records import BoolArray, FaceSelection, FloatArray, IntArray
 from lightface.words import count_of
 
 # What other weights change in a gallery: the scores of its samples, and the decisions that rest upon them.
@@ -30,19 +30,8 @@ from lightface.words import count_of
 # samples.
 
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
 _ROWS_AT_ONCE = 256
 _STEPS = 20_000  # of the cosines from -1 to 1: medians are exact to 0.0001
-
-
-@dataclass(frozen=True, slots=True)
-class SourcedThreshold:
-    """A cosine from which two faces are one person, and where it comes from."""
-
-    threshold: float
-    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from lightface.frame import EMBEDDING_SIZE
 from lightface.locations import RemotePath
 from lightface.records import BoxPx, DetectedFace, FaceEmbedding, FloatArray, Match, Status
 
@@ -89,7 +90,7 @@ FACE_COLUMNS: Final = (
     Column("landmarks", "number", (5, 2)),
     Column("det_score", "number"),
     Column("quality", "number"),
-    Column("embedding", "number", (256,)),
+    Column("embedding", "number", (EMBEDDING_SIZE,)),
     Column("model_id"),
     Column("person_id", "integer"),
     Column("person_name"),

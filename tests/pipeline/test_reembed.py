@@ -17,8 +17,9 @@ from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, make_pipeline, 
 from lightface.detection import MtcnnDetector, MtcnnSettings
 from lightface.errors import GalleryError
 from lightface.gallery import Gallery, StoredThreshold
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.pipeline import FaceGates, FacePipeline, PhotoFaces, Trouble, enroll_photos, reembed_gallery
-from lightface.pipeline.reembed import Naming, PairFlips, SourcedThreshold, compare_embeddings
+from lightface.pipeline.reembed import Naming, PairFlips, compare_embeddings
 from lightface.records import AlignedFace, ByteArray, DetectedFace, FaceSelection, FloatArray
 
 

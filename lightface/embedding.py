@@ -126,7 +126,7 @@ def resolve_device(name: str) -> torch.device:
     if count is None:
         raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
     if not 0 <= (device.index or 0) < count or str(device) != name:  # torch takes cuda:256 for cuda:0
-        raise DeviceError(f"device {name!r} is not available on this machine; use --device cpu or auto")
+        raise DeviceError(f"device {name!r} is not available on this machine; use `device` cpu or auto")
     return device
 
 
@@ -136,5 +136,5 @@ def _resolve_precision(name: str, device: torch.device) -> str:
     if name == "auto":
         return usual_precision(device)
     if name == "fp16" and device.type == "cpu":
-        raise DeviceError("fp16 on the CPU is slow and inexact; use --precision bf16 or fp32")
+        raise DeviceError("fp16 on the CPU is slow and inexact; use `precision` bf16 or fp32")
     return name

@@ -58,7 +58,7 @@ class Output:
             check_output(self.path)
 
     def stamp(self) -> str:
-        """Another one whenever the table has been changed; NO_STAMP where there is none."""
+        """Tells whether the table has been changed; NO_STAMP where there is no table."""
         if not self.in_parts:
             return stamp(self.path)
         stamps = {name: stamp(path) for name, path in self._list().items()}

@@ -17,7 +17,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from lightface.alignment import accept_aligned, align_face
 from lightface.errors import PhotoError
 from lightface.evaluation.embed import frame_pipeline
 from lightface.evaluation.pair_list import PairList
@@ -120,20 +119,15 @@ def cut_crops(pipeline: FacePipeline, pairs: PairList, positions: Iterable[int])
 
     A picture that is not there any more is left out.
     """
-    framed = frame_pipeline(pipeline, pairs.framing)
+    framed = frame_pipeline(pipeline.selecting(pairs.selection), pairs.framing)
     crops: dict[int, ByteArray] = {}
     for position in dict.fromkeys(positions):
         try:
             photo = pairs.pictures[position].load(
                 max_pixels=framed.gates.max_pixels, allow_truncated=framed.gates.allow_truncated
             )
-            (face,) = framed.embed_photo(photo, selection=pairs.selection)
-            frame = framed.embedder.frame
-            crop = (
-                accept_aligned(photo.image_rgb, frame)
-                if face.detection is None
-                else align_face(photo.image_rgb, face.detection, frame)
-            )
+            (face,) = framed.embed_photo(photo)
+            crop = framed.crop_of(photo, face)
         except PhotoError:
             continue
         crops[position] = crop.pixels

@@ -360,7 +360,7 @@ def _embed_again(
     unusable: list[UnusableSample] = []
     for are_crops in (False, True):
         paths = [path for is_crop, path in by_place if is_crop == are_crops]
-        for photo in _ungate(pipeline, already_aligned=are_crops).embed_paths(paths, selection=FaceSelection.ALL):
+        for photo in _ungate(pipeline, already_aligned=are_crops).embed_paths(paths):
             for sample in by_place[are_crops, photo.path]:
                 assert sample.id is not None and sample.person_id is not None  # it came from a gallery
                 try:
@@ -374,15 +374,7 @@ def _embed_again(
 
 
 def _ungate(pipeline: FacePipeline, *, already_aligned: bool) -> FacePipeline:
-    gates = replace(
-        pipeline.gates,
-        det_threshold=0,
-        min_face_size_px=0,
-        min_face_share=0,
-        min_quality=0,
-        already_aligned=already_aligned,
-    )
-    return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
+    return pipeline.selecting(FaceSelection.ALL).without_gates(already_aligned=already_aligned)
 
 
 def _find_again(sample: FaceSample, photo: PhotoFaces, pipeline: FacePipeline) -> FloatArray:
@@ -390,7 +382,7 @@ def _find_again(sample: FaceSample, photo: PhotoFaces, pipeline: FacePipeline) -
     found = _pick(sample, photo)
     if found is None and _is_unchanged(sample, photo):
         for closer in _look_closer(sample, pipeline):
-            (photo,) = closer.embed_paths([photo.path], selection=FaceSelection.ALL)
+            (photo,) = closer.embed_paths([photo.path])
             found = _pick(sample, photo)
             if found is not None:
                 break

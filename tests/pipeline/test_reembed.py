@@ -224,7 +224,7 @@ def test_a_face_that_was_let_in_is_found_whatever_the_gate(
     (before,) = gallery.samples()
     assert before.box_px is not None and before.box_px[2] - before.box_px[0] < 20
     strict = pipeline_of(detector, "strict", **gate)
-    (refused,) = strict.embed_paths([small_face], selection=FaceSelection.ALL)
+    (refused,) = strict.embed_paths([small_face])
     assert gate == {"already_aligned": True} or refused.error is not None
     report = reembed_gallery(strict, gallery, drop_unusable=True)
     assert (report.embedded, report.unusable) == (1, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ import typer
 from lightface.cli.console import GOES_ON, if_interrupted, note, progress_bars
 from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
+from lightface.cli.program import name_flags
 from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, OutputError, ThresholdError
@@ -145,6 +147,9 @@ def evaluate(
             progress=embedding,
             measuring=measuring,
         )
+    # The library names parameters; what is reported names options.
+    failures = tuple(replace(one, message=name_flags(one.message)) for one in evaluation.failures)
+    evaluation = replace(evaluation, failures=failures)
     write_reports(evaluation, pipeline, outputs)
     if card:
         write_card_section(pipeline.record, to_card_section(evaluation))

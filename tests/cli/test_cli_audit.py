@@ -6,6 +6,7 @@ import json
 import shlex
 import stat
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -225,7 +226,7 @@ def test_who_is_two_people_is_shown_on_the_page(cli: Cli, mixed: Path, tmp_path:
     html = page.read_text(encoding="utf-8")
     assert html.count("part 1 of 3") == html.count("part 3 of 3") == html.count("part 2 of 2") == 1
     assert html.count("data:image/jpeg;base64,") == 8
-    assert "--sample 4 --sample 5 Ada &#x27;Ada 2&#x27;" in html
+    assert "--sample 4 --sample 5 Ada 'Ada 2'" in unescape(html)
 
 
 @pytest.mark.usefixtures("at_terminal")

@@ -17,7 +17,7 @@ from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, 
 from PIL import Image
 
 from lightface.cli.console import GOES_ON
-from lightface.evaluation.cache import default_cache_path
+from lightface.evaluation.cache import CachedFace, default_cache_path
 from lightface.gallery import FaceSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 from lightface.records import AlignedFace, ByteArray, FloatArray
@@ -118,6 +118,17 @@ def test_a_cache_that_cannot_be_used_can_be_done_without(cli: Cli, people: Path,
     assert_one_line(cli("evaluate", people), "cannot use the cache", "or go on without a cache, by --no-cache")
     assert cli("evaluate", people, "--no-cache").exit_code == 0
     assert embedded(pipeline) == 48
+
+
+def test_reports_of_failures_name_options(
+    cli: Cli, people: Path, pipeline: FacePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (people / "p001" / "9.png").write_bytes(b"no picture")
+    failure = CachedFace(reason="low_quality", message="it is blurred; lower `min_quality`")
+    monkeypatch.setattr("lightface.evaluation.embed._to_failure", lambda error: failure)
+    result = cli("evaluate", people, "--json", "--output", tmp_path / "report.html")
+    assert json.loads(result.stdout)["failures"]["pictures"][0]["message"] == "it is blurred; lower --min-quality"
+    assert "lower --min-quality" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_pairs_of_ones_own_and_groups(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:

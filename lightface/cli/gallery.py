@@ -296,6 +296,8 @@ def copy_gallery(
 @with_settings(*GALLERY)
 def show_stats(settings: Settings, *, as_json: Json = False) -> None:
     """Show the size of the gallery, its model and its thresholds."""
+    from lightface.gallery.records import latest_thresholds
+
     with open_gallery_of(settings) as gallery:
         stats, thresholds, encryption = gallery.stats(), gallery.thresholds(), gallery.encryption
     if as_json:
@@ -312,7 +314,10 @@ def show_stats(settings: Settings, *, as_json: Json = False) -> None:
     ]
     if stats.last_enrolled_at is not None:
         rows.append(("last enrolled", f"{stats.last_enrolled_at:%Y-%m-%d %H:%M} UTC"))
-    rows += [(f"threshold at FAR {known.far:g}", f"{known.threshold:.3f} ({known.source})") for known in thresholds]
+    deciding = latest_thresholds(thresholds)
+    for known in thresholds:
+        when = f"{known.created_at:%Y-%m-%d}" + ("" if known in deciding else ", which a later calibration replaced")
+        rows.append((f"threshold at FAR {known.far:g}", f"{known.threshold:.3f} ({known.source}; {when})"))
     for label, value in rows:
         print_line(f"{label:<24}{value}")
 

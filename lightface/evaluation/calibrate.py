@@ -123,10 +123,10 @@ def calibrate_gallery(
         calibration = calibrate_pairs(scored, source=source, far=far, review_far=review_far)
     except _TooFewPairsError as error:
         each = max(1, round(len(matrix.vectors) / np.unique(matrix.person_index).size))
-        more = _people_needed(len(matrix.vectors), each, error.missing)
+        more = count_of(_people_needed(len(matrix.vectors), each, error.missing), "more person", "more people")
         raise EvaluationError(
-            f"{error}: enroll about {count_of(more, 'more person', 'more people')} with {count_of(each, 'photograph')} "
-            "each, or take a higher `far`"
+            f"{error}: enroll about {more}{describe_group(within or {})} with {count_of(each, 'photograph')} each, "
+            "or take a higher `far`"
         ) from error
     scores, same, people = _compare_with_people(matrix)
     return replace(calibration, templates=_measure(scores, same, people, far, review_far))
@@ -176,7 +176,8 @@ def propose_thresholds(
     that of the gallery's weights; None where they are not registered here, and then what was measured decides.
     """
     factor = template_factor(gallery.template_sizes())
-    measured, review = _join(calibration, factor)
+    match, shown = _join(calibration, factor)
+    measured, review = match.estimate, None if shown is None else shown.estimate
     own = None if record is None else record.thresholds.get(DEFAULT_FAR)
     floor = None if own is None or measured >= own or allow_looser else own
     threshold = measured if floor is None else floor
@@ -201,12 +202,13 @@ def store_calibration(gallery: Gallery, proposal: Proposal) -> None:
     if gallery.model_id is None:
         raise EvaluationError(f"nobody is enrolled in {gallery.location}, so it has no model yet; enroll people first")
     calibration = proposal.calibration
-    source = _describe_source(proposal)
+    match, review = _join(calibration, template_factor(gallery.template_sizes()))
+    source = _describe_source(proposal, match)
     # The match threshold first: it alone is safe, should the second never be written.
     gallery.set_threshold(StoredThreshold(calibration.pairs.match.far, proposal.threshold, source, calibration.made_at))
     if proposal.review_threshold is not None:
-        assert calibration.pairs.review is not None
-        far = calibration.pairs.review.far
+        assert calibration.pairs.review is not None and review is not None
+        far, source = calibration.pairs.review.far, _describe_source(proposal, review)
         gallery.set_threshold(StoredThreshold(far, proposal.review_threshold, source, calibration.made_at))
 
 
@@ -266,24 +268,28 @@ def _decisions_of(gallery: Gallery, record: WeightsRecord | None, outcomes: _Out
         return None
 
 
-def _join(calibration: Calibration, factor: float) -> tuple[float, float | None]:
+def _join(calibration: Calibration, factor: float) -> tuple[Figure, Figure | None]:
     """One threshold for two photographs, as strict as each kind of comparison asks for; and one for review.
 
-    For review no more is asked than that of templates: `verify` has none.
+    For review no more is asked than that of templates: `verify` has none. Each with the interval of its own kind.
     """
     pairs, templates = calibration.pairs, calibration.templates
     if templates is None:
-        return pairs.match.threshold.estimate, None if pairs.review is None else pairs.review.threshold.estimate
-    match = max(pairs.match.threshold.estimate, lower_threshold(templates.match.threshold.estimate, factor))
-    review = templates.review
-    return match, None if review is None else lower_threshold(review.threshold.estimate, factor)
+        return pairs.match.threshold, None if pairs.review is None else pairs.review.threshold
+    of_templates = _lower(templates.match.threshold, factor)
+    match = max(pairs.match.threshold, of_templates, key=lambda one: one.estimate)
+    return match, None if templates.review is None else _lower(templates.review.threshold, factor)
 
 
-def _describe_source(proposal: Proposal) -> str:
-    """What a stored threshold was measured on, in words."""
+def _lower(figure: Figure, factor: float) -> Figure:
+    estimate, low, high = (lower_threshold(one, factor) for one in (figure.estimate, figure.low, figure.high))
+    return replace(figure, estimate=estimate, low=low, high=high)
+
+
+def _describe_source(proposal: Proposal, limit: Figure) -> str:
+    """What a stored threshold was measured on, in words; `limit` is what was measured."""
     calibration = proposal.calibration
     people = "" if calibration.people is None else f"{count_of(calibration.people, 'person')}, "
-    limit = calibration.pairs.match.threshold
     measured = (
         f"{calibration.source}; {people}{count_of(calibration.impostors, 'pair')} of different people; "
         f"95 % interval {limit.low:.3f} to {limit.high:.3f}"

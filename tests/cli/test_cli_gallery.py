@@ -5,7 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -226,7 +226,9 @@ def test_a_copy_that_fails_leaves_no_gallery(cli: Cli, made_up_gallery: Path, tm
 
 def test_stats(cli: Cli, made_up_gallery: Path) -> None:
     with open_gallery(made_up_gallery) as gallery:
-        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs"))
+        earlier, later = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC)
+        gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs", created_at=later))
+        gallery.set_threshold(StoredThreshold(far=1e-4, threshold=0.5, source="other pairs", created_at=earlier))
     lines = [line.split(maxsplit=1) for line in cli("gallery", "stats").stdout.splitlines()]
     assert lines[:4] == [
         ["gallery", str(made_up_gallery)],
@@ -234,7 +236,10 @@ def test_stats(cli: Cli, made_up_gallery: Path) -> None:
         ["people", "2"],
         ["samples", "3"],
     ]
-    assert " ".join(lines[-1]).split() == ["threshold", "at", "FAR", "0.001", "0.410", "(club", "pairs)"]
+    assert [" ".join(" ".join(line).split()) for line in lines[-2:]] == [
+        "threshold at FAR 0.001 0.410 (club pairs; 2026-03-04)",
+        "threshold at FAR 0.0001 0.500 (other pairs; 2026-01-02, which a later calibration replaced)",
+    ]
     stats = json.loads(cli("gallery", "stats", "--json").stdout)
     assert stats["stats"]["sample_count"] == 3
     assert stats["thresholds"][0]["threshold"] == 0.41

@@ -211,6 +211,14 @@ def test_too_few_pairs_are_refused_with_what_is_missing(gallery: Gallery) -> Non
     assert gallery.thresholds() == []
 
 
+def test_too_few_pairs_of_a_group_say_of_whom_more_are_needed(gallery: Gallery) -> None:
+    enroll(gallery, 12, 3)
+    for person in gallery.people():
+        gallery.set_metadata(person.name, {"age": "child"})
+    with pytest.raises(EvaluationError, match=r"enroll about \d+ more people within age=child with 3 photographs each"):
+        calibrate_gallery(gallery, far=1e-3, within={"age": "child"})
+
+
 def test_with_as_many_people_as_it_says_there_are_pairs_enough(gallery: Gallery) -> None:
     enroll(gallery, 72, 2)
     assert calibrate_gallery(gallery, far=1e-3).impostors == 72 * 71 * 4 // 2 >= 10_000 > 71 * 70 * 4 // 2
@@ -241,12 +249,18 @@ def test_what_is_stored_decides_from_then_on(gallery: Gallery) -> None:
     review, match = gallery.thresholds()
     assert (match.far, review.far) == (1e-2, 5e-2)
     assert match.created_at == review.created_at == proposal.calibration.made_at
-    low, high = proposal.calibration.pairs.match.threshold.low, proposal.calibration.pairs.match.threshold.high
-    assert match.source == (
-        "the gallery's own 80 samples; 20 people, 3,040 pairs of different people; "
-        f"95 % interval {low:.3f} to {high:.3f}"
-    )
     record, factor = find_weights("lightcnn9"), template_factor({4: 20})
+    templates = proposal.calibration.templates
+    assert templates is not None and templates.review is not None
+    for stored, measured in ((match, proposal.calibration.pairs.match), (review, templates.review)):
+        # Each with the interval of the comparisons that it comes from, as a cosine of two photographs.
+        scale = 1.0 if stored is match else factor
+        low, high = measured.threshold.low / scale, measured.threshold.high / scale
+        assert stored.threshold == pytest.approx(measured.threshold.estimate / scale)
+        assert stored.source == (
+            "the gallery's own 80 samples; 20 people, 3,040 pairs of different people; "
+            f"95 % interval {low:.3f} to {high:.3f}"
+        )
     bands = resolve_bands(record, gallery=gallery)
     assert bands == proposal.after.identify
     assert bands.threshold == pytest.approx(match.threshold * factor)

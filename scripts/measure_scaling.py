@@ -23,7 +23,7 @@ import psycopg
 from lightface.gallery import FaceSample, Gallery, Person, open_gallery
 from lightface.gallery import postgres as store_module
 from lightface.gallery.postgres import CREATE_INDEX
-from lightface.matching import person_scores, rank_people
+from lightface.matching import DecisionBands
 from lightface.records import FloatArray
 
 SIZE = 256
@@ -126,9 +126,8 @@ def search(gallery: Gallery, probes: FloatArray, crowd: Crowd, k: int = 5) -> tu
     durations, first_hits, hits = [], 0, 0
     for probe in probes:
         start = time.perf_counter()
-        near = gallery.matrix_near(probe[np.newaxis], k)
-        (scores,) = person_scores(probe[np.newaxis], near.vectors, near.person_index, len(near.people))
-        found = [near.people[index].id for index in rank_people(scores, k)]
+        (result,) = gallery.search(probe[np.newaxis], bands=DecisionBands(0.4), limit=k)
+        found = [one.person_id for one in result.candidates]
         durations.append(time.perf_counter() - start)
         wanted = 1 + np.argsort(-(crowd.templates @ probe), kind="stable")[:k]
         first_hits += found[0] == wanted[0]
@@ -154,7 +153,7 @@ def measure_insert(gallery: Gallery, crowd: Crowd) -> None:
 
 def measure_first_query(gallery: Gallery, probes: FloatArray, whose: str) -> None:
     start = time.perf_counter()
-    gallery.matrix_near(probes[:1], 5)
+    gallery.search(probes[:1], bands=DecisionBands(0.4))
     show(f"first query {whose}, s", time.perf_counter() - start)
 
 

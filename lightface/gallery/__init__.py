@@ -25,6 +25,7 @@ from lightface.gallery.records import (
     is_same_face,
     normalize_name,
 )
+from lightface.gallery.search import SearchResult
 from lightface.gallery.store import GalleryStore
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "LogEntry",
     "Passphrase",
     "Person",
+    "SearchResult",
     "StoredThreshold",
     "audit_gallery",
     "default_gallery_path",

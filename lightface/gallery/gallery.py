@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from lightface.errors import GalleryError, OutputError
+from lightface.errors import GalleryError, OutputError, check_count
 from lightface.gallery import retention, rules
 from lightface.gallery.exchange import read_export, write_export
 from lightface.gallery.records import (
@@ -32,8 +32,10 @@ from lightface.gallery.records import (
     name_key,
     normalize_name,
 )
+from lightface.gallery.search import Scores, SearchResult, Templates, name_faces, score_samples
 from lightface.gallery.store import GalleryStore
 from lightface.gallery.upkeep import Upkeep, copy_records, read_records
+from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
 
@@ -57,6 +59,9 @@ class Gallery(Upkeep):
         self._expected_model_id = model_id
         self._matrix: GalleryMatrix | None = None
         self._matrix_version: object = None
+        self._templates: Templates | None = None
+        self._is_large = False  # whether the store finds the nearest faster than they are found among all templates
+        self._searched_version: object = None  # of the contents that these two are of
 
     def __enter__(self) -> Self:
         return self
@@ -132,11 +137,37 @@ class Gallery(Upkeep):
                 self._matrix, self._matrix_version = self._read_matrix(), version
             return self._matrix
 
-    def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
-        """The samples of some people, the `k` nearest of each unit row of `probes` (P, D) among them.
+    def search(
+        self,
+        vectors: FloatArray,
+        *,
+        bands: DecisionBands,
+        limit: int = 5,
+        scoring: PersonScoring = DEFAULT_PERSON_SCORING,
+    ) -> list[SearchResult]:
+        """Who the faces of one photograph are; nobody is named twice in it.
 
-        Nearest by their templates, as `person_scores(..., how="mean")` has them: the scores of these people decide who
-        the nearest are, as exactly as those of everybody, in a fraction of the time. Errors as in `matrix`.
+        `vectors` (P, D) are unit rows float32, embeddings of the gallery's model. There is a result for each, with
+        `limit` candidates, fewer where there are not as many people. Matches are logged, if the log is on.
+
+        Templates are made once and again only after a change, here or by another process. Raises ModelMismatchError
+        where another process has moved the gallery to another model, ConfigError for a limit that is no whole number
+        of 0 or more.
+        """
+        check_count("limit", limit, low=0)
+        if not len(vectors):
+            return []
+        # As many people as there are faces are enough to name them: whoever is worse than that for a face, the best
+        # assignment can do without, for the other faces take one person each.
+        results = name_faces(self._score(vectors, max(limit, len(vectors)), scoring), bands, limit)
+        self._log_matches(result.match for result in results if result.match is not None)
+        return results
+
+    def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
+        """The samples of some people, the `k` nearest by template of each unit row of `probes` (P, D) among them.
+
+        Costs little where the gallery changes between two calls: no more is read than what has changed. Errors as in
+        `matrix`.
         """
         with self._store.reading():
             self.check_model()
@@ -371,6 +402,22 @@ class Gallery(Upkeep):
             self.check_model()
         self._store.purge()  # metadata that were joined
         return summary
+
+    def _score(self, vectors: FloatArray, k: int, scoring: PersonScoring) -> Scores:
+        """Similarities to people who include the `k` nearest of each row."""
+        if scoring != "mean":
+            return score_samples(vectors, self.matrix(), scoring)
+        with self._store.reading():
+            version = self._store.version()
+            if self._searched_version != version:
+                self.check_model()
+                self._templates, self._is_large = None, self._store.is_large()
+                self._searched_version = version
+            near = self._store.people_near(vectors, k) if self._is_large else None
+            if near is not None:
+                return score_samples(vectors, self._read_matrix(near), scoring)
+            templates = self._templates = self._templates or Templates.of(self._read_matrix())
+        return templates.score(vectors)  # while other threads may read the gallery
 
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
         vectors, person_ids = self._store.vectors(only)

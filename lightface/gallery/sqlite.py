@@ -177,6 +177,11 @@ class SqliteStore(SqlStore):
             found = self._first(query, (), self._codec.decode_vector)
         return None if found is None else len(found[1]) // 4
 
+    def is_large(self) -> bool:
+        from lightface.gallery.search_index import PAYS_FROM
+
+        return bool(self._query("SELECT 1 FROM person LIMIT 1 OFFSET ?", (PAYS_FROM - 1,)))
+
     def people_near(self, probes: FloatArray, k: int) -> list[int]:
         if self._index is None:
             from lightface.gallery.search_index import PeopleIndex  # which most work on a gallery does without

@@ -145,6 +145,9 @@ class GalleryStore(Protocol):
     def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
         """Embeddings (S, D) and their person ids (S,), of these people or all, in the order of `samples()`."""
 
+    def is_large(self) -> bool:
+        """Whether `people_near` finds the nearest faster than they are found among all templates in memory."""
+
     def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
         """The ids of people who include the `k` nearest, by template, of each row of `probes` (P, D); None: all."""
 

@@ -68,20 +68,6 @@ class Upkeep:
         """What was logged, of that date or later, oldest first."""
         return self._store.log(since)
 
-    def log_matches(self, matches: Iterable[Match]) -> None:
-        """Log that people were recognised, if the log is on. Whoever searches a gallery calls it."""
-        if self.log_days is None:
-            return
-        events = {Status.MATCHED: Event.MATCHED, Status.REVIEW: Event.REVIEW}
-        entries = [
-            LogEntry(events[one.status], person_id=one.person_id, similarity=one.similarity)
-            for one in matches
-            if one.status in events
-        ]
-        if entries:
-            with self._store.logging():
-                log.write_log(self._store, *entries)
-
     @property
     def retention_days(self) -> int | None:
         """How many days samples may be kept; None: for ever."""
@@ -124,6 +110,20 @@ class Upkeep:
         if self.log_days is not None:
             with self._store.logging():
                 log.write_log(self._store, LogEntry(event))
+
+    def _log_matches(self, matches: Iterable[Match]) -> None:
+        """Log that people were recognised, if the log is on."""
+        if self.log_days is None:
+            return
+        events = {Status.MATCHED: Event.MATCHED, Status.REVIEW: Event.REVIEW}
+        entries = [
+            LogEntry(events[one.status], person_id=one.person_id, similarity=one.similarity)
+            for one in matches
+            if one.status in events
+        ]
+        if entries:
+            with self._store.logging():
+                log.write_log(self._store, *entries)
 
     def _delete_samples(self, sample_ids: Collection[int]) -> None:
         """Delete samples that are there. Called inside `writing()`."""

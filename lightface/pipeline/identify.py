@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightface.errors import GalleryError, PhotoError, check_count
-from lightface.gallery import Gallery, GalleryMatrix
+from lightface.gallery import Gallery
 from lightface.images import PhotoSource
-from lightface.matching import (
-    DEFAULT_PERSON_SCORING,
-    DecisionBands,
-    PersonScoring,
-    assign_people,
-    decide,
-    person_scores,
-    rank_people,
-)
+from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
-from lightface.records import FaceEmbedding, FaceSelection, FloatArray, Match
+from lightface.records import FaceEmbedding, FaceSelection, Match
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +56,6 @@ def identify_photos(
     results = []
     for photo in pipeline.embed_paths(paths, selection=selection):
         result = _identify(photo, gallery, bands, limit, scoring)
-        gallery.log_matches(face.match for face in result.faces if face.match is not None)
         results.append(result)
         if progress is not None:
             progress(result)
@@ -76,27 +67,10 @@ def _identify(
 ) -> IdentifiedPhoto:
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error)
-    vectors = stack_vectors(photo.faces)
-    # As many as there are faces are enough to name them: whoever is worse than that for a face, the best assignment
-    # can do without, for the other faces take one person each.
-    matrix = gallery.matrix_near(vectors, max(limit, len(vectors))) if scoring == "mean" else gallery.matrix()
-    scores = person_scores(vectors, matrix.vectors, matrix.person_index, len(matrix.people), how=scoring)
-    people = assign_people(scores, bands.naming_threshold)
+    found = gallery.search(stack_vectors(photo.faces), bands=bands, limit=limit, scoring=scoring)
     return IdentifiedPhoto(
         photo.path,
-        tuple(
-            IdentifiedFace(
-                face,
-                match=None if person is None else _to_match(matrix, row, person, bands),
-                candidates=tuple(_to_match(matrix, row, index, bands) for index in rank_people(row, limit).tolist()),
-            )
-            for face, row, person in zip(photo.faces, scores, people, strict=True)
-        ),
+        tuple(IdentifiedFace(face, one.match, one.candidates) for face, one in zip(photo.faces, found, strict=True)),
         refused=photo.refused,
         not_selected=photo.not_selected,
     )
-
-
-def _to_match(matrix: GalleryMatrix, scores: FloatArray, index: int, bands: DecisionBands) -> Match:
-    person, similarity = matrix.people[index], float(scores[index])
-    return Match(person.id, person.name, similarity, decide(similarity, bands))

@@ -567,7 +567,7 @@ class TestSearch:
     def test_a_large_gallery_keeps_no_index_on_disk(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(search_index, "FILED_FROM", 5)
+        monkeypatch.setattr(search_index, "PAYS_FROM", 5)
         probe = make_vector(31)[np.newaxis]
         near = [person.name for person in filled.matrix_near(probe, 3).people]
         index = Path(f"{gallery_path}.index")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from made_up import make_sample, make_vector
 
 import lightface.gallery
 from lightface.errors import (
+    ConfigError,
     DuplicateFaceError,
     GalleryError,
     IdentityConflictError,
@@ -24,8 +26,18 @@ from lightface.errors import (
     ModelMismatchError,
     PersonNotFoundError,
 )
-from lightface.gallery import FaceSample, Gallery, StoredThreshold, default_gallery_path, normalize_name, open_gallery
+from lightface.gallery import (
+    FaceSample,
+    Gallery,
+    GalleryMatrix,
+    SearchResult,
+    StoredThreshold,
+    default_gallery_path,
+    normalize_name,
+    open_gallery,
+)
 from lightface.gallery.store import SqlStore
+from lightface.matching import DecisionBands, PersonScoring, assign_people, person_scores, rank_people
 
 
 def test_exported_names() -> None:
@@ -45,6 +57,7 @@ def test_exported_names() -> None:
         "LogEntry",
         "Passphrase",
         "Person",
+        "SearchResult",
         "StoredThreshold",
         "audit_gallery",
         "default_gallery_path",
@@ -286,6 +299,111 @@ class TestMatrix:
         assert gallery.matrix() is second
         gallery.rename_person("Bob", "Bert")
         assert [person.name for person in gallery.matrix().people] == ["Ada", "Bert"]
+
+
+def ids_of(results: list[SearchResult]) -> list[tuple[int | None, list[int]]]:
+    """Who each face was given, and the candidates."""
+    return [
+        (None if one.match is None else one.match.person_id, [other.person_id for other in one.candidates])
+        for one in results
+    ]
+
+
+class TestSearch:
+    BANDS = DecisionBands(0.5, 0.3)
+
+    def test_an_empty_gallery_and_no_face(self, gallery: Gallery) -> None:
+        probes = make_vector(1)[np.newaxis]
+        assert gallery.search(probes, bands=self.BANDS) == [SearchResult(None, ())]
+        gallery.enroll("Ada", [make_sample(1)])
+        assert gallery.search(probes[:0], bands=self.BANDS) == []
+
+    def test_a_limit_that_is_none_is_refused(self, gallery: Gallery) -> None:
+        with pytest.raises(ConfigError, match="limit"):
+            gallery.search(make_vector(1)[np.newaxis], bands=self.BANDS, limit=-1)
+
+    @pytest.mark.parametrize("scoring", ["mean", "best"])
+    def test_scores_and_order_are_those_of_the_whole_matrix(self, gallery: Gallery, scoring: PersonScoring) -> None:
+        for number in range(12):
+            gallery.enroll(f"Person {number}", [make_sample(3 * number + turn) for turn in range(1 + number % 3)])
+        gallery.enroll("Twin", [make_sample(99, vector=make_vector(3))])  # ties go to who came first
+        probes = np.stack([make_vector(3), make_vector(19), make_vector(1000)])
+        matrix = gallery.matrix()
+        scores = person_scores(probes, matrix.vectors, matrix.person_index, len(matrix.people), how=scoring)
+        found = gallery.search(probes, bands=self.BANDS, limit=4, scoring=scoring)
+        for row, one in zip(scores, found, strict=True):
+            wanted = [(matrix.people[column].id, float(row[column])) for column in rank_people(row, 4)]
+            assert [(other.person_id, other.similarity) for other in one.candidates] == wanted
+        named = [
+            None if column is None else matrix.people[column].id
+            for column in assign_people(scores, self.BANDS.naming_threshold)
+        ]
+        assert [person for person, _ in ids_of(found)] == named
+
+    def test_nobody_is_named_twice(self, gallery: Gallery) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        gallery.enroll("Bob", [make_sample(2)])
+        probes = np.stack([make_vector(1)] * 2)
+        assert ids_of(gallery.search(probes, bands=self.BANDS, limit=1)) == [(1, [1]), (None, [1])]
+
+    def test_templates_are_made_again_only_after_a_change(
+        self, gallery: Gallery, place: Path | str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads: list[Gallery] = []
+        read = Gallery._read_matrix
+
+        def count(self: Gallery) -> GalleryMatrix:
+            reads.append(self)
+            return read(self)
+
+        monkeypatch.setattr(Gallery, "_read_matrix", count)
+        probe = make_vector(2)[np.newaxis]
+        gallery.set_log_days(7)
+        gallery.enroll("Ada", [make_sample(1), make_sample(4)])
+
+        def ask() -> list[tuple[int | None, list[int]]]:
+            with ThreadPoolExecutor(1) as pool:  # any thread finds what another has made
+                return ids_of(pool.submit(gallery.search, probe, bands=self.BANDS).result(timeout=600))
+
+        for _ in range(3):
+            assert ask() == [(None, [1])]
+        assert len(reads) == 1
+        with open_gallery(place) as other:
+            other.search(make_vector(1)[np.newaxis], bands=self.BANDS)  # which is logged, and changes nothing
+            assert ask() == [(None, [1])] and len(reads) == 2
+            changes: list[tuple[Callable[[Gallery], object], list[tuple[int | None, list[int]]]]] = [
+                (lambda it: it.enroll("Bob", [make_sample(2)]), [(2, [2, 1])]),
+                (lambda it: it.move_sample(3, "Ada"), [(1, [1])]),
+                (lambda it: it.split_person("Ada", [3], "Bo"), [(3, [3, 1])]),
+                (lambda it: it.merge_people("Bo", "Ada"), [(1, [1])]),
+                (lambda it: it.remove_samples([1, 2]), [(1, [1])]),
+                (lambda it: it.replace_embeddings("model-a", {3: make_vector(77)}), [(None, [1])]),
+                (lambda it: it.remove_person("Ada"), [(None, [])]),
+            ]
+            for number, (change, expected) in enumerate(changes):
+                change(other if number % 2 else gallery)
+                assert ask() == ask() == expected, number
+            assert len(reads) == 2 + len(changes)
+
+    def test_a_new_name_is_told_at_once(self, gallery: Gallery, place: Path | str) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        gallery.search(make_vector(1)[np.newaxis], bands=self.BANDS)
+        with open_gallery(place) as other:
+            other.rename_person("Ada", "Ida")
+        (found,) = gallery.search(make_vector(1)[np.newaxis], bands=self.BANDS)
+        assert found.match is not None and found.match.person_name == "Ida"
+
+    def test_a_gallery_that_was_moved_to_another_model_is_not_searched(
+        self, gallery: Gallery, place: Path | str
+    ) -> None:
+        gallery.enroll("Ada", [make_sample(1)])
+        probe = make_vector(1)[np.newaxis]
+        gallery.search(probe, bands=self.BANDS)
+        with open_gallery(place) as other:
+            other.replace_embeddings("model-b", {1: make_vector(5)})
+        for _ in range(2):
+            with pytest.raises(ModelMismatchError, match="model-b"):
+                gallery.search(probe, bands=self.BANDS)
 
 
 class TestCare:

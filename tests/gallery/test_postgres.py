@@ -15,8 +15,8 @@ from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
 from lightface.gallery import Event, FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
-from lightface.matching import person_scores, rank_people
-from lightface.records import FloatArray, Match, Status
+from lightface.matching import DecisionBands, person_scores, rank_people
+from lightface.records import FloatArray
 
 if TYPE_CHECKING:
     import psycopg as psycopg_types
@@ -348,16 +348,16 @@ def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, r
             assert len(gallery.matrix_near(make_vector(1)[np.newaxis], 1).people) == 1
             with pytest.raises(GalleryError, match="this user may not"):
                 gallery.remove_person("Ada")
-        match = Match(1, "Ada", 0.9, Status.MATCHED)
+        probe, bands = make_vector(1)[np.newaxis], DecisionBands(0.4)
         with open_gallery(owner) as gallery:
             gallery.set_log_days(30)
         with open_gallery(reader) as gallery, pytest.raises(GalleryError, match="this user may not"):
-            gallery.log_matches([match])
+            gallery.search(probe, bands=bands)
         (grant,) = re.findall(r"`(GRANT [^`]+;)`", text)
         with psycopg.connect(owner, autocommit=True) as connection:
             connection.execute(grant.encode())
         with open_gallery(reader) as gallery:
-            gallery.log_matches([match])
+            gallery.search(probe, bands=bands)
             assert [one.event for one in gallery.log()] == [Event.LOG_ON, Event.MATCHED]
         with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DROP TABLE lightface.sample")

@@ -17,6 +17,7 @@ from made_up import make_sample, make_vector
 
 from lightface.errors import DuplicateFaceError, GalleryError
 from lightface.gallery import Gallery, StoredThreshold, open_gallery
+from lightface.matching import DecisionBands
 
 THREADS = 8
 
@@ -33,6 +34,7 @@ CALLS: list[Callable[[Gallery], object]] = [
     lambda gallery: gallery.find_person("ada"),
     lambda gallery: gallery.find_enrolled(make_sample(1).image_sha256),
     lambda gallery: gallery.matrix_near(make_vector(1)[np.newaxis], 1),
+    lambda gallery: gallery.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4)),
     lambda gallery: gallery.set_log_days(7),
     lambda gallery: gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv")),
     lambda gallery: gallery.enroll("Bob", [make_sample(2)]),

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import Event, FaceSample, Gallery, KeyFile, LogEntry, StoredThreshold, open_gallery
 from lightface.gallery.store import SqlStore
-from lightface.records import Match, Status
+from lightface.matching import DecisionBands
 
 
 def told(gallery: Gallery, since: datetime | None = None) -> list[tuple[object, ...]]:
@@ -34,7 +35,8 @@ def logged(gallery: Gallery) -> Gallery:
 class TestLog:
     def test_is_off_unless_switched_on(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)])
-        gallery.log_matches([Match(1, "Ada", 0.9, Status.MATCHED)])
+        (found,) = gallery.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4))
+        assert found.match is not None and found.match.person_name == "Ada"
         gallery.remove_person("Ada")
         assert gallery.log_days is None and gallery.log() == []
 
@@ -67,14 +69,14 @@ class TestLog:
         ]
 
     def test_tells_matches_and_leaves_the_search_as_it_is(self, logged: Gallery, place: Path | str) -> None:
-        matrix = logged.matrix()
-        matches = [Match(1, "Before", 0.75, Status.MATCHED), Match(1, "Before", 0.5, Status.REVIEW)]
+        matrix, probe = logged.matrix(), make_vector(90)[np.newaxis]
         with open_gallery(place) as other:
-            other.log_matches([*matches, Match(1, "Before", 0.1, Status.UNKNOWN)])
-        logged.log_matches([])
+            for bands in (DecisionBands(0.4), DecisionBands(1.5, 0.4), DecisionBands(1.5)):
+                other.search(probe, bands=bands)
+        logged.search(probe[:0], bands=DecisionBands(0.4))
         assert [(one.event, one.person_id, one.similarity) for one in logged.log()[1:]] == [
-            (Event.MATCHED, 1, 0.75),
-            (Event.REVIEW, 1, 0.5),
+            (Event.MATCHED, 1, 1.0),
+            (Event.REVIEW, 1, 1.0),
         ]
         assert logged.matrix() is matrix  # nothing was read again
 
@@ -198,7 +200,8 @@ def test_a_damaged_limit_is_one_line(gallery: Gallery, place: Path | str, settin
         with gallery._store.writing():
             gallery._store.set_setting(setting, value)
         with pytest.raises(GalleryError, match=rf"is damaged \(its setting {setting}"), open_gallery(place) as opened:
-            opened.log_matches([])
+            opened.enroll("Ada", [make_sample(1)])
+            opened.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4))
 
 
 class TestMetadata:

@@ -105,18 +105,14 @@ class Gallery(Upkeep):
         """Everybody, by name."""
         return sorted(self._store.people(), key=lambda person: name_key(person.name))
 
-    def find_person(self, person: str | int) -> Person:
-        """The person of that name or id; the error names the closest."""
+    def find_person(self, person: str | int) -> Person | None:
+        """The person of that name, in any case, or of that id; None where there is none."""
         return rules.find_person(self._store, person)
-
-    def get_person(self, name: str) -> Person | None:
-        """The person of that name, None where there is none."""
-        return self._store.person_by_name(name)
 
     def samples(self, person: str | int | None = None) -> list[FaceSample]:
         """The samples of one person, or everybody's by person id; oldest first."""
         with self._store.reading():
-            return list(self._store.samples(None if person is None else self.find_person(person).id))
+            return list(self._store.samples(None if person is None else self._require_person(person).id))
 
     def find_enrolled(self, image_sha256: str, box_px: BoxPx | None = None) -> FaceSample | None:
         """The sample already made of a face, or None: same photograph, overlapping box.
@@ -228,7 +224,7 @@ class Gallery(Upkeep):
     def remove_person(self, person: str | int) -> Person:
         """Delete a person with all samples, and every trace of them from the files of the gallery."""
         with self._store.writing():
-            found = self.find_person(person)
+            found = self._require_person(person)
             self._store.delete_person(found.id)
             retention.write_log(self._store, LogEntry(Event.REMOVED, person_id=found.id))
         self._store.purge()
@@ -244,7 +240,7 @@ class Gallery(Upkeep):
     def move_sample(self, sample_id: int, person: str | int) -> Person:
         """Give a sample to another person; its own may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
-            target = self.find_person(person)
+            target = self._require_person(person)
             rules.move_sample(self._store, sample_id, target)
         self._store.purge()
         return target
@@ -253,7 +249,7 @@ class Gallery(Upkeep):
         """Give samples of a person to a new one of that name, which must be free. GalleryError for another's sample."""
         new_name = normalize_name(new_name)
         with self._store.writing():
-            source = self.find_person(person)
+            source = self._require_person(person)
             foreign = set(sample_ids) - {sample.id for sample in self._store.samples(source.id)}
             if foreign or self._store.person_by_name(new_name) is not None:
                 reason = (
@@ -271,7 +267,7 @@ class Gallery(Upkeep):
         new_name = normalize_name(new_name)
         check_name(new_name)
         with self._store.writing():
-            found = self.find_person(person)
+            found = self._require_person(person)
             namesake = self._store.person_by_name(new_name)
             if namesake is not None and namesake.id != found.id:
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
@@ -285,7 +281,7 @@ class Gallery(Upkeep):
         """Add to what is known of a person; a key known before takes the new value, or goes where that is empty."""
         check_new_metadata(metadata)
         with self._store.writing():
-            found = self.find_person(person)
+            found = self._require_person(person)
             gone = {key for key, value in metadata.items() if not value}
             joined = {**found.metadata, **metadata}
             changed = replace(found, metadata={key: joined[key] for key in joined if key not in gone})
@@ -297,7 +293,7 @@ class Gallery(Upkeep):
     def merge_people(self, source: str | int, target: str | int) -> Person:
         """Give the samples and metadata of `source` to `target`, whose own entries win; delete `source`."""
         with self._store.writing():
-            source_person, target_person = self.find_person(source), self.find_person(target)
+            source_person, target_person = self._require_person(source), self._require_person(target)
             if source_person.id == target_person.id:
                 raise GalleryError(f"{target_person.name!r} cannot be merged with itself; name two people")
             merged = replace(target_person, metadata={**source_person.metadata, **target_person.metadata})
@@ -403,6 +399,9 @@ class Gallery(Upkeep):
         self._store.purge()  # metadata that were joined
         return summary
 
+    def _require_person(self, person: str | int) -> Person:
+        return rules.require_person(self._store, person)
+
     def _score(self, vectors: FloatArray, k: int, scoring: PersonScoring) -> Scores:
         """Similarities to people who include the `k` nearest of each row."""
         if scoring != "mean":
@@ -422,7 +421,7 @@ class Gallery(Upkeep):
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
         vectors, person_ids = self._store.vectors(only)
         present, person_index = np.unique(person_ids, return_inverse=True)
-        people = self._store.people() if only is None else map(self.find_person, present.tolist())
+        people = self._store.people() if only is None else map(self._require_person, present.tolist())
         by_id = {person.id: person for person in people}
         vectors.flags.writeable = False
         return GalleryMatrix(

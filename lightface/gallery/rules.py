@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -71,17 +70,18 @@ def pin_model(store: GalleryStore, model_id: str) -> None:
     check_model(store, model_id)
 
 
-def find_person(store: GalleryStore, person: str | int) -> Person:
-    """The person of that name or id; PersonNotFoundError, naming the closest, where there is none."""
+def find_person(store: GalleryStore, person: str | int) -> Person | None:
+    """The person of that name or id."""
     if isinstance(person, int):
-        found = store.person_by_id(person) if 0 < person <= _LAST_ID else None
-        closest: list[str] = []
-    else:
-        found = store.person_by_name(person)
-        closest = [] if found else difflib.get_close_matches(person, [other.name for other in store.people()], 1)
+        return store.person_by_id(person) if 0 < person <= _LAST_ID else None
+    return store.person_by_name(person)
+
+
+def require_person(store: GalleryStore, person: str | int) -> Person:
+    """The person of that name or id; PersonNotFoundError where there is none."""
+    found = find_person(store, person)
     if found is None:
-        hint = f"did you mean {closest[0]!r}?" if closest else "`lightface gallery list` shows everybody"
-        raise PersonNotFoundError(f"there is no person {person!r} in the gallery; {hint}")
+        raise PersonNotFoundError(f"there is no person {person!r} in the gallery; name one of its people")
     return found
 
 
@@ -140,7 +140,7 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
     if enrolled.person_id == person.id:
         raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
     assert enrolled.person_id is not None  # it came from the store
-    owner = find_person(store, enrolled.person_id)
+    owner = require_person(store, enrolled.person_id)
     raise IdentityConflictError(
         f"{sample.source_path} is enrolled for {owner.name!r} and cannot be {person.name!r} as well; "
         "remove it there, or merge the two"

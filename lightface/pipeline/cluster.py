@@ -164,7 +164,7 @@ def _find_conflicts(
 
 
 def _free_number(gallery: Gallery, prefix: str, first: int = 1) -> int:
-    return next(number for number in itertools.count(first) if gallery.get_person(f"{prefix} {number}") is None)
+    return next(number for number in itertools.count(first) if gallery.find_person(f"{prefix} {number}") is None)
 
 
 def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictError | None) -> EnrolledPhoto:

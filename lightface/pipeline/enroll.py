@@ -216,7 +216,7 @@ class _Enrolment:
         if self.threshold is None:
             return unlike
         for name, owned in _faces_of(photos).items():
-            person = self.gallery.get_person(name)
+            person = self.gallery.find_person(name)
             stored = [] if person is None else self.gallery.samples(person.id)[-_OWN_SAMPLES:]
             paths = [sample.source_path for sample in stored] + [str(path) for (_, path), _ in owned.values()]
             vectors = np.stack([sample.vector for sample in stored] + [face.vector for _, face in owned.values()])
@@ -262,7 +262,7 @@ def _is_enrolled(gallery: Gallery, name: str, path: Path) -> bool:
         sample = gallery.find_enrolled(hash_file(path))
     except ImageError:  # to be told when it is its turn
         return False
-    person = None if sample is None else gallery.get_person(name)
+    person = None if sample is None else gallery.find_person(name)
     return person is not None and sample is not None and sample.person_id == person.id
 
 

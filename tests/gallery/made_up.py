@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightface.gallery import FaceSample
+from lightface.gallery import FaceSample, Gallery, Person
 from lightface.records import FloatArray
 
 
@@ -29,3 +29,10 @@ def make_sample(photo: int, **changes: Any) -> FaceSample:
         "quality": 0.8,
     }
     return FaceSample(**{**values, **changes})
+
+
+def find(gallery: Gallery, person: str | int) -> Person:
+    """The person of that name or id, who must be there."""
+    found = gallery.find_person(person)
+    assert found is not None
+    return found

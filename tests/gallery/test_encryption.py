@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import make_sample, make_vector
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import (
@@ -460,8 +460,8 @@ class TestFirstEncryption:
         people = {person.name: person.id for person in gallery.people()}
         assert people == {"Ada Lovelace": 1, "Bob  Ray": 2, "Bob Ray": 3}
         for name in ("Ada Lovelace", "Bob  Ray", "Bob Ray"):
-            assert gallery.find_person(name).name == name
-        assert gallery.find_person("ada lovelace").metadata == {"consent": "form 7"}
+            assert find(gallery, name).name == name
+        assert find(gallery, "ada lovelace").metadata == {"consent": "form 7"}
         assert [sample.source_path for sample in gallery.samples()][:4] == [f"/photos/{n}.jpg" for n in (1, 2, 3, 4)]
         found = gallery.find_enrolled(make_sample(3).image_sha256)
         assert found is not None and found.person_id == 2 and found.quality == 0.8

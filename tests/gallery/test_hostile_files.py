@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harmful_galleries import ENDLESS, PAGE, multiply, raw, use
-from made_up import make_sample
+from made_up import find, make_sample
 
 from lightface.databases import check_schema, schema_made_by, schema_of
 from lightface.errors import GalleryError, OutputError
@@ -89,7 +89,7 @@ class TestSchema:
             "INSERT INTO person VALUES (7, 'Ada  L', 'ada  l', '{}', '2026-11-01T10:00:00.000000+00:00')",
         )
         with open_gallery(path) as gallery:
-            assert gallery.find_person("Ada  L").id == 7
+            assert find(gallery, "Ada  L").id == 7
 
     def test_two_tables_in_one_page(self, path: Path) -> None:
         raw(

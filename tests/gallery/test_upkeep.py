@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import make_sample, make_vector
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import Event, FaceSample, Gallery, KeyFile, LogEntry, StoredThreshold, open_gallery
@@ -208,7 +208,7 @@ class TestMetadata:
     def test_is_added_changed_and_taken_away(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)], metadata={"team": "x", "consent": "form 1"})
         changed = gallery.set_metadata("ada", {"consent": "form 2", "team": "", "since": "May"})
-        assert changed.metadata == gallery.find_person(1).metadata == {"consent": "form 2", "since": "May"}
+        assert changed.metadata == find(gallery, 1).metadata == {"consent": "form 2", "since": "May"}
         with pytest.raises(GalleryError, match="must be texts"):
             bad: Callable[..., object] = gallery.set_metadata
             bad("Ada", {"consent": 1})

@@ -104,7 +104,7 @@ def test_a_photograph_that_is_not_what_it_was(
     report = reembed_gallery(other, enrolled, drop_unusable=True)
     assert (report.embedded, len(report.unusable), report.moved) == (1, 1, True)
     (left,) = enrolled.samples()
-    assert left.person_id == enrolled.find_person("Gwen").id
+    assert (gwen := enrolled.find_person("Gwen")) is not None and left.person_id == gwen.id
     assert enrolled.model_id == "other"
 
 

@@ -13,16 +13,16 @@ from typing import Final
 import numpy as np
 
 from lightface.errors import LightfaceError
-from lightface.gallery import FaceSample, Gallery, StoredThreshold, open_gallery
+from lightface.gallery import Gallery, NewSample, StoredThreshold, open_gallery
 
 PAGE: Final = 4096
 ENDLESS: Final = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 _TABLES: Final = ("setting", "person", "sample", "threshold", "log")
 
 
-def new_sample(photo: int) -> FaceSample:
+def new_sample(photo: int) -> NewSample:
     vector = np.random.default_rng(photo).normal(size=256)
-    return FaceSample(
+    return NewSample(
         vector=(vector / np.linalg.norm(vector)).astype(np.float32),
         model_id="model-a",
         source_path=f"/photos/{photo}.jpg",

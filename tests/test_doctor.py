@@ -12,7 +12,7 @@ import torch
 from lightface import doctor
 from lightface.doctor import Check, Health, check_installation, draw_golden_face, format_golden, read_golden
 from lightface.embedding import Embedder
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, list_weights
 from lightface.models.weights import load_model
 
@@ -115,7 +115,7 @@ def test_a_device_that_is_not_there_is_a_fault() -> None:
 def test_the_gallery_is_looked_over(tmp_path: Path, healthy: list[Check]) -> None:
     record = find_weights(DEFAULT_WEIGHTS)
     path = tmp_path / "g.sqlite"
-    sample = FaceSample(
+    sample = NewSample(
         vector=np.eye(256, dtype=np.float32)[0], model_id="other-0", source_path="a.jpg", image_sha256="0" * 64
     )
     with open_gallery(path, create=True) as gallery:

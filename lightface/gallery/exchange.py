@@ -31,8 +31,8 @@ import numpy as np
 from lightface.errors import GalleryError, OutputError
 from lightface.files import open_regular, write_private
 from lightface.gallery.records import (
-    FaceSample,
     Person,
+    StoredSample,
     StoredThreshold,
     check_metadata,
     check_new_sample,
@@ -59,7 +59,7 @@ class ExportHeader:
     sample_count: int
 
 
-ExportRecord = ExportHeader | Person | StoredThreshold | FaceSample
+ExportRecord = ExportHeader | Person | StoredThreshold | StoredSample
 
 
 def write_export(path: Path, records: Iterable[ExportRecord]) -> None:
@@ -144,7 +144,6 @@ class _Reader:
                 sample = _parse_sample(values, self._header.model_id)
                 if sample.person_id not in self._person_ids:
                     raise ValueError(f"a sample of person {sample.person_id}, who is not in the file")
-                assert sample.id is not None
                 _add_new(sample.id, self._sample_ids)
                 return sample
             case "threshold":
@@ -194,7 +193,7 @@ def _to_json(record: ExportRecord) -> dict[str, Any]:
                 "source": record.source,
                 "created_at": record.created_at.isoformat(),
             }
-        case FaceSample():
+        case StoredSample():
             return {
                 "kind": "sample",
                 "id": record.id,
@@ -237,7 +236,7 @@ def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
     return threshold
 
 
-def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
+def _parse_sample(values: dict[str, Any], model_id: str | None) -> StoredSample:
     vector = np.frombuffer(base64.b64decode(_text(values["embedding"]), validate=True), dtype="<f4")
     box_px = values["box_px"]
     if box_px is not None:
@@ -245,7 +244,7 @@ def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
             raise TypeError(f"{box_px!r:.80} is no box of four numbers")
         x_min, y_min, x_max, y_max = map(_number, box_px)
         box_px = (x_min, y_min, x_max, y_max)
-    sample = FaceSample(
+    sample = StoredSample(
         id=_id(values["id"]),
         person_id=_id(values["person_id"]),
         vector=vector.astype(np.float32, copy=False),

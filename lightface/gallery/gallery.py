@@ -18,12 +18,13 @@ from lightface.gallery.exchange import read_export, write_export
 from lightface.gallery.records import (
     CopySummary,
     Event,
-    FaceSample,
     GalleryMatrix,
     GalleryStats,
     ImportSummary,
     LogEntry,
+    NewSample,
     Person,
+    StoredSample,
     StoredThreshold,
     check_name,
     check_new_metadata,
@@ -109,12 +110,12 @@ class Gallery(Upkeep):
         """The person of that name, in any case, or of that id; None where there is none."""
         return rules.find_person(self._store, person)
 
-    def samples(self, person: str | int | None = None) -> list[FaceSample]:
+    def samples(self, person: str | int | None = None) -> list[StoredSample]:
         """The samples of one person, or everybody's by person id; oldest first."""
         with self._store.reading():
             return list(self._store.samples(None if person is None else self._require_person(person).id))
 
-    def find_enrolled(self, image_sha256: str, box_px: BoxPx | None = None) -> FaceSample | None:
+    def find_enrolled(self, image_sha256: str, box_px: BoxPx | None = None) -> StoredSample | None:
         """The sample already made of a face, or None: same photograph, overlapping box.
 
         Without a box, any face of that photograph counts.
@@ -191,7 +192,7 @@ class Gallery(Upkeep):
                 last_enrolled_at=self._store.last_enrolled_at(),
             )
 
-    def enroll(self, name: str, samples: Sequence[FaceSample], *, metadata: Mapping[str, str] | None = None) -> Person:
+    def enroll(self, name: str, samples: Sequence[NewSample], *, metadata: Mapping[str, str] | None = None) -> Person:
         """Add samples to the person of that name, who is made if new.
 
         `metadata` is added to what is known of the person; a key known before takes the new value.

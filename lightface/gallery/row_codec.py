@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lightface.errors import GalleryError
 from lightface.gallery.records import (
     Event,
-    FaceSample,
     LogEntry,
     Person,
+    StoredSample,
     StoredThreshold,
     check_metadata,
     check_sample,
@@ -255,7 +255,7 @@ def to_person(row: tuple[Any, ...]) -> Person:
     return Person(to_id(person_id), normalize_name(name), known, _date(created_at))
 
 
-def to_sample(row: tuple[Any, ...]) -> FaceSample:
+def to_sample(row: tuple[Any, ...]) -> StoredSample:
     """A sample of a row of SAMPLE_COLUMNS whose embedding is an array already."""
     (
         sample_id,
@@ -270,7 +270,7 @@ def to_sample(row: tuple[Any, ...]) -> FaceSample:
         created_at,
     ) = row
     x_min, y_min, x_max, y_max = box_px
-    sample = FaceSample(
+    sample = StoredSample(
         id=to_id(sample_id),
         person_id=to_id(person_id),
         vector=vector,

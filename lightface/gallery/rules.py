@@ -19,10 +19,11 @@ from lightface.gallery import retention
 from lightface.gallery.exchange import ExportHeader, ExportRecord
 from lightface.gallery.records import (
     Event,
-    FaceSample,
     ImportSummary,
     LogEntry,
+    NewSample,
     Person,
+    StoredSample,
     StoredThreshold,
     check_new_sample,
     check_new_threshold,
@@ -116,13 +117,13 @@ def find_or_add_person(store: GalleryStore, name: str, metadata: Mapping[str, st
     return person
 
 
-def find_enrolled(store: GalleryStore, image_sha256: str, box_px: BoxPx | None) -> FaceSample | None:
+def find_enrolled(store: GalleryStore, image_sha256: str, box_px: BoxPx | None) -> StoredSample | None:
     """The stored sample of that face of that photograph."""
     samples = store.samples_of_image(image_sha256)
     return next((sample for sample in samples if is_same_face(sample.box_px, box_px)), None)
 
 
-def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_id: bool = False) -> None:
+def add_sample(store: GalleryStore, person: Person, sample: NewSample | StoredSample, *, keep_id: bool = False) -> None:
     """Store a sample of a person.
 
     Raises GalleryError for one that is not fit to be stored, DuplicateFaceError and IdentityConflictError
@@ -134,12 +135,15 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
         raise GalleryError(f"an embedding of {sample.vector.size} numbers does not fit the {stored_size} of its model")
     enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
     if enrolled is None:
-        sample_id = store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
+        if keep_id and isinstance(sample, StoredSample):
+            store.insert_samples([sample])
+            sample_id = sample.id
+        else:
+            sample_id = store.insert_sample(person.id, sample)
         retention.write_log(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
         return
     if enrolled.person_id == person.id:
         raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
-    assert enrolled.person_id is not None  # it came from the store
     owner = require_person(store, enrolled.person_id)
     raise IdentityConflictError(
         f"{sample.source_path} is enrolled for {owner.name!r} and cannot be {person.name!r} as well; "
@@ -160,7 +164,7 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
     if sample is None:
         raise _no_sample(sample_id)
     store.delete_samples([sample_id])
-    store.insert_sample(target.id, sample)
+    store.insert_samples([replace(sample, person_id=target.id)])
     retention.write_log(
         store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id)
     )
@@ -182,8 +186,7 @@ def import_records(
                 known = None if is_empty else find_namesake(store, record.name)
                 people[record.id] = _import_person(store, record, known, keep_id=is_empty)
                 people_added += known is None
-            case FaceSample():
-                assert record.person_id is not None  # `read_export` has seen to it
+            case StoredSample():
                 try:
                     add_sample(store, people[record.person_id], record, keep_id=is_empty)
                     samples_added += 1

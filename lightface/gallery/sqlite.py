@@ -22,7 +22,7 @@ import numpy as np
 from lightface.databases import ReadBudget, Schema, check_schema, error_code, open_database, schema_made_by, transaction
 from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.files import check_owned, make_folder, touch_private
-from lightface.gallery.records import LARGEST_ID, FaceSample, IntArray, Person, folded_name
+from lightface.gallery.records import LARGEST_ID, IntArray, NewSample, Person, StoredSample, folded_name
 from lightface.gallery.row_codec import CIPHER_SETTING, codec_of, to_int
 from lightface.gallery.store import SAMPLE_VALUES, SqlStore
 from lightface.gallery.upkeep import reencrypt_records
@@ -215,10 +215,10 @@ class SqliteStore(SqlStore):
             person_id = self._next_id("person")
         return super().insert_person(name, metadata, created_at, person_id=person_id)
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        if sample.id is None:
-            sample = replace(sample, id=self._next_id("sample"))
-        return super().insert_sample(person_id, sample)
+    def insert_sample(self, person_id: int, sample: NewSample) -> int:
+        sample_id = self._next_id("sample")  # encrypted rows are bound to their ids
+        self.insert_samples([sample.stored(sample_id, person_id)])
+        return sample_id
 
     def delete_person(self, person_id: int) -> None:
         self._rewriting()
@@ -250,9 +250,8 @@ class SqliteStore(SqlStore):
         self._is_rewriting = True
         self.set_setting(_REWRITTEN, secrets.token_hex(8))
 
-    def _rewrite_sample(self, sample: FaceSample) -> None:
+    def _rewrite_sample(self, sample: StoredSample) -> None:
         """Overwrite the row of a sample, however it lay there before."""
-        assert sample.person_id is not None  # it came from here
         places = ", ".join(
             f"{column} = {self._TEXT if column == 'source_path' else '?'}" for column in SAMPLE_VALUES.split(", ")
         )

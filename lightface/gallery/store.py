@@ -8,16 +8,16 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from lightface.errors import GalleryError
 from lightface.gallery.records import (
-    FaceSample,
     IntArray,
     LogEntry,
+    NewSample,
     Person,
+    StoredSample,
     StoredThreshold,
     folded_name,
     name_key,
@@ -124,13 +124,13 @@ class GalleryStore(Protocol):
     def delete_person(self, person_id: int) -> None:
         """Delete a person with all samples."""
 
-    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
+    def samples(self, person_id: int | None = None) -> Iterator[StoredSample]:
         """The samples of one person or of everybody, by person id and then by id."""
 
-    def sample_by_id(self, sample_id: int) -> FaceSample | None:
+    def sample_by_id(self, sample_id: int) -> StoredSample | None:
         """The sample of that id."""
 
-    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
+    def samples_of_image(self, image_sha256: str) -> list[StoredSample]:
         """The samples taken from one image, by id."""
 
     def sample_ids(self) -> set[int]:
@@ -160,10 +160,10 @@ class GalleryStore(Protocol):
     def last_enrolled_at(self) -> datetime | None:
         """The date of the youngest sample."""
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        """Add a sample to a person, under its own id if it has one; its id."""
+    def insert_sample(self, person_id: int, sample: NewSample) -> int:
+        """Add a sample to a person, under the next free id, which is returned."""
 
-    def insert_samples(self, samples: Iterable[FaceSample]) -> None:
+    def insert_samples(self, samples: Iterable[StoredSample]) -> None:
         """Add many samples, each under the id and to the person that it names."""
 
     def move_samples(self, source_id: int, target_id: int) -> None:
@@ -352,7 +352,7 @@ class SqlStore(ABC):
         self._erasing()
         self._query("DELETE FROM person WHERE id = ?", (person_id,))  # the samples follow by the foreign key
 
-    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
+    def samples(self, person_id: int | None = None) -> Iterator[StoredSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample"
         if person_id is None:
             self._check_owners("sample", "person_id")
@@ -369,10 +369,10 @@ class SqlStore(ABC):
         if self._query(f"SELECT 1 FROM {table} WHERE {column} NOT IN (SELECT id FROM person) LIMIT 1", values):
             raise self._damage("samples of nobody")
 
-    def sample_by_id(self, sample_id: int) -> FaceSample | None:
+    def sample_by_id(self, sample_id: int) -> StoredSample | None:
         return self._first(f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE id = ?", (sample_id,), self._to_sample)
 
-    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
+    def samples_of_image(self, image_sha256: str) -> list[StoredSample]:
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
         with self.alone():
             found = self._read(query, (self._codec.index_image(image_sha256),), self._to_sample)
@@ -407,23 +407,19 @@ class SqlStore(ABC):
     def last_enrolled_at(self) -> datetime | None:
         return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        if sample.id is not None:
-            self.insert_samples([replace(sample, person_id=person_id)])
-            return sample.id
+    def insert_sample(self, person_id: int, sample: NewSample) -> int:
         values = self._from_sample(person_id, sample)
         placeholders = f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
         (row,) = self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({placeholders}) RETURNING id", values)
         self._samples_changed([person_id])
         return to_int(row)
 
-    def insert_samples(self, samples: Iterable[FaceSample]) -> None:
+    def insert_samples(self, samples: Iterable[StoredSample]) -> None:
         owners, last_id = set(), 0
 
         def rows() -> Iterator[tuple[object, ...]]:
             nonlocal last_id
             for sample in samples:
-                assert sample.id is not None and sample.person_id is not None  # whoever asks for it has seen to it
                 owners.add(sample.person_id)
                 last_id = max(last_id, sample.id)
                 yield self._codec.encode_sample((sample.id, *self._from_sample(sample.person_id, sample)))
@@ -504,7 +500,7 @@ class SqlStore(ABC):
     def _to_person(self, row: tuple[Any, ...]) -> Person:
         return to_person(self._codec.decode_person(row))
 
-    def _from_sample(self, person_id: int, sample: FaceSample) -> tuple[object, ...]:
+    def _from_sample(self, person_id: int, sample: NewSample) -> tuple[object, ...]:
         """The values of a sample's row but for its id."""
         return (
             *(person_id, self._from_vector(sample.vector), from_text(sample.source_path), sample.image_sha256),
@@ -512,7 +508,7 @@ class SqlStore(ABC):
             *(sample.det_score, sample.quality, from_date(sample.created_at)),
         )
 
-    def _to_sample(self, row: tuple[Any, ...]) -> FaceSample:
+    def _to_sample(self, row: tuple[Any, ...]) -> StoredSample:
         sample_id, person_id, embedding, *rest = self._codec.decode_sample(row)
         return to_sample((sample_id, person_id, self._to_vector(embedding), *rest))
 

@@ -14,8 +14,8 @@ from lightface.gallery.records import (
     CopySummary,
     Event,
     Expired,
-    FaceSample,
     LogEntry,
+    StoredSample,
     check_new_sample,
     check_new_threshold,
     check_person,
@@ -203,7 +203,7 @@ def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> N
             target.set_setting(name, value)
 
 
-def _checked(samples: Iterator[FaceSample]) -> Iterator[FaceSample]:
+def _checked(samples: Iterator[StoredSample]) -> Iterator[StoredSample]:
     for sample in samples:
         check_new_sample(sample)
         yield sample

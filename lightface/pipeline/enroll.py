@@ -18,7 +18,7 @@ from lightface.errors import (
     PhotoError,
     ThresholdError,
 )
-from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery import Gallery, NewSample, normalize_name
 from lightface.gallery.likeness import Conflict, find_conflicts, find_parts
 from lightface.images import PassedOver, PhotoSource, find_folders, find_photos, hash_file
 from lightface.images.photos import as_source
@@ -266,9 +266,9 @@ def _is_enrolled(gallery: Gallery, name: str, path: Path) -> bool:
     return person is not None and sample is not None and sample.person_id == person.id
 
 
-def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> FaceSample:
+def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> NewSample:
     assert photo.sha256 is not None  # it was read
-    return FaceSample(
+    return NewSample(
         vector=face.vector,
         model_id=face.model_id,
         source_path=str(photo.path.absolute()),  # not resolved: the user's own name for the place

@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.figures import Context, Row, race
 from lightface.alignment import accept_aligned
 from lightface.embedding import Embedder
-from lightface.gallery import FaceSample, Gallery, Person, open_gallery, search_index
+from lightface.gallery import Gallery, Person, StoredSample, open_gallery, search_index
 from lightface.gallery.records import IntArray
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.images import decode_photo
@@ -208,7 +208,7 @@ def _enroll(rows: FloatArray, path: Path) -> None:
         with store.writing():
             store.insert_people(people)
             store.insert_samples(
-                FaceSample(
+                StoredSample(
                     vector=rows[person.id - 1],
                     model_id=MODEL_ID,
                     source_path=f"/photos/{person.id}.jpg",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import (
-    FaceSample,
     Gallery,
     GalleryKey,
     KeyFile,
+    NewSample,
     Passphrase,
+    StoredSample,
     StoredThreshold,
     encryption,
     make_key_file,
@@ -64,14 +66,14 @@ def filled(gallery: Gallery) -> Gallery:
 
 def contents(gallery: Gallery) -> list[object]:
     samples: list[object] = [
-        {name: getattr(sample, name) for name in FaceSample.__slots__ if name != "vector"}
+        {one.name: getattr(sample, one.name) for one in fields(StoredSample) if one.name != "vector"}
         | {"v": sample.vector.tobytes()}
         for sample in gallery.samples()
     ]
     return [gallery.model_id, *gallery.people(), *gallery.thresholds(), *samples]
 
 
-def small_sample(photo: int) -> FaceSample:
+def small_sample(photo: int) -> NewSample:
     """One whose embedding has the size of those in first_encryption.sql."""
     return make_sample(photo, vector=np.eye(1, 64, photo, dtype=np.float32)[0])
 
@@ -191,6 +193,7 @@ class TestAtRest:
 class TestKill:
     script = """
 import sys
+from dataclasses import fields
 from pathlib import Path
 from lightface.gallery import KeyFile, open_gallery
 keys = [KeyFile(Path(name)) for name in sys.argv[2:]]

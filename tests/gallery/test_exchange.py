@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError, IdentityConflictError, LightfaceError, ModelMismatchError, OutputError
 from lightface.gallery import (
-    FaceSample,
     Gallery,
     ImportSummary,
+    StoredSample,
     StoredThreshold,
     gallery_exists,
     import_gallery,
@@ -35,7 +36,7 @@ from lightface.records import FloatArray
 def contents(gallery: Gallery) -> list[object]:
     """All that a gallery holds, in comparable form."""
     samples: list[object] = [
-        {name: getattr(sample, name) for name in FaceSample.__slots__ if name != "vector"}
+        {one.name: getattr(sample, one.name) for one in fields(StoredSample) if one.name != "vector"}
         | {"v": sample.vector.tobytes()}
         for sample in gallery.samples()
     ]

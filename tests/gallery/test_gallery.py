@@ -27,9 +27,9 @@ from lightface.errors import (
     PersonNotFoundError,
 )
 from lightface.gallery import (
-    FaceSample,
     Gallery,
     GalleryMatrix,
+    NewSample,
     SearchResult,
     StoredThreshold,
     default_gallery_path,
@@ -45,7 +45,6 @@ def test_exported_names() -> None:
         "CopySummary",
         "Event",
         "Expired",
-        "FaceSample",
         "Gallery",
         "GalleryAudit",
         "GalleryKey",
@@ -55,9 +54,11 @@ def test_exported_names() -> None:
         "ImportSummary",
         "KeyFile",
         "LogEntry",
+        "NewSample",
         "Passphrase",
         "Person",
         "SearchResult",
+        "StoredSample",
         "StoredThreshold",
         "audit_gallery",
         "default_gallery_path",
@@ -176,13 +177,14 @@ class TestEnroll:
         assert len(gallery.people()) == 1
 
     def test_ctrl_c_in_the_middle_leaves_nothing(self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-        insert_sample = SqlStore.insert_sample
+        kind = type(gallery._store)
+        insert_sample = kind.insert_sample
 
-        def interrupted(store: SqlStore, person_id: int, sample: FaceSample) -> None:
+        def interrupted(store: SqlStore, person_id: int, sample: NewSample) -> None:
             insert_sample(store, person_id, sample)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(SqlStore, "insert_sample", interrupted)
+        monkeypatch.setattr(kind, "insert_sample", interrupted)
         with pytest.raises(KeyboardInterrupt):
             gallery.enroll("Ada", [make_sample(1)])
         monkeypatch.undo()
@@ -581,7 +583,7 @@ class GalleryAgainstModel(RuleBasedStateMachine):
     def enroll(self, name: str, photos: list[int]) -> None:
         taken = set().union(*self.expected.values())
         samples = [
-            FaceSample(vector=make_vector(photo), model_id="m", source_path="", image_sha256=f"{photo:064x}")
+            NewSample(vector=make_vector(photo), model_id="m", source_path="", image_sha256=f"{photo:064x}")
             for photo in photos
         ]
         others = {person.name for person in self.gallery.people()} - {name}

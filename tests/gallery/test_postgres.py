@@ -14,7 +14,7 @@ import pytest
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
-from lightface.gallery import Event, FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
+from lightface.gallery import Event, Gallery, NewSample, StoredThreshold, gallery_exists, open_gallery
 from lightface.matching import DecisionBands, person_scores, rank_people
 from lightface.records import FloatArray
 
@@ -192,7 +192,7 @@ def test_a_lost_connection_in_mid_enrolment_loses_and_doubles_nothing(
     gallery.enroll("Ada", [make_sample(1)])
     insert_sample = postgres.PostgresStore.insert_sample
 
-    def cut(store: PostgresStore, person_id: int, sample: FaceSample) -> None:
+    def cut(store: PostgresStore, person_id: int, sample: NewSample) -> None:
         insert_sample(store, person_id, sample)
         raw.execute("SELECT pg_terminate_backend(%s)", (store._connection.info.backend_pid,))
 

@@ -15,7 +15,7 @@ import pytest
 from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
-from lightface.gallery import Event, FaceSample, Gallery, KeyFile, LogEntry, StoredThreshold, open_gallery
+from lightface.gallery import Event, Gallery, KeyFile, LogEntry, NewSample, StoredThreshold, open_gallery
 from lightface.gallery.store import SqlStore
 from lightface.matching import DecisionBands
 
@@ -145,7 +145,7 @@ class TestRetention:
                     gallery._store.delete_person(person.id)
                     gallery._store.insert_people([replace(person, created_at=datetime.now(UTC) - timedelta(days=40))])
             for photo, person_id, days in ((1, 1, 40), (2, 1, 41), (3, 2, 40), (4, 2, 0)):
-                gallery._store.insert_samples([replace(sample(photo, days), id=photo, person_id=person_id)])
+                gallery._store.insert_samples([sample(photo, days).stored(photo, person_id)])
         return gallery
 
     def test_without_a_limit_nothing_is_too_old(self, aged: Gallery) -> None:
@@ -280,7 +280,7 @@ def test_a_copy_that_is_not_the_same_is_undone(
 ) -> None:
     convert = SqlStore._from_sample
 
-    def damage(store: SqlStore, person_id: int, sample: FaceSample) -> tuple[object, ...]:
+    def damage(store: SqlStore, person_id: int, sample: NewSample) -> tuple[object, ...]:
         *values, _quality, created_at = convert(store, person_id, sample)
         return (*values, 0.123, created_at)
 

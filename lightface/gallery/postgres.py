@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
 from lightface.gallery.records import IntArray, folded_name
-from lightface.gallery.store import SqlStore
+from lightface.gallery.store import GalleryStore
 from lightface.records import FloatArray, are_unit_rows
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _ROWS_AT_ONCE: Final = 5000  # of a stream: some 6 MB
 _IDLE_WRITER_S: Final = 300  # after which a writer that has vanished from the network no longer holds up the others
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(GalleryStore):
     """A `GalleryStore` in the schema `lightface` of a database.
 
     There is one writer at a time: each takes the lock of one row before it reads, as the rules of a gallery ask for.

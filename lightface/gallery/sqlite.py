@@ -24,7 +24,7 @@ from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.files import check_owned, make_folder, touch_private
 from lightface.gallery.records import LARGEST_ID, IntArray, NewSample, Person, StoredSample, folded_name
 from lightface.gallery.row_codec import CIPHER_SETTING, codec_of, to_int
-from lightface.gallery.store import SAMPLE_VALUES, SqlStore
+from lightface.gallery.store import SAMPLE_VALUES, GalleryStore
 from lightface.gallery.upkeep import reencrypt_records
 from lightface.records import FloatArray, are_unit_rows
 
@@ -42,7 +42,7 @@ _HIGHEST_ID: Final = 2**63 - 1
 _REWRITTEN: Final = "rewritten"  # the setting that is another one after each change of samples but their addition
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(GalleryStore):
     """A `GalleryStore` in one SQLite file with a write-ahead log beside it."""
 
     _TEXT = "CAST(? AS TEXT)"  # lets the undecodable bytes of a file name into a text column

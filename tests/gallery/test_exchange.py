@@ -28,7 +28,7 @@ from lightface.gallery import (
     open_gallery,
     places,
 )
-from lightface.gallery.store import SqlStore
+from lightface.gallery.store import GalleryStore
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 from lightface.records import FloatArray
 
@@ -280,7 +280,7 @@ class TestNewGallery:
         def interrupt(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(SqlStore, "put_threshold", interrupt)
+        monkeypatch.setattr(GalleryStore, "put_threshold", interrupt)
         with pytest.raises(KeyboardInterrupt):
             import_gallery(tmp_path / "new" / "gallery.sqlite", export)
         assert list((tmp_path / "new").iterdir()) == []

@@ -36,7 +36,7 @@ from lightface.gallery import (
     normalize_name,
     open_gallery,
 )
-from lightface.gallery.store import SqlStore
+from lightface.gallery.store import GalleryStore
 from lightface.matching import DecisionBands, PersonScoring, assign_people, person_scores, rank_people
 
 
@@ -180,7 +180,7 @@ class TestEnroll:
         kind = type(gallery._store)
         insert_sample = kind.insert_sample
 
-        def interrupted(store: SqlStore, person_id: int, sample: NewSample) -> None:
+        def interrupted(store: GalleryStore, person_id: int, sample: NewSample) -> None:
             insert_sample(store, person_id, sample)
             raise KeyboardInterrupt
 
@@ -260,7 +260,7 @@ class TestFind:
 
     def test_nobody_is_found_without_reading_everybody(self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
         gallery.enroll("Ada", [make_sample(1)])
-        monkeypatch.setattr(SqlStore, "people", lambda _: pytest.fail("everybody was read"))
+        monkeypatch.setattr(GalleryStore, "people", lambda _: pytest.fail("everybody was read"))
         assert gallery.find_person("Adda") is None
         with pytest.raises(PersonNotFoundError):
             gallery.remove_person("Adda")

@@ -148,7 +148,7 @@ class TestRefusals:
         assert "newer lightface (schema 99, known is 3); upgrade" in message_of(postgres_url)
 
     def test_a_read_only_server(self, gallery: Gallery) -> None:
-        gallery._store._query("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
+        gallery._store._query("SET default_transaction_read_only = on")
         with pytest.raises(OutputError, match="takes no changes"):
             gallery.enroll("Ada", [make_sample(1)])
 
@@ -171,7 +171,7 @@ class TestRefusals:
         assert "\n" not in str(caught.value)
 
     def test_another_writer_is_waited_for_but_not_for_ever(self, gallery: Gallery, raw: Connection) -> None:
-        gallery._store._query("SET lock_timeout = '200ms'")  # type: ignore[attr-defined]
+        gallery._store._query("SET lock_timeout = '200ms'")
         with raw.transaction():
             raw.execute("UPDATE setting SET value = value WHERE name = 'revision'")
             with pytest.raises(GalleryError, match="held by another process"):

@@ -16,7 +16,7 @@ from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import Event, Gallery, KeyFile, LogEntry, NewSample, StoredThreshold, open_gallery
-from lightface.gallery.store import SqlStore
+from lightface.gallery.store import GalleryStore
 from lightface.matching import DecisionBands
 
 
@@ -278,14 +278,14 @@ def test_an_empty_gallery_is_copied_too(gallery: Gallery, target_place: Path | s
 def test_a_copy_that_is_not_the_same_is_undone(
     filled: Gallery, target_place: Path | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    convert = SqlStore._from_sample
+    convert = GalleryStore._from_sample
 
-    def damage(store: SqlStore, person_id: int, sample: NewSample) -> tuple[object, ...]:
+    def damage(store: GalleryStore, person_id: int, sample: NewSample) -> tuple[object, ...]:
         *values, _quality, created_at = convert(store, person_id, sample)
         return (*values, 0.123, created_at)
 
     with open_gallery(target_place, create=True) as target:
-        monkeypatch.setattr(SqlStore, "_from_sample", damage)
+        monkeypatch.setattr(GalleryStore, "_from_sample", damage)
         with pytest.raises(GalleryError, match="nothing was copied, try again"):
             filled.copy_to(target, in_clear=True)
         assert target.people() == [] and target.model_id is None

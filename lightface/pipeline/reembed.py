@@ -414,10 +414,13 @@ def _find_again(sample: StoredSample, photo: PhotoFaces, pipeline: FacePipeline)
 
 
 def _look_closer(sample: StoredSample, pipeline: FacePipeline) -> Iterator[FacePipeline]:
-    """Pipelines for a face that was let in by other settings, however small or doubtful, in however large a picture."""
-    ungated = _ungate(pipeline, already_aligned=False)
+    """Pipelines for a face that was let in by other settings.
+
+    However small or doubtful it is, in however large a picture, turned whichever way, with a part of the file missing.
+    """
+    ungated = _ungate(pipeline, already_aligned=sample.box_px is None)
     max_pixels = max(ungated.gates.max_pixels, count_pixels(Path(sample.source_path)))
-    gates = replace(ungated.gates, max_side_px=None, max_pixels=max_pixels)
+    gates = replace(ungated.gates, max_side_px=None, max_pixels=max_pixels, turns=True, allow_truncated=True)
     if not isinstance(pipeline.detector, MtcnnDetector) or sample.box_px is None:
         yield FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
         return
@@ -429,6 +432,7 @@ def _look_closer(sample: StoredSample, pipeline: FacePipeline) -> Iterator[FaceP
             min_face_share=0,
             det_threshold=0,
             max_side_px=None,
+            turns=True,
         )
         yield FacePipeline(pipeline.detector.with_settings(settings), pipeline.embedder, gates=gates)
 

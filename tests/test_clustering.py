@@ -132,7 +132,7 @@ def test_pairwise_agrees_with_scikit_learn() -> None:
 
 
 def test_a_threshold_that_is_no_number() -> None:
-    with pytest.raises(ThresholdError, match="finite"):
+    with pytest.raises(ThresholdError, match="nan; give a number"):
         cluster_vectors(on_circle(0, 10), threshold=float("nan"))
 
 

@@ -121,7 +121,11 @@ class TestDecide:
 
     @pytest.mark.parametrize(
         ("threshold", "review", "words"),
-        [(0.4, 0.5, "above the threshold"), (float("nan"), None, "finite"), (0.4, float("-inf"), "finite")],
+        [
+            (0.4, 0.5, "above the threshold"),
+            (float("nan"), None, "nan; give a number"),
+            (0.4, float("-inf"), "-inf; give a number"),
+        ],
     )
     def test_impossible_bands(self, threshold: float, review: float | None, words: str) -> None:
         with pytest.raises(ThresholdError, match=words):

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lightface.cli.program import name_flags
 from lightface.errors import ConfigError
 from lightface.words import visible
 
@@ -45,7 +46,7 @@ def note(message: str) -> None:
 
 def complain(message: str) -> None:
     """Say in one line what went wrong, however quiet it is to be."""
-    line = " ".join(part.strip() for part in message.split("\n"))
+    line = " ".join(part.strip() for part in name_flags(message).split("\n"))
     _console.print(f"lightface: {visible(line)}")
 
 
@@ -112,7 +113,7 @@ def counting_bar(label: str, total: int) -> Iterator[Callable[[], None]]:
 
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        message = name_flags(record.getMessage())
         _console.print(visible(message if record.name == _notes.name else f"lightface: {message}"))
 
 

@@ -9,6 +9,7 @@ import ctypes
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,14 @@ _LEAST_ADDRESS_SPACE: Final = 4_000_000 * 1024
 
 # What libraries say where memory is short, besides MemoryError.
 _SHORT_OF_MEMORY: Final = ("failed to map segment", "allocate memory", "out of memory", "bad_alloc")
+
+# Where an option is not called as the library's parameter is.
+_FLAGS: Final = {
+    "selection": "--face-selection",
+    "min_face_size_px": "--min-face-size",
+    "max_side_px": "--max-side",
+    "folder": "--data",
+}
 
 
 def run(start: Callable[[], object]) -> NoReturn:
@@ -94,10 +103,15 @@ def check_surroundings() -> None:
         )
 
 
+def name_flags(message: str) -> str:
+    """A message of the library, which names its parameters as `max_side_px`, with the options of the command line."""
+    return re.sub("`([a-z][a-z0-9_]*)`", lambda found: _FLAGS.get(found[1], f"--{found[1].replace('_', '-')}"), message)
+
+
 def tell(message: str) -> None:
     """One line on stderr, without the console, which may be what cannot be imported."""
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"lightface: {visible(message)}\n")
+        sys.stderr.write(f"lightface: {visible(name_flags(message))}\n")
         sys.stderr.flush()
 
 

@@ -457,7 +457,7 @@ def test_identify_of_a_stranger_exits_with_1(cli: Cli, portrait_gallery: Path, c
 def half_dark_path(grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray, tmp_path: Path) -> Path:
     """Grace Hopper beside Eileen Collins, who is in the dark."""
     path = tmp_path / "half dark.png"
-    Image.fromarray(np.hstack([grace_hopper_rgb[:512], astronaut_rgb // 5])).save(path)
+    Image.fromarray(np.hstack([grace_hopper_rgb[:512], astronaut_rgb // 3])).save(path)
     return path
 
 

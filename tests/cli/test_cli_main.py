@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from typer.main import get_command
 import lightface
 from lightface.cli.inputs import STANDARD_STREAM
 from lightface.cli.main import app
+from lightface.cli.program import name_flags
 from lightface.cli.results import TableOutput
 from lightface.errors import ConfigError, GalleryError, ImageError
 from lightface.gallery import StoredThreshold, open_gallery
@@ -314,3 +316,25 @@ def test_the_library_takes_no_empty_path() -> None:
     for load in (load_photo, lambda path: find_photos([path])):
         with pytest.raises(ImageError, match="an empty path names nothing"):
             load("")
+
+
+def test_each_parameter_that_the_library_names_is_an_option() -> None:
+    package = Path(lightface.__file__).parent
+    options = {
+        option for _, command in _commands(get_command(app)) for param in command.params for option in param.opts
+    }
+    for file in package.rglob("*.py"):
+        if file.parent.name == "cli":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call | ast.JoinedStr | ast.Assign):  # no docstrings
+                texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                for text in (text for text in texts if isinstance(text, str)):
+                    flags = re.findall("--[a-z-]+", name_flags(text)) if "`" in text else []
+                    assert set(flags) <= options, f"{file}: {text}"
+
+
+def test_parameters_are_told_as_options() -> None:
+    assert name_flags("raise `min_quality`, or another `device`") == "raise --min-quality, or another --device"
+    assert name_flags("lower `min_face_size_px`") == "lower --min-face-size"
+    assert name_flags("see `lightface evaluate`, a `B` or a` b") == "see `lightface evaluate`, a `B` or a` b"

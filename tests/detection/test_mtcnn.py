@@ -437,5 +437,5 @@ def test_the_score_must_exceed_the_threshold(astronaut_rgb: ByteArray) -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(option: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"^{option} is {value}; it must"):
+    with pytest.raises(ConfigError, match=f"^{option} is {value}; give a number"):
         replace(MtcnnSettings(), **{option: value})  # type: ignore[arg-type]

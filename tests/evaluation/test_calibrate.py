@@ -221,8 +221,8 @@ def test_with_as_many_people_as_it_says_there_are_pairs_enough(gallery: Gallery)
     [
         (9, 0.1, None, "9 people are too few to measure a threshold on; it takes 10"),
         (0, 0.1, None, "0 people are too few"),
-        (12, 0.0, None, "lies between 0 and 1, 0 does not"),
-        (12, 1.5, None, "lies between 0 and 1, 1.5 does not"),
+        (12, 0.0, None, "is 0.0; give a number between 0 and 1"),
+        (12, 1.5, None, "is 1.5; give a number between 0 and 1"),
         (12, 0.1, 0.05, "for review, 0.05, must be above that for a match, 0.1"),
         (12, 0.1, 0.1, "must be above"),
     ],

@@ -165,7 +165,7 @@ def test_the_key_of_the_cache_tells_what_matters(tmp_path: Path, pipeline: FaceP
     assert known is not None
     assert json.loads(made_by) == {
         "framing": "lightcnn",
-        "method": 2,
+        "method": 3,
         "model": "colours",
         "precision": "fp32",
         "recognisability": known.digest,

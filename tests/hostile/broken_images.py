@@ -177,6 +177,14 @@ def _endless() -> Iterator[Case]:
     jpeg = _encode(films[0], format="JPEG")
     for segment in (b"\xff\xe5\0\x02", b"\xff\xfe\0\0", b"\xff\x01", b"\xff\xff"):
         yield Case("jpeg of segments without end", jpeg[:2] + segment * 300_000 + jpeg[2:], None)
+    exif = b"Exif\0\0" + b"x" * 40_000
+    yield Case(
+        "jpeg of exif without end", jpeg[:2] + (b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif) * 500 + jpeg[2:]
+    )
+    yield Case("png of chunks without end", _png(8, 8, *[(b"tEXt", b"a\0b")] * 300_000))
+    noise = Image.fromarray(_NOISE.integers(0, 256, (90, 90, 3), np.uint8))
+    cut = _encode(noise, format="JPEG", progressive=True)
+    yield Case("progressive jpeg that lacks passes", cut[: cut.index(b"\xff\xda", len(cut) // 2)] + b"\xff\xd9", None)
 
 
 # What libjpeg passes over between two scans, some of it with a length that is none.
@@ -201,6 +209,8 @@ def _odd_but_whole(good: dict[str, bytes]) -> Iterator[Case]:
     grey = np.linspace(0, 4095, 6400).reshape(80, 80).astype(np.uint16)
     for kind in ("PNG", "TIFF"):
         yield Case("12 bits in 16", _encode(Image.fromarray(grey), format=kind), False)
+        hot = np.where(np.arange(6400).reshape(80, 80) == 7, 65_535, grey).astype(np.uint16)
+        yield Case("12 bits in 16 with a hot pixel", _encode(Image.fromarray(hot), format=kind), False)
     picture = Image.new("RGB", (8, 8), "gray")
     for value_type in range(1, 14):
         value = struct.pack("<HHII", 0x0112, value_type, 1, 26) + struct.pack("<I", 0) + struct.pack("<II", 1, 0)

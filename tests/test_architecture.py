@@ -94,9 +94,7 @@ def test_the_library_knows_no_command_line() -> None:
 # of them.
 SPEAK_OF_OPTIONS = {
     "batch/job.py",
-    "clustering.py",
     "detection/detector.py",
-    "doctor.py",
     "embedding.py",
     "evaluation/cache.py",
     "evaluation/calibrate.py",
@@ -105,7 +103,6 @@ SPEAK_OF_OPTIONS = {
     "models/registry.py",
     "pipeline/cluster.py",
     "pipeline/face_pipeline.py",
-    "pipeline/reembed.py",
     "pipeline/thresholds.py",
     "training/data.py",
     "training/distributed.py",

@@ -353,7 +353,7 @@ def _refuse(samples: Sequence[StoredSample], unusable: Sequence[tuple[StoredSamp
         raise GalleryError(
             f"{len(unusable):,} of {count_of(len(samples), 'sample')} cannot be embedded again, "
             f"the first from {first.source_path} ({reason}); "
-            "--dry-run lists them: bring the photographs back, or drop those samples with --drop-unusable"
+            "`dry_run` lists them: bring the photographs back, or drop those samples with `drop_unusable`"
         )
 
 

@@ -89,7 +89,7 @@ def test_a_photograph_that_is_not_what_it_was(
         paint(photos["Ruby"], GREEN)
     if change == "broken":
         photos["Ruby"].write_bytes(b"no picture")
-    with pytest.raises(GalleryError, match=r"1 of 2 samples .*--drop-unusable"):
+    with pytest.raises(GalleryError, match=r"1 of 2 samples .*`drop_unusable`"):
         reembed_gallery(other, enrolled)
     assert enrolled.model_id == "stand-in"
     assert len(enrolled.samples()) == 2
@@ -121,7 +121,7 @@ def test_what_is_gone_is_told_before_anything_is_embedded(
 ) -> None:
     photos["Gwen"].unlink()
     heard: list[PhotoFaces] = []
-    with pytest.raises(GalleryError, match=r"1 of 2 samples .*two\.png \(it is gone\); --dry-run lists them"):
+    with pytest.raises(GalleryError, match=r"1 of 2 samples .*two\.png \(it is gone\); `dry_run` lists them"):
         reembed_gallery(other, enrolled, progress=heard.append)
     assert heard == []
 

@@ -87,7 +87,7 @@ def test_an_embedding_unlike_the_golden_one_is_a_fault(copied_weights: WeightsRe
     (copied_weights.file.parent / "golden.toml").write_text(format_golden(copied_weights, other))
     (found,) = faults(list(check_installation(device="cpu")))
     assert found.name == "golden embedding"
-    assert "--device cpu" in found.remedy
+    assert "try `device` cpu" in found.remedy
 
 
 @pytest.mark.parametrize("text", ["", "[lightcnn9]\n", "no toml", '[lightcnn9]\nsha256 = "0"\nembedding = ""\n'])

@@ -33,7 +33,7 @@ def new_sample(photo: int) -> NewSample:
 def make_gallery(path: Path) -> None:
     """A sound one, in one file, with something in each table and a text of several pages."""
     with open_gallery(path, create=True) as gallery:
-        gallery.set_log_days(0)
+        gallery.log.set_days(0)
         gallery.enroll("Ada", [new_sample(1), new_sample(2)], metadata={"note": "x" * 9000})
         gallery.enroll("Bob", [new_sample(3)])
         gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
@@ -118,7 +118,7 @@ def use(path: Path) -> list[str]:
         Gallery.matrix,
         Gallery.stats,
         Gallery.thresholds,
-        Gallery.log,
+        lambda gallery: gallery.log.entries(),
         _find_ada,
         lambda gallery: gallery.enroll("Ada", [new_sample(99)]),
         lambda gallery: gallery.remove_person("Bob"),

@@ -24,13 +24,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
 from lightface.files import open_regular, write_private
 from lightface.gallery.records import (
+    CopySummary,
     Person,
     StoredSample,
     StoredThreshold,
@@ -43,7 +44,11 @@ from lightface.gallery.records import (
     normalize_name,
     parse_date,
 )
+from lightface.gallery.store import LOG_DAYS, MODEL_ID, RETENTION_DAYS, GalleryStore
 from lightface.words import count_of
+
+if TYPE_CHECKING:
+    from lightface.gallery.encryption import GalleryCipher
 
 _FORMAT: Final = "lightface-gallery"
 _VERSION: Final = 1
@@ -282,3 +287,72 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a finite number")
     return float(value)
+
+
+# A gallery from one store to another, or from one key to another, the same to the last bit.
+
+
+_OBLIGATIONS: Final = (LOG_DAYS, RETENTION_DAYS)  # which follow the people; the log itself stays where it is
+
+
+def read_records(store: GalleryStore) -> Iterator[ExportRecord]:
+    """All that a store holds, in the order of an export. Called inside `reading()` or `writing()`."""
+    yield _describe(store)
+    yield from store.people()
+    yield from store.thresholds()
+    yield from store.samples()
+
+
+def reencrypt_records(store: GalleryStore, cipher: GalleryCipher | None) -> None:
+    """Encrypt all that a store holds anew, read it back and compare. Called inside `writing()`."""
+    before = hash_records(read_records(store))
+    store.reencrypt(cipher)
+    if hash_records(read_records(store)) != before:
+        raise GalleryError(f"{store.location} did not come back the same; nothing was changed, try again")
+
+
+def copy_records(source: GalleryStore, target: GalleryStore, *, in_clear: bool) -> CopySummary:
+    """Make an empty target what the source is; see `Gallery.copy_to`.
+
+    Called inside the source's `reading()` and the target's `writing()`, which undoes a copy that is not the same.
+    """
+    header = _describe(source)
+    was_there = _describe(target) != ExportHeader(None, 0, 0)
+    if not was_there:
+        if source.cipher is not None and target.cipher is None and not in_clear:
+            target.reencrypt(source.cipher.up_to_date())
+        _fill(target, source, header.model_id)
+    elif _describe(target) != header:
+        raise GalleryError(f"{target.location} holds something else than {source.location}; name an empty gallery")
+    sha256 = hash_records(read_records(source))
+    if hash_records(read_records(target)) != sha256:
+        remedy = "name an empty gallery" if was_there else "nothing was copied, try again"
+        raise GalleryError(f"{target.location} is not the same as {source.location}; {remedy}")
+    return CopySummary(header.person_count, header.sample_count, sha256, was_there)
+
+
+def _describe(store: GalleryStore) -> ExportHeader:
+    counts = store.sample_counts()
+    return ExportHeader(store.setting(MODEL_ID), len(counts), sum(counts.values()))
+
+
+def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> None:
+    if model_id is not None:
+        target.set_setting(MODEL_ID, model_id)
+    people = source.people()
+    for person in people:
+        check_person(person)
+    target.insert_people(people)
+    target.insert_samples(_checked(source.samples()))
+    for threshold in source.thresholds():
+        check_new_threshold(threshold)
+        target.put_threshold(threshold)
+    for name in _OBLIGATIONS:
+        if (value := source.setting(name)) is not None:
+            target.set_setting(name, value)
+
+
+def _checked(samples: Iterator[StoredSample]) -> Iterator[StoredSample]:
+    for sample in samples:
+        check_new_sample(sample)
+        yield sample

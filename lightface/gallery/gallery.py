@@ -8,13 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError, check_count
-from lightface.gallery import retention, rules
-from lightface.gallery.exchange import read_export, write_export
+from lightface.gallery import rules
+from lightface.gallery.event_log import EventLog, log_events
+from lightface.gallery.exchange import copy_records, read_export, read_records, reencrypt_records, write_export
+from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import (
     CopySummary,
     Event,
@@ -33,17 +35,20 @@ from lightface.gallery.records import (
     name_key,
     normalize_name,
 )
+from lightface.gallery.retention import Retention
 from lightface.gallery.search import Scores, SearchResult, Templates, name_faces, score_samples
-from lightface.gallery.store import GalleryStore
-from lightface.gallery.upkeep import Upkeep, copy_records, read_records
+from lightface.gallery.store import MODEL_ID, GalleryStore
 from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
 
+if TYPE_CHECKING:
+    from lightface.gallery.encryption import GalleryCipher
+
 _EMPTY_MATRIX_SHAPE: Final = (0, 256)
 
 
-class Gallery(Upkeep):
+class Gallery:
     """People and their face samples, all embedded by one model.
 
     The first enrolled sample pins the gallery to its model. Each method that changes something does all of it
@@ -56,6 +61,8 @@ class Gallery(Upkeep):
     """
 
     def __init__(self, store: GalleryStore, *, model_id: str | None = None) -> None:
+        self.log: Final = EventLog(store)
+        self.retention: Final = Retention(store)
         self._store = store
         self._expected_model_id = model_id
         self._matrix: GalleryMatrix | None = None
@@ -89,7 +96,7 @@ class Gallery(Upkeep):
     @property
     def model_id(self) -> str | None:
         """The model of all embeddings, None while nobody was ever enrolled."""
-        return self._store.setting(rules.MODEL_ID)
+        return self._store.setting(MODEL_ID)
 
     @property
     def is_empty(self) -> bool:
@@ -157,7 +164,7 @@ class Gallery(Upkeep):
         # As many people as there are faces are enough to name them: whoever is worse than that for a face, the best
         # assignment can do without, for the other faces take one person each.
         results = name_faces(self._score(vectors, max(limit, len(vectors)), scoring), bands, limit)
-        self._log_matches(result.match for result in results if result.match is not None)
+        self.log.add_matches(result.match for result in results if result.match is not None)
         return results
 
     def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
@@ -227,7 +234,7 @@ class Gallery(Upkeep):
         with self._store.writing():
             found = self._require_person(person)
             self._store.delete_person(found.id)
-            retention.write_log(self._store, LogEntry(Event.REMOVED, person_id=found.id))
+            log_events(self._store, LogEntry(Event.REMOVED, person_id=found.id))
         self._store.purge()
         return found
 
@@ -235,7 +242,7 @@ class Gallery(Upkeep):
         """Delete samples without a trace; people may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
             rules.check_sample_ids(self._store, sample_ids)
-            self._delete_samples(sample_ids)
+            rules.delete_samples(self._store, sample_ids)
         self._store.purge()
 
     def move_sample(self, sample_id: int, person: str | int) -> Person:
@@ -274,7 +281,7 @@ class Gallery(Upkeep):
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
             self._store.update_person(renamed)
-            retention.write_log(self._store, LogEntry(Event.RENAMED, person_id=found.id))
+            log_events(self._store, LogEntry(Event.RENAMED, person_id=found.id))
         self._store.purge()
         return renamed
 
@@ -301,9 +308,7 @@ class Gallery(Upkeep):
             self._store.move_samples(source_person.id, target_person.id)
             self._store.update_person(merged)
             self._store.delete_person(source_person.id)
-            retention.write_log(
-                self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id)
-            )
+            log_events(self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id))
         self._store.purge()
         return merged
 
@@ -330,11 +335,11 @@ class Gallery(Upkeep):
                     f"{count_of(len(uncovered), 'sample has', 'samples have')} no new embedding; "
                     "embed or drop each sample, and not both"
                 )
-            self._delete_samples(drop)
+            rules.delete_samples(self._store, drop)
             self._store.update_vectors(vectors)
-            self._store.set_setting(rules.MODEL_ID, model_id)
+            self._store.set_setting(MODEL_ID, model_id)
             self._store.delete_thresholds()
-            retention.write_log(self._store, LogEntry(Event.REEMBEDDED))
+            log_events(self._store, LogEntry(Event.REEMBEDDED))
         self._expected_model_id = model_id
         self._store.purge()
 
@@ -356,6 +361,26 @@ class Gallery(Upkeep):
         with self._store.writing():
             return self._store.delete_thresholds()
 
+    @property
+    def encryption(self) -> KeyKind | None:
+        """What opens this gallery; None where it is not encrypted."""
+        cipher = self._store.cipher
+        return None if cipher is None else cipher.kind
+
+    def encrypt(self, key: GalleryKey) -> None:
+        """Encrypt names, metadata, embeddings, paths and the rest of a sample; in place of an earlier key, if any.
+
+        All or nothing, and every trace of what was there before is erased from the gallery's files. GalleryError for a
+        key that is too short or cannot be read, and on a server.
+        """
+        from lightface.gallery.encryption import GalleryCipher  # with a library that most galleries do without
+
+        self._reencrypt(GalleryCipher.new(key), Event.ENCRYPTED)
+
+    def decrypt(self) -> None:
+        """Keep everything in clear from now on."""
+        self._reencrypt(None, Event.DECRYPTED)
+
     def export_to(self, path: Path) -> None:
         """Write everything into one portable file, described in `lightface.gallery.exchange`.
 
@@ -363,7 +388,7 @@ class Gallery(Upkeep):
         """
         if os.path.realpath(path) == os.path.realpath(self.location):
             raise OutputError(f"{path} is the gallery itself; export to another file")
-        self._log(Event.EXPORTED)
+        self.log.add(Event.EXPORTED)
         with self._store.reading():
             write_export(path, read_records(self._store))
 
@@ -376,7 +401,7 @@ class Gallery(Upkeep):
         A target keeps the encryption that it has. One without gets this gallery's, unless it shall be `in_clear`;
         GalleryError where it can have none, on a server.
         """
-        self._log(Event.COPIED)
+        self.log.add(Event.COPIED)
         one, other = sorted((self._store, target._store), key=id)  # or two copies, there and back, wait for each other
         with one.alone(), other.alone(), self._store.reading(), target._store.writing():
             return copy_records(self._store, target._store, in_clear=in_clear)
@@ -399,6 +424,12 @@ class Gallery(Upkeep):
             self.check_model()
         self._store.purge()  # metadata that were joined
         return summary
+
+    def _reencrypt(self, cipher: GalleryCipher | None, event: Event) -> None:
+        with self._store.writing():
+            reencrypt_records(self._store, cipher)
+            log_events(self._store, LogEntry(event))
+        self._store.purge()
 
     def _require_person(self, person: str | int) -> Person:
         return rules.require_person(self._store, person)

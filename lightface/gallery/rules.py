@@ -15,7 +15,7 @@ from lightface.errors import (
     ModelMismatchError,
     PersonNotFoundError,
 )
-from lightface.gallery import retention
+from lightface.gallery.event_log import log_events, read_days
 from lightface.gallery.exchange import ExportHeader, ExportRecord
 from lightface.gallery.records import (
     Event,
@@ -33,11 +33,10 @@ from lightface.gallery.records import (
     latest_thresholds,
     normalize_name,
 )
-from lightface.gallery.store import GalleryStore
+from lightface.gallery.store import LOG_DAYS, MODEL_ID, GalleryStore
 from lightface.records import BoxPx
 
 _LAST_ID: Final = 2**63 - 1  # that a database takes
-MODEL_ID: Final = "model_id"  # the setting that pins a gallery to its model
 
 
 def check_model(store: GalleryStore, model_id: str) -> None:
@@ -140,7 +139,7 @@ def add_sample(store: GalleryStore, person: Person, sample: NewSample | StoredSa
             sample_id = sample.id
         else:
             sample_id = store.insert_sample(person.id, sample)
-        retention.write_log(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
+        log_events(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
         return
     if enrolled.person_id == person.id:
         raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
@@ -165,9 +164,15 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
         raise _no_sample(sample_id)
     store.delete_samples([sample_id])
     store.insert_samples([replace(sample, person_id=target.id)])
-    retention.write_log(
-        store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id)
-    )
+    log_events(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
+
+
+def delete_samples(store: GalleryStore, sample_ids: Collection[int]) -> None:
+    """Delete samples that are there."""
+    if read_days(store, LOG_DAYS) is not None:
+        found = filter(None, map(store.sample_by_id, sorted(sample_ids)))
+        log_events(store, *(LogEntry(Event.REMOVED, person_id=one.person_id, sample_id=one.id) for one in found))
+    store.delete_samples(sample_ids)
 
 
 def import_records(

@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher
 
 
+# Names of settings.
+MODEL_ID: Final = "model_id"  # pins a gallery to its model
+LOG_DAYS: Final = "log_days"  # how long entries of the log are kept, 0 for ever; not set: the log is off
+RETENTION_DAYS: Final = "retention_days"  # how long samples may be kept; not set: for ever
+
 Record = TypeVar("Record")
 
 PERSON_VALUES: Final = "name, name_key, metadata, created_at"

@@ -27,11 +27,11 @@ from lightface.gallery import (
     StoredSample,
     StoredThreshold,
     encryption,
+    exchange,
     make_key_file,
     open_gallery,
     search_index,
     sqlite,
-    upkeep,
 )
 from lightface.gallery.encryption import GalleryCipher
 
@@ -179,7 +179,7 @@ class TestAtRest:
     ) -> None:
         expected = contents(filled)
         hashes = iter("ab")
-        monkeypatch.setattr(upkeep, "hash_records", lambda records: next(hashes))
+        monkeypatch.setattr(exchange, "hash_records", lambda records: next(hashes))
         with pytest.raises(GalleryError, match="nothing was changed"):
             filled.encrypt(key_file)
         monkeypatch.undo()
@@ -405,15 +405,15 @@ class TestIntegrity:
     def test_a_setting_is_what_was_set(
         self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile, change: str
     ) -> None:
-        encrypted.set_log_days(5)
-        encrypted.set_retention_days(5000)
+        encrypted.log.set_days(5)
+        encrypted.retention.set_days(5000)
         encrypted.close()
         raw(gallery_path, change)
         with (
             pytest.raises(GalleryError, match="is damaged"),
             open_gallery(gallery_path, key=key_file, model_id="model-a") as opened,
         ):
-            opened.expired()
+            opened.retention.expired()
 
     def test_what_was_encrypted_cannot_be_passed_off_as_older(
         self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile
@@ -469,7 +469,7 @@ class TestFirstEncryption:
         found = gallery.find_enrolled(make_sample(3).image_sha256)
         assert found is not None and found.person_id == 2 and found.quality == 0.8
         assert gallery.thresholds()[0].source == "/data/pairs.csv"
-        assert (gallery.model_id, gallery.log_days, gallery.retention_days) == ("model-a", 365, 3650)
+        assert (gallery.model_id, gallery.log.days, gallery.retention.days) == ("model-a", 365, 3650)
         assert gallery.matrix().vectors.shape[1] == 64
 
     def test_opens_and_stays_while_it_is_read(self, old_path: Path) -> None:

@@ -369,7 +369,7 @@ class TestSearch:
 
         monkeypatch.setattr(Gallery, "_read_matrix", count)
         probe = make_vector(2)[np.newaxis]
-        gallery.set_log_days(7)
+        gallery.log.set_days(7)
         gallery.enroll("Ada", [make_sample(1), make_sample(4)])
 
         def ask() -> list[tuple[int | None, list[int]]]:

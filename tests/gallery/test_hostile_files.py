@@ -119,7 +119,7 @@ class TestPages:
     @pytest.mark.parametrize("table", ["person", "sample", "setting", "log"])
     def test_a_table_without_end(self, path: Path, table: str) -> None:
         with open_gallery(path) as gallery:
-            gallery.set_log_days(0)
+            gallery.log.set_days(0)
             gallery.enroll("Cid", [make_sample(4)])
         multiply(path, table, levels=8)
         started_s = time.process_time()
@@ -161,11 +161,11 @@ class TestPages:
         monkeypatch.setattr(databases, "_FREE_BYTES", 40_000)
         path = tmp_path / "gallery.sqlite"
         with open_gallery(path, create=True) as gallery:
-            gallery.set_log_days(0)
+            gallery.log.set_days(0)
             for number in range(60):
                 gallery.enroll(f"Person {number}", [make_sample(number * 20 + one) for one in range(20)])
             assert len(gallery.samples()) == len(gallery.matrix().vectors) == 1200
-            assert len(gallery.people()) == 60 and len(gallery.log()) == 1201
+            assert len(gallery.people()) == 60 and len(gallery.log.entries()) == 1201
             gallery.remove_person("Person 7")
             assert gallery.stats().sample_count == 1180
         monkeypatch.chdir(tmp_path)

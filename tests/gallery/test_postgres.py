@@ -350,7 +350,7 @@ def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, r
                 gallery.remove_person("Ada")
         probe, bands = make_vector(1)[np.newaxis], DecisionBands(0.4)
         with open_gallery(owner) as gallery:
-            gallery.set_log_days(30)
+            gallery.log.set_days(30)
         with open_gallery(reader) as gallery, pytest.raises(GalleryError, match="this user may not"):
             gallery.search(probe, bands=bands)
         (grant,) = re.findall(r"`(GRANT [^`]+;)`", text)
@@ -358,7 +358,7 @@ def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, r
             connection.execute(grant.encode())
         with open_gallery(reader) as gallery:
             gallery.search(probe, bands=bands)
-            assert [one.event for one in gallery.log()] == [Event.LOG_ON, Event.MATCHED]
+            assert [one.event for one in gallery.log.entries()] == [Event.LOG_ON, Event.MATCHED]
         with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DROP TABLE lightface.sample")
     finally:

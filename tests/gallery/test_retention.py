@@ -22,13 +22,13 @@ from lightface.matching import DecisionBands
 
 def told(gallery: Gallery, since: datetime | None = None) -> list[tuple[object, ...]]:
     """The log without its dates."""
-    return [(one.event.value, one.person_id, one.target_id, one.sample_id) for one in gallery.log(since)]
+    return [(one.event.value, one.person_id, one.target_id, one.sample_id) for one in gallery.log.entries(since)]
 
 
 @pytest.fixture
 def logged(gallery: Gallery) -> Gallery:
     gallery.enroll("Before", [make_sample(90)])
-    gallery.set_log_days(365)
+    gallery.log.set_days(365)
     return gallery
 
 
@@ -38,7 +38,7 @@ class TestLog:
         (found,) = gallery.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4))
         assert found.match is not None and found.match.person_name == "Ada"
         gallery.remove_person("Ada")
-        assert gallery.log_days is None and gallery.log() == []
+        assert gallery.log.days is None and gallery.log.entries() == []
 
     def test_tells_what_happened_to_whom(self, logged: Gallery, tmp_path: Path) -> None:
         logged.enroll("Ada", [make_sample(1), make_sample(2)])
@@ -50,7 +50,7 @@ class TestLog:
         logged.replace_embeddings("model-b", {n: make_vector(n) for n in (1, 2)}, drop=[3])
         logged.export_to(tmp_path / "export.jsonl")
         logged.remove_person("Ada")
-        logged.set_log_days(None)
+        logged.log.set_days(None)
         logged.enroll("Eve", [make_sample(5, model_id="model-b")])
         assert told(logged) == [
             ("log on", None, None, None),
@@ -74,7 +74,7 @@ class TestLog:
             for bands in (DecisionBands(0.4), DecisionBands(1.5, 0.4), DecisionBands(1.5)):
                 other.search(probe, bands=bands)
         logged.search(probe[:0], bands=DecisionBands(0.4))
-        assert [(one.event, one.person_id, one.similarity) for one in logged.log()[1:]] == [
+        assert [(one.event, one.person_id, one.similarity) for one in logged.log.entries()[1:]] == [
             (Event.MATCHED, 1, 1.0),
             (Event.REVIEW, 1, 1.0),
         ]
@@ -87,11 +87,11 @@ class TestLog:
 
     def test_imports_and_copies(self, logged: Gallery, tmp_path: Path) -> None:
         logged.export_to(tmp_path / "export.jsonl")
-        logged.set_retention_days(30)
+        logged.retention.set_days(30)
         with open_gallery(tmp_path / "other.sqlite", create=True) as other:
             logged.copy_to(other, in_clear=True)
             # The obligations go with the people, the log stays.
-            assert (other.log_days, other.retention_days, other.log()) == (365, 30, [])
+            assert (other.log.days, other.retention.days, other.log.entries()) == (365, 30, [])
             other.remove_person("Before")
             other.import_from(tmp_path / "export.jsonl")
             assert told(other) == [("removed", 1, None, None), ("enrolled", 1, None, 1)]
@@ -104,21 +104,21 @@ class TestLog:
 
         add(366)
         add(364)
-        assert len(logged.log()) == 3
+        assert len(logged.log.entries()) == 3
         logged.rename_person("Before", "After")
         assert [one[:2] for one in told(logged)] == [("log on", None), ("renamed", None), ("renamed", 1)]
-        logged.set_log_days(0)
+        logged.log.set_days(0)
         add(50_000)
         logged.rename_person("After", "Before")
-        assert len(logged.log()) == 5
-        assert len(logged.log(since=datetime.now(UTC) - timedelta(days=400))) == 4
+        assert len(logged.log.entries()) == 5
+        assert len(logged.log.entries(since=datetime.now(UTC) - timedelta(days=400))) == 4
         for days in (-1, 10**9):
             with pytest.raises(GalleryError, match="days of the log is"):
-                logged.set_log_days(days)
+                logged.log.set_days(days)
 
     def test_of_encryption(self, gallery_path: Path, key_file: KeyFile) -> None:
         with open_gallery(gallery_path, create=True) as gallery:
-            gallery.set_log_days(1)
+            gallery.log.set_days(1)
             gallery.encrypt(key_file)
             gallery.enroll("Ada", [make_sample(1)])
             gallery.decrypt()
@@ -149,37 +149,37 @@ class TestRetention:
         return gallery
 
     def test_without_a_limit_nothing_is_too_old(self, aged: Gallery) -> None:
-        assert aged.retention_days is None and aged.expired() is None
+        assert aged.retention.days is None and aged.retention.expired() is None
 
     def test_finds_and_removes_what_is_too_old(self, aged: Gallery) -> None:
-        aged.set_log_days(365)
-        aged.set_retention_days(60)
-        assert aged.expired() is None
-        aged.set_retention_days(30)
-        expired = aged.expired()
+        aged.log.set_days(365)
+        aged.retention.set_days(60)
+        assert aged.retention.expired() is None
+        aged.retention.set_days(30)
+        expired = aged.retention.expired()
         assert expired is not None
         assert [person.name for person in expired.people] == ["Old", "Without"]
         assert expired.samples == {1: 1, 2: 1, 3: 2}
         assert len(aged.people()) == 4  # nothing is removed unasked
-        aged.remove_expired(expired)
+        aged.retention.remove(expired)
         assert aged.stats().samples_per_person == {2: 1, 3: 1}
         assert [sample.id for sample in aged.samples()] == [4, 5]
         assert told(aged)[1:] == [("removed", 2, None, 3), ("removed", 1, None, None), ("removed", 4, None, None)]
-        assert aged.expired() is None
+        assert aged.retention.expired() is None
 
     def test_whoever_was_enrolled_anew_meanwhile_stays(self, aged: Gallery) -> None:
-        aged.set_retention_days(30)
-        expired = aged.expired()
+        aged.retention.set_days(30)
+        expired = aged.retention.expired()
         assert expired is not None
         aged.enroll("Old", [make_sample(7)])
-        aged.remove_expired(expired)
+        aged.retention.remove(expired)
         assert aged.stats().samples_per_person == {1: 1, 2: 1, 3: 1}
 
     def test_opening_warns(self, aged: Gallery, place: Path | str, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, logger="lightface"):
             open_gallery(place).close()
             assert caplog.messages == []
-            aged.set_retention_days(30)
+            aged.retention.set_days(30)
             open_gallery(place).close()
         (message,) = caplog.messages
         assert "holds 2 people and 3 samples past their 30 days; see 'lightface gallery expire'" in message
@@ -188,10 +188,10 @@ class TestRetention:
     def test_limits(self, gallery: Gallery) -> None:
         for days in (0, -1, 10**9):
             with pytest.raises(GalleryError, match="retention in days is"):
-                gallery.set_retention_days(days)
-        gallery.set_retention_days(7)
-        gallery.set_retention_days(None)
-        assert gallery.retention_days is None
+                gallery.retention.set_days(days)
+        gallery.retention.set_days(7)
+        gallery.retention.set_days(None)
+        assert gallery.retention.days is None
 
 
 @pytest.mark.parametrize("setting", ["log_days", "retention_days"])

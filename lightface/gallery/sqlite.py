@@ -211,7 +211,7 @@ class SqliteStore(GalleryStore):
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
     ) -> Person:
-        if person_id is None:  # sealed rows are bound to their ids
+        if person_id is None:  # encrypted rows are bound to their ids
             person_id = self._next_id("person")
         return super().insert_person(name, metadata, created_at, person_id=person_id)
 
@@ -272,7 +272,7 @@ class SqliteStore(GalleryStore):
         return next_id
 
     def use(self, cipher: GalleryCipher | None) -> None:
-        """Read and write rows that are sealed so from now on."""
+        """Read and write rows that are encrypted so from now on."""
         if cipher is not self.cipher:
             self._codec = codec_of(cipher)
             self._index = None  # which keeps a file in clear or none
@@ -401,7 +401,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             created_at TEXT NOT NULL
         ) STRICT""",
     ),
-    (  # from here on, rows may be sealed, see `row_codec`
+    (  # from here on, rows may be encrypted, see `row_codec`
         "INSERT INTO setting VALUES ('revision', '0')",
         """CREATE TABLE log (
             id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -223,8 +223,10 @@ class GalleryStore(ABC):
         keys = (name_key(name), folded_name(name))  # the first, of people whose folded name was taken
         for key in keys:
             with self.alone():
-                word = self._codec.index_name(key)
-                found = self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (word,), self._to_person)
+                indexed = self._codec.index_name(key)
+                found = self._first(
+                    f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (indexed,), self._to_person
+                )
             if found is not None:
                 if key not in (name_key(found.name), folded_name(found.name)):
                     raise self._damage("a person is found under another's name")

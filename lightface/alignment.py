@@ -12,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import LowQualityError
+from lightface.frame import TRAINING_MARGIN_PX
 from lightface.records import AlignedFace, ByteArray, DetectedFace, FloatArray, Frame
 
 Matrix = npt.NDArray[np.float64]
-
-# A training crop of 144 px shows this much more on each side of the frame of 128.
-_TRAINING_MARGIN_PX = 8
 
 # Below this scale the photograph is averaged first: warpAffine reads four pixels for each of its own, however
 # many it steps over.
@@ -98,8 +96,8 @@ def accept_aligned(image_rgb: ByteArray, frame: Frame = Frame()) -> AlignedFace:
     if height != width:
         raise LowQualityError(f"an aligned crop is square, this is {width}x{height}; let lightface align it")
     size = frame.size_px
-    if height == size + 2 * _TRAINING_MARGIN_PX:
-        middle = slice(_TRAINING_MARGIN_PX, _TRAINING_MARGIN_PX + size)
+    if height == size + 2 * TRAINING_MARGIN_PX:
+        middle = slice(TRAINING_MARGIN_PX, TRAINING_MARGIN_PX + size)
         pixels = image_rgb[middle, middle].copy()
     elif height == size:
         pixels = image_rgb

@@ -19,12 +19,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.errors import ClusterError, ThresholdError, check_number
-from lightface.records import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+from lightface.records import FloatArray, IntArray
 
 # All distances within one crowd are held twice, in float64: some 2 GB.
 MAX_CROWD = 16_000

@@ -1,8 +1,11 @@
-"""Files of training crops: the index that says who is on each, and the shards that hold them."""
+"""Files of aligned crops, for training and for evaluation: the index that says who is on each, the list of pairs of
+its rows, and the shards that hold the pictures.
+"""
 
 from __future__ import annotations
 
 import csv
+import re
 import tarfile
 import threading
 import zipfile
@@ -13,13 +16,20 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from lightface.errors import ImageError, TrainingError
 from lightface.files import CsvRows, check_regular, open_text, read_regular
+from lightface.measurement.pairs import Pairs
 from lightface.tables.readers import read_parquet_rows
 
 INDEX_NAMES = ("index.csv", "index.parquet")
+PAIRS_NAME = "dev-pairs.csv"
 _REQUIRED_COLUMNS = ("shard", "name")
 _COLUMNS = (*_REQUIRED_COLUMNS, "identity", "split", "source")
+_PAIR_COLUMNS = ("row_a", "row_b", "same")
+_PAIRS_EXPECTED = "expected columns row_a, row_b and same, which is 1 or 0"
+_ROW_NUMBER = re.compile("[0-9]{1,18}")  # fits into 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,31 @@ def read_index(path: Path) -> list[CropEntry]:
     return entries
 
 
+def read_pairs(path: Path) -> Pairs:
+    """The pairs of a CSV file with the columns row_a and row_b, rows of the index from 0, and same, which is 1 or 0.
+
+    TrainingError for anything else, with the row.
+    """
+    a, b, same = [], [], []
+    try:
+        with open_text(path, newline="", encoding="utf-8-sig") as file:
+            rows = CsvRows(file, strict=True)
+            missing = [column for column in _PAIR_COLUMNS if column not in rows.names]
+            if missing:
+                raise TrainingError(f"{path.name} has no column {missing[0]!r}; {_PAIRS_EXPECTED}")
+            for number, row in enumerate(rows):
+                cells = [(row[column] or "").strip() for column in _PAIR_COLUMNS]
+                if not (all(map(_ROW_NUMBER.fullmatch, cells[:2])) and cells[2] in ("0", "1")):
+                    wrong = ",".join(cells)
+                    raise TrainingError(f"{path.name}: row {number}, {wrong!r}, is no pair; {_PAIRS_EXPECTED}")
+                a.append(int(cells[0]))
+                b.append(int(cells[1]))
+                same.append(cells[2] == "1")
+    except (OSError, ValueError, csv.Error) as error:
+        raise TrainingError(f"cannot read the pairs {path} ({error}); {_PAIRS_EXPECTED}") from error
+    return Pairs(np.array(a, np.int64), np.array(b, np.int64), np.array(same, np.bool_))
+
+
 def _read_csv(path: Path) -> Iterable[Mapping[str, str]]:
     try:
         with open_text(path, newline="", encoding="utf-8-sig") as file:
@@ -113,9 +148,13 @@ _MAX_MEMBER_BYTES = 4 << 20
 
 
 class ShardReader:
-    """Opens each shard once. `read` may be called from several threads."""
+    """Opens each shard once. `read` may be called from several threads.
 
-    def __init__(self) -> None:
+    `largest_bytes` is how many bytes a member may unpack to: a crop takes some kilobytes, a photograph some megabytes.
+    """
+
+    def __init__(self, *, largest_bytes: int = _MAX_MEMBER_BYTES) -> None:
+        self._largest_bytes = largest_bytes
         self._shards: dict[Path, _ZipShard | _TarShard] = {}
         self._lock = threading.Lock()
 
@@ -135,19 +174,31 @@ class ShardReader:
         """
         try:
             if member is None:
-                return _read_file(file)
+                _check_size(str(file), file.stat().st_size, self._largest_bytes)
+                return read_regular(file)
             with self._lock:  # one file position a shard
-                return self._open(file).read_crop(member)
+                return self._open(file).read_member(member, self._largest_bytes)
         except KeyError as error:
             raise ImageError(f"{file.name} has no member {member!r}") from error
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
             raise ImageError(f"cannot read {member or file} ({error})") from error
 
+    def open(self, file: Path) -> None:
+        """Open a shard now, which `read` would do later. TrainingError when it is missing or is none."""
+        with self._lock:
+            self._open(file)
+
+    def list_members(self, file: Path) -> list[str]:
+        """The names in a shard, sorted; folders end in a slash. TrainingError when it is missing or is none."""
+        with self._lock:
+            return sorted(self._open(file).list_names())
+
     def _open(self, file: Path) -> _ZipShard | _TarShard:
         if file not in self._shards:
             try:
                 check_regular(file)
-                self._shards[file] = _ZipShard(file) if file.suffix == ".zip" else _TarShard(file)
+                is_zip = file.suffix != ".tar" and zipfile.is_zipfile(file)
+                self._shards[file] = _ZipShard(file) if is_zip else _TarShard(file)
             except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
                 raise TrainingError(
                     f"cannot open the shard {file} ({error}); a shard is a zip, or a tar without compression"
@@ -156,8 +207,11 @@ class ShardReader:
 
 
 class _ZipShard(zipfile.ZipFile):
-    def read_crop(self, member: str) -> bytes:
-        _check_size(member, self.getinfo(member).file_size)
+    def list_names(self) -> list[str]:
+        return self.namelist()
+
+    def read_member(self, member: str, largest_bytes: int) -> bytes:
+        _check_size(member, self.getinfo(member).file_size, largest_bytes)
         return self.read(member)
 
 
@@ -166,20 +220,18 @@ class _TarShard(tarfile.TarFile):
         super().__init__(file)
         self._by_name = {member.name: member for member in self.getmembers()}  # where tarfile looks through them all
 
-    def read_crop(self, member: str) -> bytes:
+    def list_names(self) -> list[str]:
+        return list(self._by_name)
+
+    def read_member(self, member: str, largest_bytes: int) -> bytes:
         found = self._by_name[member]
-        _check_size(member, found.size)
+        _check_size(member, found.size, largest_bytes)
         file = self.extractfile(found)  # None for a folder; a link is followed within the shard only
         if file is None:
             raise ImageError(f"{member!r} is no file")
-        return file.read(_MAX_MEMBER_BYTES)
+        return file.read(largest_bytes)
 
 
-def _read_file(file: Path) -> bytes:
-    _check_size(str(file), file.stat().st_size)
-    return read_regular(file)
-
-
-def _check_size(name: str, size: int) -> None:
-    if size > _MAX_MEMBER_BYTES:
-        raise ImageError(f"{name!r} has {size:,} bytes, too many for a crop")
+def _check_size(name: str, size: int, largest_bytes: int) -> None:
+    if size > largest_bytes:
+        raise ImageError(f"{name!r} has {size:,} bytes, too many for a picture here; look at what it is")

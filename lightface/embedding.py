@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.errors import DeviceError, check_count
-from lightface.machine import usual_precision
+from lightface.machine import DTYPES, usual_precision
 from lightface.models.registry import WeightsRecord
 from lightface.models.weights import LoadedModel
 from lightface.records import AlignedFace, FloatArray, Frame, InputContract
@@ -20,7 +20,6 @@ from lightface.records import AlignedFace, FloatArray, Frame, InputContract
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # On the CPU the maps of 64 faces are too large for its caches and for the allocator to keep: a third slower than 8.
 _BATCH_SIZE: Final = {"cpu": 8, "mps": 64, "cuda": 256}
 # ITU-R BT.601, the weights behind OpenCV's and Pillow's grey.
@@ -56,7 +55,7 @@ class Embedder:
         self.batch_size = _BATCH_SIZE[self.device.type] if batch_size is None else batch_size
         # A copy, since moving a module changes it for everybody who holds it. The weights are converted here once:
         # autocast would do it anew for each batch.
-        self._dtype = _DTYPES[self.precision]
+        self._dtype = DTYPES[self.precision]
         self._network = copy.deepcopy(model.network).to(self.device, self._dtype)
         self._network.to(memory_format=torch.channels_last)
 
@@ -127,7 +126,7 @@ def resolve_device(name: str) -> torch.device:
     if count is None:
         raise DeviceError(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
     if not 0 <= (device.index or 0) < count or str(device) != name:  # torch takes cuda:256 for cuda:0
-        raise DeviceError(f"device {name!r} is not available on this machine; use --device cpu or auto")
+        raise DeviceError(f"device {name!r} is not available on this machine; use `device` cpu or auto")
     return device
 
 
@@ -137,5 +136,5 @@ def _resolve_precision(name: str, device: torch.device) -> str:
     if name == "auto":
         return usual_precision(device)
     if name == "fp16" and device.type == "cpu":
-        raise DeviceError("fp16 on the CPU is slow and inexact; use --precision bf16 or fp32")
+        raise DeviceError("fp16 on the CPU is slow and inexact; use `precision` bf16 or fp32")
     return name

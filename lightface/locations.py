@@ -146,7 +146,7 @@ def list_files(place: RemotePath, *, recursive: bool = True, may_be_missing: boo
         ):
             for name in [name for name in folders if name.startswith(".")]:
                 del folders[name]
-            # What has no name is the file itself that was named, or an object that stands for a folder.
+            # An entry without a name is the file that was named, or an object that stands for a folder.
             for name, info in files.items():
                 if not name.startswith(".") and (name or folder == root):
                     url = base + info["name"].rstrip("/").removeprefix(root)

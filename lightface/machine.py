@@ -10,6 +10,8 @@ from typing import Final
 
 import torch
 
+DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # by precision
+
 # Where products of bf16 are instructions of their own. Elsewhere torch imitates them, slower than fp32.
 _BF16_PRODUCTS: Final = ("avx512_bf16", "amx_bf16")
 

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.errors import ThresholdError, check_number
-from lightface.records import FloatArray, Status
+from lightface.records import FloatArray, IntArray, Status
 
-IntArray = npt.NDArray[np.int64]
 PersonScoring = Literal["best", "mean"]
 
 # Of 20 people enrolled with four photographs each, rank-1 is 0.93 by the mean and 0.88 by the best sample

@@ -90,7 +90,7 @@ class FaceQuality:
     flaw: Flaw | None  # what lowers the score most; None at a score of 1
 
     def recognised(self, share: float) -> FaceQuality:
-        """With what the embedding says of itself (0..1, see `Recognisability`) as one more share of the score."""
+        """The quality with one more factor of its score: what `Recognisability` says of the embedding (0..1)."""
         flaw = Flaw.UNRECOGNISABLE if share < self.score else self.flaw
         return replace(self, score=self.score * share, flaw=flaw)
 

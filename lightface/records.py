@@ -5,19 +5,28 @@ Coordinates are pixels of the upright photograph (EXIF orientation applied), x t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Literal
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 BoxPx = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
 
-_UNIT_TOLERANCE = 1e-3  # of an embedding's length; rows made in half precision are this far off
+UNIT_TOLERANCE = 1e-3  # of an embedding's length; rows made in half precision are this far off
 
 
 class FaceSelection(StrEnum):
@@ -51,8 +60,17 @@ class DetectedFace:
     """
 
     box_px: BoxPx  # a detector's reaches beyond the photograph where the face does; the pipeline's ends at its edges
-    landmarks_px: FloatArray  # (5, 2): left eye, right eye, nose tip, left and right corner of the mouth
+    # (5, 2): left eye, right eye, nose tip, left and right corner of the mouth
+    landmarks_px: FloatArray = field(repr=False)
     score: float  # the detector's confidence, 0..1
+
+    def __str__(self) -> str:
+        box = " ".join(f"{edge:.0f}" for edge in self.box_px)
+        return f"face at {box}, detection score {self.score:.3f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns of the face table that a detector fills, for `json.dumps`."""
+        return {"bbox": list(self.box_px), "landmarks": self.landmarks_px.tolist(), "det_score": self.score}
 
     @property
     def size_px(self) -> float:
@@ -103,7 +121,7 @@ class InputContract:
 class AlignedFace:
     """A face turned and scaled into a network's frame."""
 
-    pixels: ByteArray  # (size, size, 3) uint8 RGB, black where the photograph ended
+    pixels: ByteArray = field(repr=False)  # (size, size, 3) uint8 RGB, black where the photograph ended
     frame: Frame
     detection: DetectedFace | None  # None for a crop that came already aligned
 
@@ -112,10 +130,17 @@ class AlignedFace:
 class FaceEmbedding:
     """A face as a unit vector, with what is known of where it came from."""
 
-    vector: FloatArray  # (256,) float32, Euclidean length 1
+    vector: FloatArray = field(repr=False)  # (256,) float32, Euclidean length 1
     model_id: str
     detection: DetectedFace | None  # None for a crop that came already aligned
     quality: float | None  # 0..1, see `lightface.quality`
+
+    def __str__(self) -> str:
+        return "already aligned" if self.detection is None else str(self.detection)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns of the face table, for `json.dumps`."""
+        return {**_describe_place(self), "embedding": self.vector.tolist(), "model_id": self.model_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +151,13 @@ class Match:
     person_name: str
     similarity: float  # cosine, -1..1; not a probability
     status: Status  # MATCHED, REVIEW or UNKNOWN
+
+    def __str__(self) -> str:
+        return f"{self.person_name} {self.similarity:.3f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for `json.dumps`."""
+        return fields_of(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +170,49 @@ class Verification:
     threshold: float
     status: Status  # SAME or DIFFERENT; SAME when similarity >= threshold
 
+    def __str__(self) -> str:
+        return f"{self.status}: similarity {self.similarity:.3f}, threshold {self.threshold:.3f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer and where the two faces were found, for `json.dumps`; the embeddings are left out."""
+        return {
+            "status": self.status.value,
+            "similarity": self.similarity,
+            "threshold": self.threshold,
+            "model_id": self.face_a.model_id,
+            "faces": [_describe_place(face) for face in (self.face_a, self.face_b)],
+        }
+
 
 def are_unit_rows(vectors: FloatArray) -> bool:
     """Whether all rows of (N, D) float32 have length 1, as far as half precision goes; NaN has not."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    return bool(np.all(np.abs(np.sqrt(squares) - 1) <= _UNIT_TOLERANCE))
+    return bool(np.all(np.abs(np.sqrt(squares) - 1) <= UNIT_TOLERANCE))
+
+
+def to_plain(value: object) -> object:
+    """What `json.dumps` takes: records by their fields, paths and dates as texts, arrays as lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return fields_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy's arrays and numbers
+
+
+def fields_of(record: DataclassInstance) -> dict[str, Any]:
+    """The fields of a record by their names, as `to_plain` writes them."""
+    return {known.name: to_plain(getattr(record, known.name)) for known in dataclasses.fields(record)}
+
+
+def _describe_place(face: FaceEmbedding) -> dict[str, Any]:
+    """Where a face was found, and how good it is; null where a crop came already aligned."""
+    nowhere = {"bbox": None, "landmarks": None, "det_score": None}
+    return {**(nowhere if face.detection is None else face.detection.to_dict()), "quality": face.quality}

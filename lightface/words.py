@@ -26,6 +26,11 @@ def count_of(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or _PLURALS.get(one, f'{one}s')}"
 
 
+def explain(path: object, error: object) -> str:
+    """What is wrong with a photograph, in words that name it."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
 def visible(text: str) -> str:
     """The text in one line in which everything shows: line breaks, control, bidirectional and zero-width characters
     and what is no character stand as Python writes them, `\\n`, `\\x1b`, `\\u202e`, `\\udcff`.

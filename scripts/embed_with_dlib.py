@@ -27,8 +27,8 @@ from torch.nn import functional as F
 
 from lightface.errors import LightfaceError
 from lightface.files import write_private
+from lightface.frame import CROP_PX
 from lightface.records import ByteArray, FloatArray
-from lightface.training.augmentation import CROP_PX
 from lightface.training.config import DataSettings
 from lightface.training.data import CropSet, load_crops
 

@@ -457,7 +457,7 @@ def lose_faces(pipeline: FacePipeline, name: str, photos: Sequence[Photo]) -> tu
     """Clean pictures whose face is refused for its quality."""
     lost = 0
     for start in range(0, len(photos), 8):
-        results = pipeline.embed_photos(photos[start : start + 8], selection=FaceSelection.LARGEST)
+        results = pipeline.selecting(FaceSelection.LARGEST).embed_photos(photos[start : start + 8])
         lost += sum(result.error is not None and result.error.reason == "low_quality" for result in results)
     return name, Share(lost, len(photos))
 
@@ -485,7 +485,7 @@ def draw_no_faces(
 def embed(pipeline: FacePipeline, photos: Sequence[Photo], people: np.ndarray) -> Probes:
     vectors, kept = [np.zeros((0, 256), np.float32)], []
     for start in range(0, len(photos), 8):
-        results = pipeline.embed_photos(photos[start : start + 8], selection=FaceSelection.LARGEST)
+        results = pipeline.selecting(FaceSelection.LARGEST).embed_photos(photos[start : start + 8])
         for index, result in enumerate(results, start):
             vectors += [face.vector[None] for face in result.faces]
             kept += [people[index]] * len(result.faces)

@@ -23,18 +23,18 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lightface.clustering import bcubed_score, pairwise_score, strict_threshold
+from lightface.crops import ShardReader
 from lightface.evaluation.cache import EmbeddingCache, default_cache_path
 from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds
 from lightface.evaluation.embed import embed_pictures
-from lightface.evaluation.pair_list import Framing, Picture, ZipArchive, ZipMember
+from lightface.evaluation.pair_list import Framing, Picture, ShardPicture
 from lightface.evaluation.protocols.own_photos import read_people
 from lightface.gallery import NewSample, open_gallery
 from lightface.matching import person_scores, template_factor
 from lightface.measurement.intervals import resample
-from lightface.measurement.metrics import IntArray
 from lightface.models.registry import WeightsRecord
 from lightface.pipeline import FacePipeline, load_pipeline
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 SHARED = Path(__file__).parents[2] / "shared"
 SAMPLES = (1, 2, 3, 5, 8)  # enrolled of each person
@@ -100,13 +100,10 @@ def read_crops(folder: Path) -> tuple[dict[Picture, str], dict[Picture, str]]:
     """The crops of the split dev, and a mixed set of those for training, with their people's names."""
     with (folder / "index.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["identity"]]
-    archives: dict[str, ZipArchive] = {}
+    shards = ShardReader()
 
-    def picture(row: Mapping[str, str]) -> ZipMember:
-        shard = row["shard"]
-        if shard not in archives:
-            archives[shard] = ZipArchive(folder / shard)
-        return ZipMember(f"{shard}/{row['name']}", archives[shard], row["name"])
+    def picture(row: Mapping[str, str]) -> ShardPicture:
+        return ShardPicture(f"{row['shard']}/{row['name']}", shards, folder / row["shard"], row["name"])
 
     dice = random.Random(0)
     of_person: dict[str, list[dict[str, str]]] = defaultdict(list)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from lightface.errors import ConfigError, LightfaceError
+from lightface.measurement.pairs import pair_for_training
 from lightface.models.layers import Pooling
 from lightface.models.registry import shipped_folder
 from lightface.training.config import TrainingConfig, dump_config, load_config
@@ -33,7 +34,7 @@ from lightface.training.objectives.objective import UNKNOWN
 from lightface.training.preparation import prepare_data
 from lightface.training.run_folder import LAST
 from lightface.training.split import TrainingSplit
-from lightface.training.validation import all_pairs, measure
+from lightface.training.validation import measure
 
 TRAINING_CROPS = 1200  # measured; about as many as there are for validation
 
@@ -105,7 +106,7 @@ def run(config: TrainingConfig, folder: Path) -> Result:
 
     def accuracy(rows: np.ndarray, people: np.ndarray) -> float:
         pixels, size_px = data.crops.decoded.pixels[rows], config.stages[-1].size_px
-        figures = measure(network, pixels, all_pairs(people), device=device, precision="fp32", size_px=size_px)
+        figures = measure(network, pixels, pair_for_training(people), device=device, precision="fp32", size_px=size_px)
         return 1 - figures.equal_error_rate
 
     pooling = config.network.pooling

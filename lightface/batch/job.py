@@ -1,6 +1,6 @@
 """One folder embedded into one table, whichever engine does the work.
 
-    with open_job(output, pipeline, selection) as job:
+    with open_job(output, pipeline) as job:
         plan = job.plan(paths)
         for results in engine(plan.todo):
             job.record(results)
@@ -12,17 +12,16 @@ written at the end, whole, and only where it would differ from what lies there.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
-from lightface.batch.journal import Journal, JournalRow
+from lightface.batch.journal import Journal
 from lightface.batch.local import LocalEngine
 from lightface.batch.output import NO_STAMP, Output, open_output, stamp
 from lightface.errors import ImageError, OutputError, check_count
@@ -30,9 +29,9 @@ from lightface.images import hash_file
 from lightface.images.photos import find_sources
 from lightface.locations import RemotePath
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.records import FaceSelection, Status
-from lightface.tables import FaceRow, name_photo
-from lightface.words import NO_PHOTOGRAPHS
+from lightface.records import FaceSelection, fields_of
+from lightface.tables import name_photo
+from lightface.words import NO_PHOTOGRAPHS, count_of
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +79,16 @@ class EmbedSummary:
     failures_in_output: Mapping[str, int]  # photographs without a face, by reason
     first_failures: tuple[FailedPhoto, ...]  # ten at most of the `failed`
     seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"embedded {count_of(self.embedded, 'photograph')} with {count_of(self.faces, 'face')}; "
+            f"{self.unchanged:,} unchanged"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for `json.dumps`."""
+        return fields_of(self)
 
 
 class EmbedJob:
@@ -136,7 +145,7 @@ class EmbedJob:
         if left is not None:
             raise OutputError(
                 f"{str(self._output.path)!r} has photographs that are still there, but not named now, as {left}; "
-                "name those too, choose another output, or drop them with --drop-others"
+                "name those too, choose another output, or drop them with `drop_others`"
             )
 
     def record(self, photos: Sequence[PhotoFaces]) -> None:
@@ -168,7 +177,7 @@ class EmbedJob:
         """
         removed = self._journal.forget_others()
         if self._journal.output_stamp != self._output.stamp():
-            self._output.write(map(_to_row, self._journal.rows()))
+            self._output.write(self._journal.rows())
             self._journal.output_stamp = self._output.stamp()
         return EmbedSummary(
             embedded=self._embedded,
@@ -183,7 +192,7 @@ class EmbedJob:
         )
 
 
-def open_job(place: Path | str, pipeline: FacePipeline, *, selection: FaceSelection) -> EmbedJob:
+def open_job(place: Path | str, pipeline: FacePipeline) -> EmbedJob:
     """The job that writes a table at `place`, with its journal; to be used in a `with`.
 
     Raises OutputError for an unknown suffix, a place that cannot be written, or another run that is at it, RemoteError
@@ -191,7 +200,7 @@ def open_job(place: Path | str, pipeline: FacePipeline, *, selection: FaceSelect
     """
     output = open_output(place)
     output.prepare()
-    return EmbedJob(output, Journal(output.journal), made_by=describe_rows(pipeline, selection))
+    return EmbedJob(output, Journal(output.journal), made_by=describe_rows(pipeline))
 
 
 def journal_path(place: Path | str) -> Path:
@@ -202,25 +211,9 @@ def journal_path(place: Path | str) -> Path:
     return open_output(place).journal
 
 
-def describe_rows(pipeline: FacePipeline, selection: FaceSelection) -> str:
-    """Everything that decides which rows a photograph yields.
-
-    The device is left out: a folder may be begun on one machine and finished on another.
-    """
-    settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
-    recognisability = pipeline.record.recognisability
-    return json.dumps(
-        {
-            "method": _METHOD,
-            "model": pipeline.model_id,
-            "precision": pipeline.embedder.precision,
-            "selection": selection.value,
-            "gates": asdict(pipeline.gates),
-            "recognisability": None if recognisability is None else recognisability.digest,
-            "detector": repr(settings),
-        },
-        sort_keys=True,
-    )
+def describe_rows(pipeline: FacePipeline) -> str:
+    """Everything that decides which rows a photograph yields."""
+    return pipeline.fingerprint(method=_METHOD)
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:
@@ -232,23 +225,6 @@ def _has_sha256(path: Path, sha256: str) -> bool:
         return False
 
 
-def _to_row(row: JournalRow) -> FaceRow:
-    if row.face is None:
-        return FaceRow(image_path=row.path, status=Status.ERROR, error=row.reason)
-    detection = row.face.detection
-    return FaceRow(
-        image_path=row.path,
-        face_index=row.face_index,
-        bbox=detection.box_px if detection else None,
-        landmarks=detection.landmarks_px if detection else None,
-        det_score=detection.score if detection else None,
-        quality=row.face.quality,
-        embedding=row.face.vector,
-        model_id=row.face.model_id,
-        status=Status.EMBEDDED,
-    )
-
-
 # Embed folders of photographs into one table, by whichever engine.
 
 
@@ -256,13 +232,7 @@ class Engine(Protocol):
     """Whatever turns photographs into faces: `LocalEngine`, or `lightface.batch.ray_engine.RayEngine`."""
 
     def embed(
-        self,
-        pipeline: FacePipeline,
-        paths: Sequence[Path],
-        *,
-        selection: FaceSelection,
-        batch_size: int,
-        workers: int | None,
+        self, pipeline: FacePipeline, paths: Sequence[Path], *, batch_size: int, workers: int | None
     ) -> Generator[Sequence[PhotoFaces], None, None]:
         """One result a path, in any order, as they are ready."""
         ...
@@ -306,13 +276,12 @@ def embed_folder(
     check_count("batch_size", batch_size)
     if workers is not None:
         check_count("workers", workers)
-    with open_job(output, pipeline, selection=selection) as job:
+    pipeline = pipeline.selecting(selection)
+    with open_job(output, pipeline) as job:
         plan = job.plan(find_sources(paths, recursive=recursive), drop_others=drop_others)
         report = progress or _ignore
         report(job.progress())
-        with closing(
-            engine.embed(pipeline, plan.todo, selection=selection, batch_size=batch_size, workers=workers)
-        ) as batches:
+        with closing(engine.embed(pipeline, plan.todo, batch_size=batch_size, workers=workers)) as batches:
             for batch in batches:
                 job.record(batch)
                 report(job.progress())

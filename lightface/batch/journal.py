@@ -1,7 +1,7 @@
-"""What a folder job has finished, kept beside its output: photographs with their fingerprints, faces, failures.
+"""The journal of a folder job, beside its output: photographs with their fingerprints, and their faces or failures.
 
-One SQLite file in WAL mode, for its owner's eyes only, since it holds faces. Whoever has it open holds it alone: the
-lock is the operating system's, so that it goes when its holder does, be it by SIGKILL.
+It is one SQLite file in WAL mode, readable by its owner alone, since it holds faces. One process at a time has it open.
+The lock is the operating system's, so that it ends with its holder, even after SIGKILL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from lightface.errors import OutputError
 from lightface.files import check_owned, check_regular, touch_private
 from lightface.locations import to_path
 from lightface.pipeline import PhotoFaces
-from lightface.records import DetectedFace, FaceEmbedding, are_unit_rows
+from lightface.records import DetectedFace, FaceEmbedding, Status, are_unit_rows
+from lightface.tables import FaceRow, describe_face, describe_failure
 
 _APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
 _SCHEMA_VERSION: Final = 1
@@ -60,20 +61,10 @@ class KnownPhoto:
     same_stamp: bool  # size and time of change are as they were
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class JournalRow:
-    """One row of the face table: a face, or a photograph that has none and why."""
-
-    path: Path
-    face_index: int | None = None
-    face: FaceEmbedding | None = None
-    reason: str | None = None
-
-
 class Journal:
-    """The finished part of one job. Every method does all of its work or none, and raises OutputError where it fails.
+    """The finished part of one job. Every method does all of its work or none.
 
-    Raises OutputError too where another run has the journal open, or the file is something else.
+    Raises OutputError where a method fails, another run has the journal open, or the file is something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,17 +81,15 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let another run have it."""
+        """Close the file, so that another run can open it."""
         with _translated_errors(self.path):
             self._connection.close()
 
     def compare(self, stamps: Iterable[tuple[Path, str]], *, made_by: str) -> Iterator[KnownPhoto]:
-        """Remember the photographs of this run with their stamps, and compare each with what is known; by path.
+        """Remember the photographs of this run with their stamps, and compare each with what is known, sorted by path.
 
-        One at a time; nothing may be changed before the last.
-
-        What was made by something else, or could not be read, is as good as unknown: the next time the file may be
-        readable.
+        They are read one at a time, and nothing may be changed before the last. A photograph counts as unknown if its
+        rows were made by something else, or if it could not be read: the next time it may be readable.
         """
         with self._changing():
             self._run("DELETE FROM found")
@@ -115,7 +104,7 @@ class Journal:
             yield KnownPhoto(to_path(os.fsdecode(path), stamp=stamp), sha256, same_stamp=bool(same))
 
     def keep(self, paths: Sequence[Path]) -> None:
-        """Give photographs whose contents turned out to be known their new stamps."""
+        """Give new stamps to photographs whose contents have not changed."""
         with self._changing():
             self._connection.executemany(
                 "UPDATE photo SET stamp = (SELECT stamp FROM found WHERE found.path = photo.path) WHERE path = ?",
@@ -123,7 +112,7 @@ class Journal:
             )
 
     def record(self, photos: Sequence[PhotoFaces], *, made_by: str) -> None:
-        """Put what became of photographs in place of what was known of them."""
+        """Replace what is known of these photographs by what became of them."""
         with self._changing():
             for photo in photos:
                 self._record(photo, made_by)
@@ -141,19 +130,18 @@ class Journal:
                 self._forget_output()
         return count
 
-    def rows(self) -> Iterator[JournalRow]:
+    def rows(self) -> Iterator[FaceRow]:
         """The whole table, by path and face, one row at a time."""
         for path, reason, index, *face in self._read(
             """SELECT path, reason, face_index, x_min, y_min, x_max, y_max, landmarks, det_score, quality,
             embedding, model_id FROM photo LEFT JOIN face ON photo_id = photo.id ORDER BY path, face_index"""
         ):
             try:
-                row = JournalRow(
-                    path=to_path(os.fsdecode(path)),
-                    face_index=index,
-                    face=None if index is None else _to_face(*face),
-                    reason=None if reason is None else str(reason),
-                )
+                place = to_path(os.fsdecode(path))
+                if index is None:
+                    row = describe_failure(place, None if reason is None else str(reason))
+                else:
+                    row = describe_face(place, index, _to_face(*face), status=Status.EMBEDDED)
             except (TypeError, ValueError) as error:  # a blob of another length, a text for a number
                 raise OutputError(_describe_damage(self.path)) from error
             yield row
@@ -210,7 +198,7 @@ class Journal:
 
     def _read(self, statement: str, *values: object) -> Iterator[Any]:
         with _translated_errors(self.path):
-            # A bare cursor would be closed with a generator that is given up, perhaps after its connection: an error.
+            # A bare cursor is closed with a generator that is given up. After its connection was closed, that fails.
             yield from map(tuple, self._connection.execute(statement, values))
 
 

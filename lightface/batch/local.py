@@ -21,8 +21,7 @@ from typing import Any, Final
 
 from lightface.errors import DeviceError, ImageError, LightfaceError
 from lightface.machine import count_cores
-from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.records import FaceSelection
+from lightface.pipeline import FacePipeline, PhotoFaces, PipelineSpec, build_pipeline
 
 # Fewer photographs are done by one process of many threads before others have started and loaded their networks. On
 # two cores, 205 take 4.3 s by one and 6.7 s by two (`scripts/bench folder`, 24 November 2026), 1,230 30.1 s and 26.1 s
@@ -37,35 +36,29 @@ class LocalEngine:
     """This process, or several: see `embed_folder`."""
 
     def embed(
-        self,
-        pipeline: FacePipeline,
-        paths: Sequence[Path],
-        *,
-        selection: FaceSelection,
-        batch_size: int,
-        workers: int | None,
+        self, pipeline: FacePipeline, paths: Sequence[Path], *, batch_size: int, workers: int | None
     ) -> Generator[Sequence[PhotoFaces], None, None]:
         """One result a path, in their order."""
-        with closing(_embed(pipeline, paths, selection, batch_size, workers)) as photos:
+        with closing(_embed(pipeline, paths, batch_size, workers)) as photos:
             while batch := list(islice(photos, batch_size)):
                 yield batch
 
 
 def _embed(
-    pipeline: FacePipeline, paths: Sequence[Path], selection: FaceSelection, batch_size: int, workers: int | None
+    pipeline: FacePipeline, paths: Sequence[Path], batch_size: int, workers: int | None
 ) -> Generator[PhotoFaces, None, None]:
     cores = count_cores()
     if pipeline.embedder.device.type != "cpu":
         decoders = min(cores, _MOST_DECODERS) if workers is None else workers
-        yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size, workers=decoders)
+        yield from pipeline.embed_paths(paths, batch_size=batch_size, workers=decoders)
         return
     if workers is None:
         workers = min(cores, count_memory() // BYTES_A_PROCESS) if len(paths) >= _MANY_PHOTOS else 1
     workers = min(workers, -(-len(paths) // batch_size))
     if workers > 1:
-        yield from embed_in_processes(pipeline, paths, selection=selection, batch_size=batch_size, workers=workers)
+        yield from embed_in_processes(pipeline, paths, batch_size=batch_size, workers=workers)
     else:
-        yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size)
+        yield from pipeline.embed_paths(paths, batch_size=batch_size)
 
 
 def count_memory() -> int:
@@ -89,17 +82,17 @@ _Remark = tuple[str, int, str]  # logger, level, message
 
 
 def embed_in_processes(
-    pipeline: FacePipeline, paths: Sequence[Path], *, selection: FaceSelection, batch_size: int, workers: int
+    pipeline: FacePipeline, paths: Sequence[Path], *, batch_size: int, workers: int
 ) -> Iterator[PhotoFaces]:
     """One result a path, in their order, as `FacePipeline.embed_paths` gives them, by `workers` processes.
 
-    The pipeline is pickled for them. Where that cannot be, or no process comes up, this one does the work. Raises
-    DeviceError where one has died and no other can be started.
+    Each loads the pipeline anew, see `pack_pipeline`. Where that cannot be, or no process comes up, this one does the
+    work. Raises DeviceError where one has died and no other can be started.
     """
-    crew = _hire(pipeline, selection, workers)
+    crew = _hire(pipeline, workers)
     if crew is None:
         _log.warning("no worker process can be started; photographs are embedded in this process")
-        yield from pipeline.embed_paths(paths, selection=selection, batch_size=batch_size)
+        yield from pipeline.embed_paths(paths, batch_size=batch_size)
         return
     todo = deque(paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
     given: deque[Future[_Results]] = deque()
@@ -202,13 +195,13 @@ class _Crew:
         return worker
 
 
-def _hire(pipeline: FacePipeline, selection: FaceSelection, count: int) -> _Crew | None:
+def _hire(pipeline: FacePipeline, count: int) -> _Crew | None:
     try:
-        pickled = pickle.dumps(pipeline)
+        packed = pack_pipeline(pipeline)
     except (pickle.PicklingError, TypeError, AttributeError):  # a library user's own detector, perhaps
         return None
     level = logging.getLogger("lightface").getEffectiveLevel()
-    arguments = (pickled, selection, max(1, count_cores() // count), level)
+    arguments = (packed, max(1, count_cores() // count), level)
     workers: list[_Worker] = []
     try:
         for _ in range(count):
@@ -226,6 +219,20 @@ def _hire(pipeline: FacePipeline, selection: FaceSelection, count: int) -> _Crew
     return crew
 
 
+def pack_pipeline(pipeline: FacePipeline) -> bytes:
+    """What `unpack_pipeline` makes the same pipeline of, in another process: a spec, or where there is none the parts.
+
+    PicklingError, TypeError or AttributeError for parts that cannot travel.
+    """
+    return pickle.dumps(pipeline if pipeline.spec is None else pipeline.spec)
+
+
+def unpack_pipeline(packed: bytes) -> FacePipeline:
+    """The pipeline, loaded here. Errors as in `load_pipeline`."""
+    found: FacePipeline | PipelineSpec = pickle.loads(packed)
+    return build_pipeline(found) if isinstance(found, PipelineSpec) else found
+
+
 def describe_crash(path: Path) -> str:
     """What is wrong with a photograph that ends whoever looks at it."""
     return (
@@ -237,7 +244,7 @@ def describe_crash(path: Path) -> str:
 # What follows happens in a worker process.
 
 
-def _work(pipe: connection.Connection, pickled: bytes, selection: FaceSelection, threads: int, log_level: int) -> None:
+def _work(pipe: connection.Connection, packed: bytes, threads: int, log_level: int) -> None:
     """Answer each list of paths with its results, and with what was logged, which only the first process can show."""
     import torch
 
@@ -252,11 +259,11 @@ def _work(pipe: connection.Connection, pickled: bytes, selection: FaceSelection,
     logger.addHandler(_Collector(remarks))
     logger.propagate = False
     try:
-        pipeline: FacePipeline = pickle.loads(pickled)
+        pipeline = unpack_pipeline(packed)
         while True:
             paths: Sequence[Path] = pipe.recv()
             batch_size = max(1, len(paths))
-            results = list(pipeline.embed_paths(paths, selection=selection, batch_size=batch_size, workers=1))
+            results = list(pipeline.embed_paths(paths, batch_size=batch_size, workers=1))
             pipe.send((results, remarks))
             remarks.clear()
     except LightfaceError as error:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import platformdirs
-
 from lightface.errors import OutputError
 from lightface.files import make_folder, touch_private
+from lightface.folders import data_folder
 from lightface.locations import RemotePath, as_path, remove, stamp_of, upload
 from lightface.tables import TABLE_SUFFIXES, FaceRow, check_output, write_faces
 from lightface.tables.readers import COMPLETE, list_parts, part_name
@@ -40,7 +39,7 @@ class Output:
             return self.path.with_name(f"{self.path.name}.journal")
         # The end of the URL is for whoever looks for it; the checksum tells apart what would be too long for a name.
         name = f"{quote(self.path.url, safe='')[-100:]}-{hashlib.sha256(self.path.url.encode()).hexdigest()[:16]}"
-        return platformdirs.user_data_path("lightface", appauthor=False) / "journals" / f"{name}.journal"
+        return data_folder() / "journals" / f"{name}.journal"
 
     def prepare(self) -> None:
         """Make the folders that are missing. OutputError or RemoteError where the table could not be written later."""
@@ -59,7 +58,7 @@ class Output:
             check_output(self.path)
 
     def stamp(self) -> str:
-        """Another one whenever the table has been changed; NO_STAMP where there is none."""
+        """Tells whether the table has been changed; NO_STAMP where there is no table."""
         if not self.in_parts:
             return stamp(self.path)
         stamps = {name: stamp(path) for name, path in self._list().items()}

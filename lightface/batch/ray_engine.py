@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import secrets
 import socket
 from collections import deque
@@ -25,11 +24,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from lightface.batch.job import describe_rows
-from lightface.batch.local import BYTES_A_PROCESS, count_memory, describe_crash
+from lightface.batch.local import BYTES_A_PROCESS, count_memory, describe_crash, pack_pipeline, unpack_pipeline
 from lightface.errors import ConfigError, ImageError, LightfaceError, RemoteError
 from lightface.machine import count_cores
 from lightface.pipeline import FacePipeline, PhotoFaces
-from lightface.records import FaceSelection
 
 _log = logging.getLogger(__name__)
 
@@ -62,13 +60,7 @@ class RayEngine:
             raise ConfigError(f"a worker cannot take {self.gpus:g} GPUs; give it a share of one, or whole ones")
 
     def embed(
-        self,
-        pipeline: FacePipeline,
-        paths: Sequence[Path],
-        *,
-        selection: FaceSelection,
-        batch_size: int,
-        workers: int | None,
+        self, pipeline: FacePipeline, paths: Sequence[Path], *, batch_size: int, workers: int | None
     ) -> Generator[Sequence[PhotoFaces], None, None]:
         """One result a path, in blocks, as they are ready.
 
@@ -83,7 +75,7 @@ class RayEngine:
             room = int(resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 1))
             count = max(1, min(workers or room, -(-len(paths) // batch_size)))
             size = batch_size * min(_BATCHES_A_BLOCK, -(-len(paths) // (batch_size * count)))
-            crew = _Crew(pipeline, selection, batch_size, gpus)
+            crew = _Crew(pipeline, batch_size, gpus)
             try:
                 yield from crew.embed(deque(paths[start : start + size] for start in range(0, len(paths), size)), count)
             finally:
@@ -93,9 +85,9 @@ class RayEngine:
 class _Crew:
     """Workers, one block in the hands of each: so it is known what a worker that died was doing."""
 
-    def __init__(self, pipeline: FacePipeline, selection: FaceSelection, batch_size: int, gpus: float) -> None:
-        self._rows = describe_rows(pipeline, selection)
-        self._arguments = (pickle.dumps(pipeline), selection, batch_size, _DECODERS["cuda" if gpus else "cpu"])
+    def __init__(self, pipeline: FacePipeline, batch_size: int, gpus: float) -> None:
+        self._rows = describe_rows(pipeline)
+        self._arguments = (pack_pipeline(pipeline), batch_size, _DECODERS["cuda" if gpus else "cpu"])
         # A worker that dies is replaced here, where it is known why. One processor each: networks gain little by more.
         self._worker = ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)
         self._beginning: dict[Any, Any] = {}  # what it is waited for -> the worker
@@ -251,9 +243,8 @@ def _reason(error: Exception) -> str:
 class _Worker:
     """What happens in a process of the cluster."""
 
-    def __init__(self, pickled: bytes, selection: FaceSelection, batch_size: int, decoders: int) -> None:
-        self._pickled = pickled
-        self._selection = selection
+    def __init__(self, packed: bytes, batch_size: int, decoders: int) -> None:
+        self._packed = packed
         self._batch_size = batch_size
         self._decoders = decoders
 
@@ -262,13 +253,9 @@ class _Worker:
         import torch
 
         torch.set_num_threads(1)
-        self._pipeline: FacePipeline = pickle.loads(self._pickled)
-        return describe_rows(self._pipeline, self._selection)
+        self._pipeline = unpack_pipeline(self._packed)
+        return describe_rows(self._pipeline)
 
     def embed(self, paths: Sequence[Path]) -> list[PhotoFaces]:
         """One result a path, in their order."""
-        return list(
-            self._pipeline.embed_paths(
-                paths, selection=self._selection, batch_size=self._batch_size, workers=self._decoders
-            )
-        )
+        return list(self._pipeline.embed_paths(paths, batch_size=self._batch_size, workers=self._decoders))

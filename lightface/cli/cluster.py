@@ -13,10 +13,10 @@ import typer
 from lightface.cli.console import complain, counting_bar, note, progress_bar
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Json, Recursive, with_settings
-from lightface.cli.results import explain, make_folder, print_json, print_table, refuse_to_replace
+from lightface.cli.results import make_folder, print_json, print_table, refuse_to_replace
 from lightface.cli.settings import Settings
 from lightface.locations import RemotePath, to_path
-from lightface.words import count_of
+from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.batch import EmbedProgress
@@ -113,9 +113,9 @@ def cluster(
 
 def cache_folder() -> Path:
     """Where the face tables of folders lie, in the user's cache folder."""
-    import platformdirs
+    from lightface.folders import cache_folder
 
-    return platformdirs.user_cache_path("lightface", appauthor=False) / "cluster"
+    return cache_folder() / "cluster"
 
 
 def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned: bool) -> Path:
@@ -136,10 +136,7 @@ def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned
         summary = embed_folder(
             pipeline, [folder], table, recursive=recursive, progress=follow, **settings.given("batch_size", "workers")
         )
-    note(
-        f"embedded {count_of(summary.embedded, 'photograph')} with {count_of(summary.faces, 'face')}; "
-        f"{summary.unchanged:,} unchanged; kept in {table} with its journal"
-    )
+    note(f"{summary}; kept in {table} with its journal")
     return table
 
 

@@ -22,11 +22,11 @@ from lightface.cli.options import (
     TableFormat,
     with_settings,
 )
-from lightface.cli.results import TableOutput, explain, print_json
+from lightface.cli.results import TableOutput, print_json
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, FaceNotFoundError
 from lightface.locations import to_path
-from lightface.words import count_of
+from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.batch import EmbedProgress, EmbedSummary, Engine
@@ -148,8 +148,7 @@ def _conclude(summary: EmbedSummary, output: str, used: str) -> None:
         raise FaceNotFoundError(f"no photograph gave a face ({failures}); the table says which")
     tried = summary.embedded + summary.failed
     note(
-        f"embedded {count_of(summary.embedded, 'photograph')} with {count_of(summary.faces, 'face')}; "
-        f"{summary.unchanged:,} unchanged"
+        str(summary)
         + (f"; {summary.removed:,} gone" if summary.removed else "")
         + (f"; in {summary.seconds:.1f} s ({tried / summary.seconds:.1f}/s), {used}" if tried else "")
     )

@@ -22,10 +22,10 @@ from lightface.cli.options import (
     Recursive,
     with_settings,
 )
-from lightface.cli.results import explain, print_json, print_table
+from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, DuplicateFaceError
-from lightface.words import count_of
+from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.pipeline import EnrolledPhoto, FacePipeline
@@ -117,14 +117,7 @@ def _enroll(
 
         def follow(result: EnrolledPhoto) -> None:
             results.append(result)
-            if result.error is not None and not isinstance(result.error, DuplicateFaceError):
-                remedy = ", or give --even-if-alike" if result.alike is not None else ""
-                complain(explain(result.path, result.error) + remedy)
-            if result.unlike is not None:
-                note(
-                    f"{result.path} is unlike the other photographs of {result.person_name}: similarity "
-                    f"{result.unlike.similarity:.2f} to the nearest, {result.unlike.source_path}; look who is on it"
-                )
+            _tell_doubts(result)
             if stop.requested:  # not earlier, when the gallery may have taken what is not in `results` yet
                 raise KeyboardInterrupt
 
@@ -145,6 +138,17 @@ def _enroll(
                 gallery.set_metadata(person, metadata)
 
 
+def _tell_doubts(result: EnrolledPhoto) -> None:
+    if result.error is not None and not isinstance(result.error, DuplicateFaceError):
+        remedy = ", or give --even-if-alike" if result.alike is not None else ""
+        complain(explain(result.path, result.error) + remedy)
+    if result.unlike is not None:
+        note(
+            f"{result.path} is unlike the other photographs of {result.person_name}: similarity "
+            f"{result.unlike.similarity:.2f} to the nearest, {result.unlike.source_path}; look who is on it"
+        )
+
+
 def _plan(
     name: str | None, photos: list[Path] | None, people: Path | None, *, recursive: bool
 ) -> dict[str, list[Path]]:
@@ -161,7 +165,7 @@ def _plan(
 
 def _print(results: Sequence[EnrolledPhoto], *, as_json: bool) -> None:
     if as_json:
-        print_json([_to_row(result) for result in results])
+        print_json([result.to_dict() for result in results])
     else:
         columns = ("status", "person", "photograph", "reason")
         print_table(columns, [(one.status, one.person_name, one.path, _reason(one) or "") for one in results])
@@ -179,21 +183,6 @@ def _conclude(results: list[EnrolledPhoto]) -> None:
         f"enrolled {enrolled:,} of {count_of(len(results), 'photograph')}; "
         f"{count_of(known, 'was', 'were')} enrolled already, {len(results) - enrolled - known:,} refused"
     )
-
-
-def _to_row(result: EnrolledPhoto) -> dict[str, object]:
-    detection = result.face.detection if result.face is not None else None
-    return {
-        "image_path": result.path,
-        "person_name": result.person_name,
-        "status": result.status,
-        "bbox": None if detection is None else detection.box_px,
-        "det_score": None if detection is None else detection.score,
-        "quality": None if result.face is None else result.face.quality,
-        "error": _reason(result),
-        "alike": result.alike,
-        "unlike": result.unlike,
-    }
 
 
 def _reason(result: EnrolledPhoto) -> str | None:

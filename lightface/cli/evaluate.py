@@ -14,14 +14,14 @@ from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
 from lightface.cli.options import EMBEDDING, GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_line, print_table
 from lightface.cli.settings import Settings
-from lightface.errors import ConfigError, ThresholdError
+from lightface.errors import ConfigError, OutputError, ThresholdError
 
 if TYPE_CHECKING:
     from lightface.evaluation.cache import EmbeddingCache
     from lightface.evaluation.evaluate import Evaluation
-    from lightface.evaluation.figures import NamedThreshold
     from lightface.evaluation.groups import Grouping
     from lightface.evaluation.pair_list import PairList
+    from lightface.measurement.metrics import SourcedThreshold
     from lightface.pipeline import FacePipeline
 
 _FAILURES_SHOWN = 20
@@ -114,7 +114,9 @@ def evaluate(
     """
     from lightface.evaluation.evaluate import evaluate_pairs
     from lightface.evaluation.groups import read_groups
-    from lightface.pages.reports import check_card, check_report_outputs, write_into_card, write_reports
+    from lightface.evaluation.summary import to_card_section
+    from lightface.models.registry import check_card, write_card_section
+    from lightface.pages.reports import check_report_outputs, write_reports
 
     outputs = output or []
     check_report_outputs(outputs)
@@ -145,7 +147,7 @@ def evaluate(
         )
     write_reports(evaluation, pipeline, outputs)
     if card:
-        write_into_card(evaluation, pipeline.record)
+        write_card_section(pipeline.record, to_card_section(evaluation))
         note(f"wrote the figures into {pipeline.record.card}")
     for report in outputs:
         note(f"wrote {report}")
@@ -177,7 +179,11 @@ def open_cache(no_cache: bool) -> Iterator[EmbeddingCache | None]:
         with if_interrupted("nothing is kept, as --no-cache asks"):
             yield None
         return
-    with if_interrupted(GOES_ON), EmbeddingCache(default_cache_path()) as cache:
+    try:
+        cache = EmbeddingCache(default_cache_path())
+    except OutputError as error:
+        raise OutputError(f"{error}, by --no-cache") from error
+    with if_interrupted(GOES_ON), cache:
         yield cache
 
 
@@ -192,15 +198,15 @@ def _download(path: Path | None) -> Path:
     return home
 
 
-def _thresholds_in_use(settings: Settings, pipeline: FacePipeline) -> list[NamedThreshold]:
+def _thresholds_in_use(settings: Settings, pipeline: FacePipeline) -> list[SourcedThreshold]:
     """What `verify` would decide by, if anything."""
-    from lightface.evaluation.figures import NamedThreshold
+    from lightface.measurement.metrics import SourcedThreshold
 
     try:
         threshold = resolve_threshold_of(settings, pipeline)
     except ThresholdError:
         return []
-    return [NamedThreshold(threshold, "in use" if settings.threshold is None else "as given")]
+    return [SourcedThreshold(threshold, "in use" if settings.threshold is None else "as given")]
 
 
 def _report(evaluation: Evaluation, *, as_json: bool) -> None:

@@ -7,7 +7,6 @@ Names of files and people, metadata and the like may hold what moves the cursor 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import shutil
@@ -16,8 +15,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
-from enum import Enum
 from pathlib import Path
 from typing import Self
 
@@ -62,7 +59,9 @@ def print_json(value: object) -> None:
 
     A byte ff of a file name that is no UTF-8 is "\\udcff", which Python reads as the name that `open` takes.
     """
-    text = json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False)
+    from lightface.records import to_plain  # needs numpy
+
+    text = json.dumps(to_plain(value), ensure_ascii=False, indent=2, allow_nan=False)
     print("\n".join(map(_escape, text.split("\n"))))
 
 
@@ -79,11 +78,6 @@ def print_file(path: Path) -> None:
         else:
             for line in written:
                 print(_escape(line.rstrip("\n")))
-
-
-def explain(path: Path, error: Exception | str) -> str:
-    """What is wrong with a photograph, in a line that names it."""
-    return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
 class TableOutput:
@@ -127,22 +121,6 @@ def _escape(line: str) -> str:
     if visible(line) == line:
         return line
     return "".join(letter if visible(letter) == letter else json.dumps(letter)[1:-1] for letter in line)
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {known.name: _plain(getattr(value, known.name)) for known in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
-    return value.tolist() if hasattr(value, "tolist") else value  # numpy's arrays and numbers
 
 
 # Where results go: never over what they are made of; one picture for one photograph, a folder for several.

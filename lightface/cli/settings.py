@@ -18,10 +18,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-import platformdirs
-
 from lightface.errors import ConfigError
 from lightface.files import read_regular
+from lightface.folders import config_folder
 
 _PREFIX = "LIGHTFACE_"
 CONFIG_VARIABLE = "LIGHTFACE_CONFIG"
@@ -185,7 +184,7 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
     named = environment.get(CONFIG_VARIABLE)
     if named is not None:
         return Path(named)
-    return platformdirs.user_config_path("lightface", appauthor=False) / "config.toml"
+    return config_folder() / "config.toml"
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:

@@ -22,15 +22,15 @@ from lightface.cli.options import (
     TableFormat,
     with_settings,
 )
-from lightface.cli.results import TableOutput, explain, print_json, print_line, refuse_to_replace
+from lightface.cli.results import TableOutput, print_json, print_line, refuse_to_replace
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, LightfaceError
 from lightface.locations import to_path
-from lightface.words import count_of
+from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.pipeline import FacePipeline, PhotoFaces, VerifiedPair
-    from lightface.records import FaceEmbedding, Verification
+    from lightface.records import Verification
     from lightface.tables import PairRow
     from lightface.tables.text_lists import NamedPair
 
@@ -180,59 +180,27 @@ def _to_row(listed: NamedPair, pair: VerifiedPair) -> PairRow:
 
 
 def _draw_sheet(pair: VerifiedPair, verification: Verification, pipeline: FacePipeline, sheet: Path) -> None:
-    from lightface.alignment import accept_aligned, align_face
     from lightface.drawing import side_by_side
-    from lightface.images import load_photo, save_image
+    from lightface.images import save_image
 
-    frame = pipeline.embedder.frame
-    gates = pipeline.gates
-    images = [
-        load_photo(path, max_pixels=gates.max_pixels, allow_truncated=gates.allow_truncated).image_rgb
-        for path in (pair.path_a, pair.path_b)
-    ]
-    crops = [
-        accept_aligned(image, frame) if face.detection is None else align_face(image, face.detection, frame)
-        for image, face in zip(images, (verification.face_a, verification.face_b), strict=True)
-    ]
+    photo_a, photo_b = pipeline.load_photo(pair.path_a), pipeline.load_photo(pair.path_b)
     picture = side_by_side(
-        (images[0], images[1]),
-        (crops[0], crops[1]),
+        (photo_a.image_rgb, photo_b.image_rgb),
+        (pipeline.crop_of(photo_a, verification.face_a), pipeline.crop_of(photo_b, verification.face_b)),
         (pair.path_a.name, pair.path_b.name),
-        headline=_describe(verification),
+        headline=str(verification),
     )
     save_image(picture, sheet)
     note(f"drew {sheet}")
 
 
 def _report(photo_a: Path, photo_b: Path, verification: Verification, *, as_json: bool) -> None:
-    named = ((photo_a, verification.face_a), (photo_b, verification.face_b))
+    photos = (photo_a, photo_b)
     if as_json:
-        print_json(
-            {
-                "status": verification.status,
-                "similarity": verification.similarity,
-                "threshold": verification.threshold,
-                "model_id": verification.face_a.model_id,
-                "faces": [{"image_path": photo, **_describe_face(face)} for photo, face in named],
-            }
-        )
+        result = verification.to_dict()
+        faces = [{"image_path": photo, **face} for photo, face in zip(photos, result["faces"], strict=True)]
+        print_json({**result, "faces": faces})
         return
-    print_line(_describe(verification))
-    for photo, face in named:
-        found = face.detection
-        box = "already aligned" if found is None else " ".join(f"{edge:.0f}" for edge in found.box_px)
-        print_line(f"  {photo}: {box if found is None else f'face at {box}, detection score {found.score:.3f}'}")
-
-
-def _describe(verification: Verification) -> str:
-    return f"{verification.status}: similarity {verification.similarity:.3f}, threshold {verification.threshold:.3f}"
-
-
-def _describe_face(face: FaceEmbedding) -> dict[str, object]:
-    found = face.detection
-    return {
-        "bbox": None if found is None else found.box_px,
-        "landmarks": None if found is None else found.landmarks_px,
-        "det_score": None if found is None else found.score,
-        "quality": face.quality,
-    }
+    print_line(str(verification))
+    for photo, face in zip(photos, (verification.face_a, verification.face_b), strict=True):
+        print_line(f"  {photo}: {face}")

@@ -51,7 +51,7 @@ def select_faces(
     meets several.
     """
     if not faces:
-        raise FaceNotFoundError("no face found; use a larger or clearer photograph, or lower --min-face-size")
+        raise FaceNotFoundError("no face found; use a larger or clearer photograph, or lower `min_face_size_px`")
     match selection:
         case FaceSelection.ALL:
             return list(faces)
@@ -63,8 +63,7 @@ def select_faces(
         case FaceSelection.REQUIRE_ONE:
             if len(faces) > 1:
                 raise MultipleFacesError(
-                    f"{len(faces)} faces found where one is required; "
-                    "crop the photograph, or choose with --face-selection"
+                    f"{len(faces)} faces found where one is required; crop the photograph, or choose with `selection`"
                 )
             return list(faces)
 

@@ -52,8 +52,8 @@ _SMALLEST_REDUCED_FACE_PX = 20.0
 # Photographs go through together until they have this many pixels: halves and scores take some 100 MB.
 _PIXELS_AT_ONCE = 25_000_000
 
-# Of two windows of a photograph that overlap by more than this, the worse goes (intersection over union). At the
-# authors' 0.7 R-Net judges more of them, and finds no face more.
+# Where two windows of a photograph overlap by more than this (intersection over union), the worse one is dropped. At
+# the authors' 0.7 R-Net judges more of them, and finds no face more.
 _MAX_OVERLAP_PROPOSED = 0.6
 
 

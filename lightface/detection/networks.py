@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.errors import DeviceError, WeightsError
-from lightface.machine import usual_precision
+from lightface.machine import DTYPES, usual_precision
 from lightface.records import ByteArray, FloatArray
 
 WINDOW_PX = 12  # what P-Net looks at
@@ -32,8 +32,6 @@ LOCATE_CROP_PX = 48  # what O-Net looks at
 # Pictures in a pass. A sheet's activations stay in the processor's cache; few crops waste little when most are padding.
 _SHEETS_AT_ONCE, _REFINED_AT_ONCE, _LOCATED_AT_ONCE = 1, 32, 8
 _TIMES_MORE_ON_A_GPU = 16
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class MtcnnNetworks:
@@ -51,13 +49,13 @@ class MtcnnNetworks:
         try:
             self.device = torch.device(device)
             self.precision = usual_precision(self.device) if precision == "auto" else precision
-            place = _Place(self.device, _DTYPES[self.precision])
+            place = _Place(self.device, DTYPES[self.precision])
             self._pnet, self._rnet, self._onet = (_load_network(name, place) for name in ("pnet", "rnet", "onet"))
         except (RuntimeError, AssertionError) as error:  # torch raises either for a device it cannot use
             reason = str(error).splitlines()[0]
             raise DeviceError(f"cannot detect faces on device {str(device)!r} ({reason}); use cpu") from error
         except KeyError as error:
-            raise DeviceError(f"unknown precision {precision!r}; choose from auto, {', '.join(_DTYPES)}") from error
+            raise DeviceError(f"unknown precision {precision!r}; choose from auto, {', '.join(DTYPES)}") from error
 
     def propose(self, sheets: ByteArray) -> tuple[FloatArray, FloatArray]:
         """Slide P-Net's 12x12 window, in steps of 2 px, over N sheets.

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-import platformdirs
 
 from lightface.databases import open_database, transaction
 from lightface.errors import OutputError
 from lightface.files import check_owned, check_regular, make_folder, touch_private
+from lightface.folders import cache_folder
 from lightface.records import FloatArray, are_unit_rows
 
 _SCHEMA: Final = """CREATE TABLE IF NOT EXISTS picture_3 (
@@ -45,7 +45,7 @@ class CachedFace:
 
 def default_cache_path() -> Path:
     """Where the cache lies: in the user's cache folder."""
-    return platformdirs.user_cache_path("lightface", appauthor=False) / "evaluation.sqlite"
+    return cache_folder() / "evaluation.sqlite"
 
 
 class EmbeddingCache:
@@ -133,4 +133,4 @@ def _translated_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error, ValueError, TypeError) as error:  # the last two: a damaged text or embedding
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot use the cache {path} ({reason}); delete it, or go without by --no-cache") from error
+        raise OutputError(f"cannot use the cache {path} ({reason}); delete it, or go on without a cache") from error

@@ -19,16 +19,16 @@ from datetime import UTC, datetime
 import numpy as np
 
 from lightface.errors import EvaluationError, ThresholdError, check_number
-from lightface.evaluation.figures import ScoredPairs, cosines_of_pairs, rate_text
+from lightface.evaluation.figures import ScoredPairs, rate_text
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
 from lightface.gallery.likeness import leave_out
 from lightface.matching import DecisionBands, person_scores, template_factor
 from lightface.measurement.intervals import Figure, percentiles, resample, share_figure, share_over_people
-from lightface.measurement.metrics import MIN_PEOPLE, BoolArray, IntArray, impostors_needed, threshold_at_far
-from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT, pair_up
+from lightface.measurement.metrics import MIN_PEOPLE, impostors_needed, threshold_at_far
+from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT, cosines_of_pairs, pair_up
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord
 from lightface.pipeline.thresholds import lower_threshold, raise_threshold, resolve_bands, resolve_threshold
-from lightface.records import FloatArray
+from lightface.records import BoolArray, FloatArray, IntArray
 from lightface.words import count_of
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison
@@ -126,7 +126,7 @@ def calibrate_gallery(
         more = _people_needed(len(matrix.vectors), each, error.missing)
         raise EvaluationError(
             f"{error}: enroll about {count_of(more, 'more person', 'more people')} with {count_of(each, 'photograph')} "
-            "each, or take a higher --far"
+            "each, or take a higher `far`"
         ) from error
     scores, same, people = _compare_with_people(matrix)
     return replace(calibration, templates=_measure(scores, same, people, far, review_far))

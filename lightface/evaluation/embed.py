@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,9 +12,9 @@ from lightface.errors import PhotoError
 from lightface.evaluation.cache import CachedFace, EmbeddingCache
 from lightface.evaluation.pair_list import Framing, Picture
 from lightface.images import Photo
-from lightface.measurement.metrics import BoolArray, FloatRow
-from lightface.pipeline import FaceGates, FacePipeline
-from lightface.records import ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
+from lightface.measurement.metrics import FloatRow
+from lightface.pipeline import FacePipeline
+from lightface.records import BoolArray, ByteArray, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 
 _BATCH_SIZE = 16
 _METHOD = 3  # raise it when the same picture would be embedded differently
@@ -52,19 +50,14 @@ def frame_pipeline(pipeline: FacePipeline, framing: Framing) -> FacePipeline:
 
     A list of crops has its published figures over all of them. What a gate on quality would gain, `rejects` tells.
     """
-    reading: dict[str, Any] = {
-        "max_pixels": pipeline.gates.max_pixels,
-        "allow_truncated": pipeline.gates.allow_truncated,
-    }
     match framing:
         case Framing.DETECT:
             return pipeline
         case Framing.LIGHTCNN:
-            gates = FaceGates(already_aligned=True, min_quality=0, **reading)
-            return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
+            return pipeline.without_gates(already_aligned=True)
         case Framing.ARCFACE:
-            gates = FaceGates(det_threshold=0, min_face_size_px=0, min_quality=0, **reading)
-            return FacePipeline(ArcFaceCrops(), pipeline.embedder, gates=gates)
+            ungated = pipeline.without_gates()
+            return FacePipeline(ArcFaceCrops(), ungated.embedder, gates=ungated.gates, selection=ungated.selection)
 
 
 def embed_pictures(
@@ -80,11 +73,12 @@ def embed_pictures(
 
     What cannot be read or has no usable face is among the failures. OutputError where the cache cannot be used.
     """
-    made_by = _describe(pipeline, framing, selection)
+    pipeline = pipeline.selecting(selection)
+    made_by = _describe(pipeline, framing)
     pipeline = frame_pipeline(pipeline, framing)
     faces: list[CachedFace] = []
     for start in range(0, len(pictures), _BATCH_SIZE):
-        faces += _embed_batch(pipeline, pictures[start : start + _BATCH_SIZE], selection, cache, made_by)
+        faces += _embed_batch(pipeline, pictures[start : start + _BATCH_SIZE], cache, made_by)
         if progress is not None:
             progress(len(faces), len(pictures))
     usable = np.array([face.vector is not None for face in faces], np.bool_)
@@ -126,7 +120,6 @@ class ArcFaceCrops(FaceDetector):
 def _embed_batch(
     pipeline: FacePipeline,
     pictures: Sequence[Picture],
-    selection: FaceSelection,
     cache: EmbeddingCache | None,
     made_by: str,
 ) -> list[CachedFace]:
@@ -134,7 +127,7 @@ def _embed_batch(
     readable = [sha256 for sha256 in hashes if isinstance(sha256, str)]
     known = {} if cache is None else cache.find(readable, made_by=made_by)
     missing = {sha256: picture for sha256, picture in zip(hashes, pictures, strict=True) if isinstance(sha256, str)}
-    new = _embed(pipeline, {sha256: one for sha256, one in missing.items() if sha256 not in known}, selection)
+    new = _embed(pipeline, {sha256: one for sha256, one in missing.items() if sha256 not in known})
     if cache is not None and new:
         cache.add(new, made_by=made_by)
     known |= new
@@ -149,7 +142,7 @@ def _hash(picture: Picture) -> str | CachedFace:
         return _to_failure(error)
 
 
-def _embed(pipeline: FacePipeline, pictures: Mapping[str, Picture], selection: FaceSelection) -> dict[str, CachedFace]:
+def _embed(pipeline: FacePipeline, pictures: Mapping[str, Picture]) -> dict[str, CachedFace]:
     photos: dict[str, Photo] = {}
     faces: dict[str, CachedFace] = {}
     for sha256, picture in pictures.items():
@@ -159,7 +152,7 @@ def _embed(pipeline: FacePipeline, pictures: Mapping[str, Picture], selection: F
             )
         except PhotoError as error:
             faces[sha256] = _to_failure(error)
-    results = pipeline.embed_photos(list(photos.values()), selection=selection) if photos else []
+    results = pipeline.embed_photos(list(photos.values())) if photos else []
     for sha256, result in zip(photos, results, strict=True):
         faces[sha256] = _to_failure(result.error) if result.error is not None else _to_face(result.faces[0])
     return faces
@@ -173,17 +166,6 @@ def _to_failure(error: PhotoError) -> CachedFace:
     return CachedFace(reason=error.reason, message=str(error))
 
 
-def _describe(pipeline: FacePipeline, framing: Framing, selection: FaceSelection) -> str:
-    """Everything that decides which embedding a picture gets; for crops, detector and gates have no say."""
-    embedder, recognisability = pipeline.embedder, pipeline.record.recognisability
-    made_by: dict[str, object] = {
-        "method": _METHOD,
-        "model": embedder.model_id,
-        "precision": embedder.precision,
-        "framing": framing.value,
-        "recognisability": None if recognisability is None else recognisability.digest,
-    }
-    if framing is Framing.DETECT:
-        settings = getattr(pipeline.detector, "settings", None)  # a library user's own detector may have none
-        made_by |= {"selection": selection.value, "gates": asdict(pipeline.gates), "detector": repr(settings)}
-    return json.dumps(made_by, sort_keys=True)
+def _describe(pipeline: FacePipeline, framing: Framing) -> str:
+    """Everything that decides which embedding a picture gets."""
+    return pipeline.fingerprint(of_crops=framing is not Framing.DETECT, method=_METHOD, framing=framing.value)

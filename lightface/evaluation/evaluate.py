@@ -11,21 +11,15 @@ import numpy as np
 from lightface.errors import DuplicateFaceError
 from lightface.evaluation.cache import EmbeddingCache
 from lightface.evaluation.embed import EmbeddedPictures, FailedPicture, embed_pictures
-from lightface.evaluation.figures import (
-    NamedThreshold,
-    ScoredPairs,
-    VerificationFigures,
-    cosines_of_pairs,
-    find_repeats,
-    measure_pairs,
-    score_pairs,
-)
+from lightface.evaluation.figures import ScoredPairs, VerificationFigures, find_repeats, measure_pairs, score_pairs
 from lightface.evaluation.groups import Crossing, Grouping, GroupTable, measure_groups
 from lightface.evaluation.identification import IdentificationFigures, measure_identification
 from lightface.evaluation.pair_list import PairList
 from lightface.evaluation.rejects import RejectCurve, measure_rejects
-from lightface.measurement.metrics import BoolArray, IntArray, RocCurve, roc_points
+from lightface.measurement.metrics import RocCurve, SourcedThreshold, roc_points
+from lightface.measurement.pairs import cosines_of_pairs
 from lightface.pipeline import FacePipeline
+from lightface.records import BoolArray, IntArray
 
 # Of the 30,000 listed pairs of different people none reaches it (`lightface evaluate ../shared/data/dev-pairs.csv`).
 SUSPECTED_REPEAT = 0.92
@@ -76,7 +70,7 @@ def evaluate_pairs(
     pipeline: FacePipeline,
     pairs: PairList,
     *,
-    thresholds: Sequence[NamedThreshold] = (),
+    thresholds: Sequence[SourcedThreshold] = (),
     groups: GroupTable | None = None,
     by: Sequence[Crossing] = (),
     drop_repeats: float | None = None,
@@ -87,37 +81,24 @@ def evaluate_pairs(
 ) -> Evaluation:
     """Embed, score and measure a list of pairs; people are enrolled and looked for where the list knows them.
 
-    `thresholds` are measured beside the figures; `worst` pairs of either kind are picked; `progress` hears how many
-    pictures are done, and then `measuring` how many sets of figures, those of each group being one. `by` says which
-    groupings of `groups` are measured, see `measure_groups`. From the cosine `drop_repeats` on, two pictures of
-    different people are taken for one person, and the second is left out.
-
-    Raises EvaluationError where failures or groups leave nothing to measure, OutputError where the cache cannot be
-    used.
+    `thresholds` are measured beside the figures. `worst` pairs of either kind are picked. `by` says which groupings of
+    `groups` are measured, see `measure_groups`. From the cosine `drop_repeats` on, two pictures of different people are
+    taken for one person, and the second is left out. `progress` hears how many pictures are done, then `measuring` how
+    many sets of figures.
+    Raises EvaluationError where nothing is left to measure, OutputError where the cache cannot be used.
     """
     embedded = embed_pictures(
         pipeline, pairs.pictures, framing=pairs.framing, selection=pairs.selection, cache=cache, progress=progress
     )
-    alike = find_repeats(pairs, embedded, SUSPECTED_REPEAT if drop_repeats is None else drop_repeats)
-    repeats = _tell_repeats(embedded, alike, drop_repeats)
-    if repeats.left_out:
-        embedded = _leave_out(pairs, embedded, alike)
+    repeats, embedded = _tell_repeats(pairs, embedded, drop_repeats)
     scored = score_pairs(pairs, embedded)
     if measuring is not None:
         measuring(0, 1)
     figures = measure_pairs(scored, thresholds=thresholds)
-    groupings = (
-        ()
-        if groups is None
-        else measure_groups(
-            pairs,
-            embedded,
-            groups,
-            by=by,
-            thresholds=thresholds,
-            progress=None if measuring is None else lambda done, total: measuring(done + 1, total + 1),
-        )
-    )
+    groupings: tuple[Grouping, ...] = ()
+    if groups is not None:
+        further = None if measuring is None else lambda done, total: measuring(done + 1, total + 1)
+        groupings = measure_groups(pairs, embedded, groups, by=by, thresholds=thresholds, progress=further)
     return Evaluation(
         pairs=pairs,
         model_id=pipeline.model_id,
@@ -129,24 +110,24 @@ def evaluate_pairs(
         roc=roc_points(scored.scores, scored.same) if scored.same.any() else None,
         false_matches=_pick_worst(scored, ~scored.same, worst, highest=True),
         false_non_matches=_pick_worst(scored, scored.same, worst, highest=False),
-        identification=_identify(pairs, embedded),
+        identification=measure_identification(pairs, embedded) if pairs.knows_people else None,
         rejects=measure_rejects(scored, embedded.quality),
         groupings=groupings,
         repeats=repeats,
     )
 
 
-def _identify(pairs: PairList, embedded: EmbeddedPictures) -> IdentificationFigures | None:
-    return measure_identification(pairs, embedded) if pairs.knows_people else None
-
-
-def _tell_repeats(embedded: EmbeddedPictures, alike: tuple[IntArray, IntArray], drop_repeats: float | None) -> Repeats:
-    a, b = alike
+def _tell_repeats(
+    pairs: PairList, embedded: EmbeddedPictures, drop_repeats: float | None
+) -> tuple[Repeats, EmbeddedPictures]:
+    """The pairs that may be one person twice, and the pictures, without the second of each such pair if it is asked."""
     similarity = SUSPECTED_REPEAT if drop_repeats is None else drop_repeats
+    a, b = alike = find_repeats(pairs, embedded, similarity)
     scores = cosines_of_pairs(embedded.vectors, a, b)
     most = np.argsort(-scores, kind="stable")[:_REPEATS_SHOWN].tolist()
     shown = tuple(WorstPair(int(a[place]), int(b[place]), float(scores[place])) for place in most)
-    return Repeats(similarity, a.size, shown, left_out=drop_repeats is not None)
+    repeats = Repeats(similarity, a.size, shown, left_out=drop_repeats is not None)
+    return repeats, _leave_out(pairs, embedded, alike) if repeats.left_out else embedded
 
 
 def _leave_out(pairs: PairList, embedded: EmbeddedPictures, alike: tuple[IntArray, IntArray]) -> EmbeddedPictures:

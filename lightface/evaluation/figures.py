@@ -7,32 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightface.errors import EvaluationError, LightfaceError
+from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.pair_list import FOLD_COUNT, PairList, stratified_folds
 from lightface.measurement.intervals import Figure, percentiles, resample, share_figure
 from lightface.measurement.metrics import (
-    BoolArray,
     FoldAccuracy,
-    IntArray,
+    SourcedThreshold,
     equal_error_rate,
     impostors_needed,
     kfold_accuracy,
     roc_points,
     threshold_at_far,
 )
-from lightface.records import FloatArray
+from lightface.measurement.pairs import cosines_of_pairs
+from lightface.records import BoolArray, FloatArray, IntArray
 from lightface.words import count_of
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
-
-
-@dataclass(frozen=True, slots=True)
-class NamedThreshold:
-    """A threshold that somebody uses, and where it comes from."""
-
-    threshold: float  # cosine
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ class TarAtFar:
 class AtThreshold:
     """What a given threshold does."""
 
-    used: NamedThreshold
+    used: SourcedThreshold
     far: Figure
     tar: Figure | None  # None where there are no pairs of one person
 
@@ -78,13 +70,13 @@ def rate_text(rate: float) -> str:
 
 
 def measure_pairs(
-    pairs: ScoredPairs, *, thresholds: Sequence[NamedThreshold] = (), fars: Sequence[float] = FARS
+    pairs: ScoredPairs, *, thresholds: Sequence[SourcedThreshold] = (), fars: Sequence[float] = FARS
 ) -> VerificationFigures:
-    """Figures of scored pairs. LightfaceError where there are no pairs of different people."""
+    """Figures of scored pairs. EvaluationError where there are no pairs of different people."""
     scores, same = pairs.scores, pairs.same
     impostors = int((~same).sum())
     if not impostors:
-        raise LightfaceError("there are no impostor pairs, so nothing can be measured; add some")
+        raise EvaluationError("there are no impostor pairs, so nothing can be measured; add some")
     measurable = [far for far in fars if impostors >= impostors_needed(far)]
     # First the estimates, whose errors are plainer than the bootstrap's would be.
     rate, area = (equal_error_rate(scores, same), roc_points(scores, same).area) if same.any() else (None, None)
@@ -136,7 +128,6 @@ def _tar_at_far(pairs: ScoredPairs, far: float, thresholds: np.ndarray, tars: np
 
 
 MANY_REPEATS = 1_000_000
-_PAIRS_AT_ONCE = 1 << 16
 _ROWS_AT_ONCE = 1024
 
 
@@ -219,12 +210,3 @@ def find_repeats(pairs: PairList, embedded: EmbeddedPictures, similarity: float)
             break
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
     return a, b
-
-
-def cosines_of_pairs(vectors: FloatArray, a: IntArray, b: IntArray) -> FloatArray:
-    """(P,) cosines of the unit rows at `a` and `b` (P,)."""
-    scores = np.empty(a.size, np.float32)
-    for start in range(0, a.size, _PAIRS_AT_ONCE):  # the gathered rows of all pairs would take gigabytes
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        scores[part] = np.einsum("pd,pd->p", vectors[a[part]], vectors[b[part]])
-    return np.clip(scores, -1, 1, out=scores)

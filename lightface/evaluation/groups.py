@@ -15,17 +15,11 @@ import numpy as np
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
-from lightface.evaluation.figures import (
-    FARS,
-    NamedThreshold,
-    VerificationFigures,
-    compare_pairs,
-    measure_pairs,
-    rate_text,
-)
+from lightface.evaluation.figures import FARS, VerificationFigures, compare_pairs, measure_pairs, rate_text
 from lightface.evaluation.pair_list import PairList, check_impostors
 from lightface.measurement.intervals import Figure
-from lightface.measurement.metrics import BoolArray, impostors_needed
+from lightface.measurement.metrics import SourcedThreshold, impostors_needed
+from lightface.records import BoolArray
 from lightface.tables.text_lists import ListRow, parse_csv, read_lines, refuse_line
 from lightface.words import count_of
 
@@ -152,7 +146,7 @@ def measure_groups(
     table: GroupTable,
     *,
     by: Sequence[Crossing] = (),
-    thresholds: Sequence[NamedThreshold],
+    thresholds: Sequence[SourcedThreshold],
     fars: Sequence[float] = FARS,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Grouping, ...]:
@@ -198,7 +192,7 @@ def _measure_grouping(
     embedded: EmbeddedPictures,
     crossing: Crossing,
     labels: np.ndarray,
-    thresholds: Sequence[NamedThreshold],
+    thresholds: Sequence[SourcedThreshold],
     fars: Sequence[float],
     count_group: Callable[[], None],
 ) -> Grouping:

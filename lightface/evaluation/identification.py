@@ -17,8 +17,8 @@ from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.pair_list import PairList
 from lightface.matching import DEFAULT_PERSON_SCORING, person_scores
 from lightface.measurement.intervals import Figure, share_over_people
-from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, BoolArray, IntArray, threshold_at_far
-from lightface.records import FloatArray
+from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, threshold_at_far
+from lightface.records import BoolArray, FloatArray, IntArray
 
 FPIRS = (1e-1, 1e-2)
 _RANKS = 20

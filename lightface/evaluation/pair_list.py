@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,12 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from lightface.errors import EvaluationError, ImageError
-from lightface.files import check_regular
+from lightface.crops import ShardReader
+from lightface.errors import EvaluationError
 from lightface.images import DEFAULT_MAX_PIXELS, Photo, decode_photo, hash_file, load_photo
-from lightface.measurement.metrics import BoolArray, IntArray
 from lightface.measurement.pairs import pair_up
-from lightface.records import FaceSelection
+from lightface.records import BoolArray, FaceSelection, IntArray
 from lightface.tables.text_lists import read_lines as read_lines  # of lists in general, for who reads a list of pairs
 from lightface.tables.text_lists import refuse_line as refuse_line
 
@@ -171,10 +168,6 @@ def _join_people(count: int, a: IntArray, b: IntArray) -> IntArray:
 # Each has a name for reports and can be hashed without being decoded, so that what is cached is not decoded again.
 
 
-# A crop takes some kilobytes; a member that claims to unpack to much more than a photograph is hostile.
-_MAX_MEMBER_BYTES = 64 << 20
-
-
 class Picture(Protocol):
     """A picture that a list names. Hashable: equal pictures are embedded once."""
 
@@ -225,47 +218,21 @@ class PackedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class ZipMember:
-    """A member of a zip file, read when it is needed."""
+class ShardPicture:
+    """A member of a zip or tar, read when it is needed; or a file of its own, without a member."""
 
     name: str
-    archive: ZipArchive
-    member: str
+    shards: ShardReader
+    file: Path
+    member: str | None
 
     def sha256(self) -> str:
         """Of the member's bytes."""
-        return hashlib.sha256(self.archive.read(self.member)).hexdigest()
+        return hashlib.sha256(self.shards.read(self.file, self.member)).hexdigest()
 
     def load(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False) -> Photo:
         """Read and decode the member."""
-        return _decode(self.name, self.archive.read(self.member), max_pixels, allow_truncated)
-
-
-class ZipArchive:
-    """A zip file that is opened once. EvaluationError where it is missing or none."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            check_regular(path)
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise EvaluationError(f"cannot open {path} ({error}); copy it again from its source") from error
-
-    def list_members(self) -> list[str]:
-        """The names of all members, sorted; folders end in a slash."""
-        return sorted(self._zip.namelist())
-
-    def read(self, member: str) -> bytes:
-        """The bytes of a member. ImageError where it is missing or damaged."""
-        try:
-            if self._zip.getinfo(member).file_size > _MAX_MEMBER_BYTES:
-                raise ImageError(f"{member!r} in {self.path.name} is too large for a crop; look at what it is")
-            return self._zip.read(member)
-        except KeyError as error:
-            raise ImageError(f"{self.path.name} has no member {member!r}; check the index") from error
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise ImageError(f"cannot read {member!r} of {self.path.name} ({error}); copy it again") from error
+        return _decode(self.name, self.shards.read(self.file, self.member), max_pixels, allow_truncated)
 
 
 def _decode(name: str, data: bytes, max_pixels: int, allow_truncated: bool) -> Photo:

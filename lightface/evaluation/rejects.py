@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightface.evaluation.figures import FARS, NamedThreshold, ScoredPairs, rate_text
+from lightface.evaluation.figures import FARS, ScoredPairs, rate_text
 from lightface.measurement.intervals import Figure, percentiles, share_over_people, wilson
 from lightface.measurement.metrics import (
-    BoolArray,
     FloatRow,
-    IntArray,
+    SourcedThreshold,
     equal_error_rate,
     impostors_needed,
     threshold_at_far,
 )
+from lightface.records import BoolArray, IntArray
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 WORST_TENTH = 0.1
@@ -49,7 +49,7 @@ class RejectCurve:
     """The error over the share of faces that are turned away."""
 
     faces: int  # of known quality, in the pairs compared
-    thresholds: tuple[NamedThreshold, ...]  # of all these pairs, and kept
+    thresholds: tuple[SourcedThreshold, ...]  # of all these pairs, and kept
     points: tuple[RejectPoint, ...]  # the first rejects nothing
     gain: tuple[Figure, ...]  # by which FRR falls without the worst tenth, at each threshold; below 0 it rises
 
@@ -74,7 +74,7 @@ def measure_rejects(
         return None
     impostor_scores = pairs.scores[~pairs.same]
     thresholds = tuple(
-        NamedThreshold(threshold_at_far(impostor_scores, far), f"FAR {rate_text(far)}")
+        SourcedThreshold(threshold_at_far(impostor_scores, far), f"FAR {rate_text(far)}")
         for far in fars
         if impostor_scores.size >= impostors_needed(far)
     )
@@ -101,7 +101,7 @@ def _suffice(same: BoolArray) -> bool:
 
 
 def _measure_point(
-    pairs: ScoredPairs, thresholds: Sequence[NamedThreshold], share: float, rejected: int, limit: float
+    pairs: ScoredPairs, thresholds: Sequence[SourcedThreshold], share: float, rejected: int, limit: float
 ) -> RejectPoint:
     accepted = [pairs.scores >= np.float64(one.threshold) for one in thresholds]
     people = _people_of_genuine(pairs)

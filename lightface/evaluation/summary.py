@@ -1,4 +1,4 @@
-"""Figures as people read them: a name, a value, an interval; and the whole evaluation as JSON."""
+"""Figures as people read them: a name, a value, an interval; a section of a model card; all of them as JSON."""
 
 from __future__ import annotations
 
@@ -242,6 +242,39 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "worst_false_non_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_non_matches],
     }
     return {key: _without_infinity(value) for key, value in content.items()}
+
+
+def to_card_section(evaluation: Evaluation) -> str:
+    """The section in Markdown: a heading with the data's name, how it was measured, and the table of figures."""
+    pairs, figures = evaluation.pairs, evaluation.figures
+    rows = summarise(figures) + summarise_identification(evaluation.identification)
+    table = [f"| {row.name} | {row.value} | {row.interval} | {row.threshold} |" for row in rows]
+    averaging = "with" if evaluation.model_id.endswith("+flip") else "without"
+    return "\n".join(
+        [
+            f"## Evaluated: {pairs.source.name} ({pairs.name})",
+            "",
+            f"`lightface evaluate`, {evaluation.made_at:%d %B %Y}, {evaluation.precision}, {averaging} flip averaging: "
+            f"{count_of(figures.genuine, 'pair')} of one person, {figures.impostors:,} of two. "
+            f"{describe_loss(evaluation)} {describe_repeats(evaluation.repeats)}".rstrip(),
+            "",
+            "| figure | value | 95 % interval | cosine |",
+            "|---|---|---|---|",
+            *table,
+            "",
+            *(line for grouping in evaluation.groupings for line in _format_grouping(grouping)),
+            "",
+        ]
+    )
+
+
+def _format_grouping(grouping: Grouping) -> list[str]:
+    """Lines: a table of the groups, and how far their false matches lie apart."""
+    if grouping.too_many:
+        return [f"{grouping.column}: {describe_grouping(grouping)}", ""]
+    rows = [columns_of(grouping), ("---",) * 6, *summarise_grouping(grouping)]
+    spreads = [describe_spread(one) for one in grouping.spreads if one.figure.startswith("FAR")]
+    return [*(f"| {' | '.join(row)} |" for row in rows), "", *(line for text in spreads for line in (text, ""))]
 
 
 def _points(difference: float) -> str:

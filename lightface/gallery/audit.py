@@ -16,11 +16,12 @@ from typing import Final
 import numpy as np
 
 from lightface.errors import ThresholdError, check_number
+from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
-from lightface.gallery.records import IntArray, StoredSample
+from lightface.gallery.records import StoredSample
 from lightface.matching import is_same, mean_templates
-from lightface.records import BoxPx, FloatArray
+from lightface.records import BoxPx, FloatArray, IntArray
 
 # From this cosine up, two faces are taken for one picture. The two true repeats among the 199 faces have 0.98 and more,
 # the most similar different photographs of one person 0.91, of two people 0.61.
@@ -321,7 +322,7 @@ class _View:
         return self.describe(self._samples[rows[int(np.argmax(self._vectors[rows] @ self._vectors[place]))]])
 
 
-_NOBODY: Final[FloatArray] = np.zeros((0, 256), np.float32)
+_NOBODY: Final[FloatArray] = np.zeros((0, EMBEDDING_SIZE), np.float32)
 
 
 def _owner(sample: StoredSample) -> int:

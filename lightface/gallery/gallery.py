@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError, check_count
+from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery import rules
 from lightface.gallery.event_log import EventLog, log_events
 from lightface.gallery.exchange import copy_records, read_export, read_records, reencrypt_records, write_export
@@ -45,7 +46,7 @@ from lightface.words import count_of
 if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher
 
-_EMPTY_MATRIX_SHAPE: Final = (0, 256)
+_EMPTY_MATRIX_SHAPE: Final = (0, EMBEDDING_SIZE)
 
 
 class Gallery:

@@ -13,9 +13,9 @@ import numpy as np
 
 from lightface.clustering import cluster_vectors
 from lightface.gallery.gallery import Gallery
-from lightface.gallery.records import IntArray, name_key
+from lightface.gallery.records import name_key
 from lightface.matching import is_same
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 # Samples of one person fall into two parts where the mean cosine between these is below this share of the threshold,
 # which was chosen on the training crops with identities. In galleries of 18 people of 2, 3, 5 or 8 photographs, six of

@@ -11,10 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-import platformdirs
-
 from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.files import flush_entry, make_folder
+from lightface.folders import data_folder
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import ImportSummary
@@ -32,7 +31,7 @@ _URL_SCHEMES: Final = ("postgresql://", "postgres://")
 
 def default_gallery_path() -> Path:
     """Where the gallery lies unless another is named: in the user's data folder."""
-    return platformdirs.user_data_path("lightface", appauthor=False) / "gallery.sqlite"
+    return data_folder() / "gallery.sqlite"
 
 
 def is_url(place: Path | str) -> TypeGuard[str]:

@@ -18,9 +18,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
-from lightface.gallery.records import IntArray, folded_name
+from lightface.frame import EMBEDDING_SIZE
+from lightface.gallery.records import folded_name
 from lightface.gallery.store import GalleryStore
-from lightface.records import FloatArray, are_unit_rows
+from lightface.records import FloatArray, IntArray, are_unit_rows
 
 if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher
@@ -242,7 +243,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 SCHEMA: Final = "lightface"
 CONNECT_TIMEOUT_S: Final = 10  # unless the URL or PGCONNECT_TIMEOUT says otherwise
 LOCK_TIMEOUT_S: Final = 30  # how long to wait for other writers
-INDEXED_SIZE: Final = 256  # of every LightCNN; embeddings of another size are searched without the index
+INDEXED_SIZE: Final = EMBEDDING_SIZE  # of every LightCNN; embeddings of another size are searched without the index
 
 # Step n takes a schema from version n to n + 1. A released step is never edited, only followed.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (

@@ -12,12 +12,9 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.errors import GalleryError, check_number
-from lightface.records import BoxPx, FloatArray, are_unit_rows
-
-IntArray = npt.NDArray[np.int64]
+from lightface.records import BoxPx, FloatArray, IntArray, are_unit_rows
 
 CONSENT: Final = "consent"  # the key of a person's metadata that says what they have agreed to
 

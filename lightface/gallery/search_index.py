@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.files import check_owned, open_regular, write_private
-from lightface.gallery.records import IntArray
 from lightface.matching import mean_templates
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 _log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from lightface.databases import ReadBudget, Schema, check_schema, error_code, op
 from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.files import check_owned, make_folder, touch_private
 from lightface.gallery.exchange import reencrypt_records
-from lightface.gallery.records import LARGEST_ID, IntArray, NewSample, Person, StoredSample, folded_name
+from lightface.gallery.records import LARGEST_ID, NewSample, Person, StoredSample, folded_name
 from lightface.gallery.row_codec import CIPHER_SETTING, codec_of, to_int
 from lightface.gallery.store import SAMPLE_VALUES, GalleryStore
-from lightface.records import FloatArray, are_unit_rows
+from lightface.records import FloatArray, IntArray, are_unit_rows
 
 if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher

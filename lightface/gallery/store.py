@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from lightface.errors import GalleryError
 from lightface.gallery.records import (
-    IntArray,
     LogEntry,
     NewSample,
     Person,
@@ -40,7 +39,7 @@ from lightface.gallery.row_codec import (
     to_sample,
     to_threshold,
 )
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher

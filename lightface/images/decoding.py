@@ -36,8 +36,8 @@ _STRIP_PIXELS: Final = 1 << 20  # converted at once, so that no copy of a whole 
 _NEW_SUBFILE_TYPE: Final = 254
 _MAX_SAMPLE_VALUE: Final = 281
 _DNG_VERSION: Final = 50706
-# Of 16-bit values: so few pixels, or so small a share of all, may be broken ones of the sensor, and are no white. They
-# count as such where they are so much brighter than all others.
+# In pictures with 16-bit values, so few bright pixels, or so small a share of all, may be broken ones of the sensor.
+# They are not taken for white where they are much brighter than all others.
 _HOT_PIXELS: Final = 8
 _HOT_SHARES: Final = (1e-4, 1e-3)  # at least this share may be hot where that is more than `_HOT_PIXELS`; at most
 _HOT_FACTOR: Final = 4
@@ -323,7 +323,7 @@ def _damaged(name: str, reason: str) -> ImageError:
 # What is read by an extra, which few users need: HEIC, and photographs as the sensor saw them.
 
 
-# Which kind a file is, is told by its suffix: within, most are TIFFs whose first picture is a thumbnail.
+# The suffix says which kind a file is, since most are TIFFs inside, whose first picture is a thumbnail.
 RAW_SUFFIXES: Final = frozenset(
     {
         *(".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),

@@ -21,22 +21,22 @@ from lightface.records import ByteArray
 
 Reduction = Literal[1, 2, 4, 8]  # each pixel is the mean of a square of so many of the file
 
-# Each pass goes over all pixels, be it of a few bytes: some 0.1 to 0.6 ns a pixel, and 3 us for a pass of any size (on
-# an AMD EPYC). Cameras and editors make about ten passes.
+# A pass goes over all pixels, even if it has only a few bytes. It takes some 0.1 to 0.6 ns for each pixel, and at least
+# 3 us (on an AMD EPYC). Cameras and editors make about ten passes.
 _FREE_PASSES: Final = 100
 _MOST_WORK: Final = 6_000_000_000  # passes times pixels: seconds. 500 passes over a photograph from a telephone
 _LEAST_PIXELS: Final = 10_000  # that a pass costs
-# Each costs Pillow an object, or libjpeg a table. Those who keep a map of depths or a film in segments have thousands.
+# Each segment costs Pillow an object, or libjpeg a table. Files that hold a depth map or a film have thousands.
 _MOST_SEGMENTS: Final = 100_000
-# Of EXIF, of which one is usual: Pillow puts them together, the whole again with each.
+# One EXIF segment is usual. Pillow joins them, and copies all of them again for each.
 _MOST_EXIF: Final = 100
 
 _START: Final = b"\xff\xd8\xff"
 _END: Final = b"\xff\xd9"
 _FLAT_PX: Final = (32, 2)  # columns and rows at the end, also of a picture decoded at an eighth
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a byte of pixels nor a place to restart in them
-# Of what `_MARKER` finds. Those below 0xC0 mean nothing but for 0x01; libjpeg passes over them where it looks for a
-# place to restart, and gives up elsewhere.
+# These markers, among those that `_MARKER` finds, have no length. Only 0x01 and 0xD8 mean something. libjpeg passes
+# over the others where it looks for a place to restart, and gives up elsewhere.
 _WITHOUT_LENGTH: Final = frozenset({*range(0x01, 0xC0), 0xD8})
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of whichever process
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -67,9 +67,9 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def read_header(data: bytes, *, name: str) -> JpegHeader | None:
-    """The header of a JPEG, of which the beginning is enough; None where there is none that is whole.
+    """The header of a JPEG; None where the data is no JPEG, or its header is not whole.
 
-    Raises ImageError for one of segments without end.
+    The beginning of the file is enough. Raises ImageError for a header of segments without end.
     """
     if not is_jpeg(data):
         return None
@@ -137,7 +137,7 @@ def lacks_passes(data: bytes, header: JpegHeader) -> bool:
 
 
 def lacks_pixels(data: bytes, header: JpegHeader) -> bool:
-    """Of a JPEG without an end: whether more is missing than the mark of it, and the last block of pixels.
+    """Whether a JPEG without an end lacks more than the mark of the end and the last block of pixels.
 
     The decoder makes grey of what is missing, and takes whatever follows for pixels. So where all pixels are there, it
     makes no difference what is appended. Raises what decoders raise.
@@ -161,7 +161,7 @@ def ends_flat(image: Image.Image) -> bool:
 
 
 def lacks_pixels_before_end(data: bytes) -> bool:
-    """The same as `lacks_pixels` of a JPEG with an end, which somebody has put where it does not belong."""
+    """The same for a JPEG with an end that may have been put where it does not belong."""
     header = read_header(data, name="")
     return header is not None and lacks_pixels(data[: data.find(_END, header.scan)], header)
 

@@ -40,9 +40,9 @@ class Photo:
 
     path: Path
     sha256: str  # of the file's bytes, 64 hexadecimal digits
-    image_rgb: ByteArray  # (H, W, 3) uint8, upright
+    image_rgb: ByteArray = field(repr=False)  # (H, W, 3) uint8, upright
     reduction: int = 1  # each pixel is the mean of a square of so many pixels of the file: 1, 2, 4 or 8
-    encoded: bytes | None = None  # the file, of a reduced photograph
+    encoded: bytes | None = field(default=None, repr=False)  # the file, of a reduced photograph
     is_truncated_allowed: bool = False  # that is how it was read
 
     @property
@@ -205,11 +205,11 @@ def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
     return kind(f"cannot read {quote(path)} ({describe_reason(error)}); check the path and its permissions")
 
 
-# What a job is given to read: photographs by path, folder or URL, or such as a program holds.
+# Photographs that a job is given to read: by path, folder or URL, or held by a program.
 
 
 def as_source(source: PhotoSource) -> Path:
-    """What a job reads a photograph by, and names it: a path or URL, or what a program holds, as a `GivenPicture`.
+    """The path by which a job reads and names a photograph: a local one, a URL, or a `GivenPicture`.
 
     ImageError for what is no photograph.
     """

@@ -22,13 +22,14 @@ _WRITE_FORMATS = {
 }
 
 
-def save_image(image_rgb: ByteArray, path: Path) -> None:
+def save_image(image_rgb: ByteArray, path: Path | str) -> None:
     """Write an (H, W, 3) uint8 RGB picture; the suffix of `path` chooses the format.
 
     It is written whole or not at all, for its owner's eyes only.
 
     Raises OutputError for an unknown suffix or a place that cannot be written.
     """
+    path = Path(path)
     picture_format = _write_format(path)
     try:
         with write_private(path) as file:

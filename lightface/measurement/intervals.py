@@ -9,7 +9,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lightface.measurement.metrics import BoolArray, FloatRow, IntArray, Scores
+from lightface.measurement.metrics import FloatRow, Scores, rate_where_equal
+from lightface.records import BoolArray, IntArray
 
 CONFIDENCE = 0.95
 _MAX_ROUNDS, _MIN_ROUNDS = 1000, 200
@@ -91,33 +92,35 @@ def resample(
     rounds: int | None = None,
     seed: int = 0,
 ) -> Resamples:
-    """Measure redrawn sets of pairs, all (N,): people are drawn with replacement as in `metrics.bootstrap_interval`.
+    """Measure redrawn sets of pairs, all (N,), by a bootstrap over people, not over pairs.
 
-    With the same seed each figure comes out as it does there, but all at once and without repeating or sorting pairs:
-    a draw is a weight. Where `people` (of either side) is None, pairs are drawn instead. 1000 rounds, fewer for very
-    many pairs. Without any genuine pair, TAR is 0, and the equal error rate and the area are NaN.
+    Pairs that share a person are not independent, so people are drawn, with replacement: a pair of one person counts
+    as often as that person was drawn, a pair of two as often as the product of their draws says. (Bolle et al., Error
+    analysis of pattern recognition systems - the subsets bootstrap, 2004.) Where `people` (of either side) is None,
+    pairs are drawn instead. 1000 rounds unless `rounds` says otherwise, fewer for very many pairs. Without any genuine
+    pair, TAR is 0, and the equal error rate and the area are NaN.
     """
     order = np.argsort(-scores, kind="stable")
     falling, genuine = scores[order], same[order]
     ends = np.append(np.flatnonzero(np.diff(falling)), falling.size - 1)  # the last of each run of equal scores
     cuts = [int(np.searchsorted(-falling[ends], -np.float64(threshold), side="right")) for threshold in thresholds]
+    # A draw is a weight, so that no pair is repeated or sorted again.
     draw = _PeopleDraws(people, order, genuine) if people is not None else _PairDraws(order.size)
     generator, has_genuine = np.random.default_rng(seed), bool(genuine.any())
-    nothing = np.zeros(1 + ends.size, np.int64)
     if rounds is None:
         rounds = int(min(_MAX_ROUNDS, max(_MIN_ROUNDS, _WORK // max(1, scores.size))))
     rows: list[tuple[float, float, list[float], list[float], list[float], list[float]]] = []
     while len(rows) < rounds:
         weights = draw(generator)
-        impostors = np.concatenate([[0], np.cumsum(np.where(genuine, 0, weights))[ends]])
-        accepted = np.concatenate([[0], np.cumsum(np.where(genuine, weights, 0))[ends]]) if has_genuine else nothing
+        impostors = np.append(0, np.cumsum(np.where(genuine, 0, weights))[ends])
+        accepted = np.append(0, np.cumsum(np.where(genuine, weights, 0))[ends])  # zeros where there are none
         if not impostors[-1] or (has_genuine and not accepted[-1]):
-            continue  # nothing to measure; draw again, as the reference does
+            continue  # nothing to measure; draw again
         far, tar = impostors / impostors[-1], accepted / max(1, accepted[-1])
         places = [int(np.searchsorted(far, limit, side="right")) - 1 for limit in fars]
         rows.append(
             (
-                _equal_error_rate(far, tar) if has_genuine else math.nan,
+                rate_where_equal(far, tar) if has_genuine else math.nan,
                 float(np.trapezoid(tar, far)) if has_genuine else math.nan,
                 [_threshold_after(falling[ends], place) for place in places],
                 [float(tar[place]) for place in places],
@@ -154,14 +157,6 @@ class _PairDraws:
     def __call__(self, generator: np.random.Generator) -> IntArray:
         weights: IntArray = np.bincount(generator.integers(self._count, size=self._count), minlength=self._count)
         return weights
-
-
-def _equal_error_rate(far: FloatRow, tar: FloatRow) -> float:
-    """As `metrics.equal_error_rate`, on a ROC curve (n,) from nothing accepted to everything."""
-    excess = far + tar - 1
-    after = int(np.argmax(excess >= 0))
-    share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(far[after - 1] + share * (far[after] - far[after - 1]))
 
 
 def _threshold_after(steps: Scores, place: int) -> float:

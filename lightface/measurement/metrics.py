@@ -4,7 +4,7 @@ A pair has a score (a cosine; any number that is higher for the same person) and
 are inclusive: a pair is accepted when its score is at or above the threshold. FAR is the share of impostor
 pairs (different people) that is accepted, TAR that of genuine pairs, FRR = 1 - TAR.
 
-Each function raises LightfaceError for scores that are not finite and for a class without pairs, since no
+Each function raises EvaluationError for scores that are not finite and for a class without pairs, since no
 figure exists for them. Scores keep their dtype (float32 will do), so that millions of impostor pairs cost
 little more memory than they take already.
 """
@@ -12,22 +12,20 @@ little more memory than they take already.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lightface.errors import LightfaceError
+from lightface.errors import EvaluationError
+from lightface.records import BoolArray, IntArray
 
 # With ten false accepts a rate is known to within a factor of two (95 %); with fewer it is a guess.
 MIN_FALSE_ACCEPTS = 10
 MIN_PEOPLE = 10  # pairs share people: thousands of pairs of three people say little of a fourth
 
 Scores = npt.NDArray[np.floating]
-BoolArray = npt.NDArray[np.bool_]
 FloatRow = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,12 +53,11 @@ class FoldAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure with the bounds of its confidence interval."""
+class SourcedThreshold:
+    """A threshold that somebody uses, and where it comes from."""
 
-    estimate: float
-    low: float
-    high: float
+    threshold: float  # cosine
+    source: str
 
 
 def roc_points(scores: Scores, same: BoolArray) -> RocCurve:
@@ -84,10 +81,15 @@ def equal_error_rate(scores: Scores, same: BoolArray) -> float:
     LFW results that are published as an 'EER' accuracy are 1 minus this.
     """
     roc = roc_points(scores, same)
-    excess = roc.far + roc.tar - 1  # FAR - FRR: from -1 to 1, never falling
+    return rate_where_equal(roc.far, roc.tar)
+
+
+def rate_where_equal(far: FloatRow, tar: FloatRow) -> float:
+    """The error rate where FAR equals FRR on a ROC curve (n,) from nothing accepted to everything."""
+    excess = far + tar - 1  # FAR - FRR: from -1 to 1, never falling
     after = int(np.argmax(excess >= 0))
     share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(roc.far[after - 1] + share * (roc.far[after] - roc.far[after - 1]))
+    return float(far[after - 1] + share * (far[after] - far[after - 1]))
 
 
 def threshold_at_far(impostor_scores: Scores, far: float) -> float:
@@ -97,7 +99,7 @@ def threshold_at_far(impostor_scores: Scores, far: float) -> float:
     impostors it lies just above the highest of them and says little: report their number beside it.
     """
     if not 0 <= far < 1:
-        raise LightfaceError(f"a false-accept rate must be at least 0 and below 1, not {far}")
+        raise EvaluationError(f"a false-accept rate must be at least 0 and below 1, not {far}")
     impostors = _checked(impostor_scores, "impostor")
     admitted = int(far * impostors.size)
     # The product is rounded; only the quotient, as it will be measured, decides.
@@ -138,47 +140,13 @@ def kfold_accuracy(scores: Scores, same: BoolArray, fold_of_pair: IntArray | Non
         fold_of_pair = np.arange(scores.size, dtype=np.int64) * 10 // scores.size
     folds = np.unique(fold_of_pair)
     if fold_of_pair.shape != scores.shape or len(folds) < 2:
-        raise LightfaceError("a cross-validated accuracy needs the fold of each pair, and two folds or more")
+        raise EvaluationError("a cross-validated accuracy needs the fold of each pair, and two folds or more")
     thresholds = [_best_threshold(scores[fold_of_pair != fold], same[fold_of_pair != fold]) for fold in folds]
     accuracies = [
         float(np.mean((scores[fold_of_pair == fold] >= np.float64(threshold)) == same[fold_of_pair == fold]))
         for fold, threshold in zip(folds, thresholds, strict=True)
     ]
     return FoldAccuracy(float(np.mean(accuracies)), float(np.std(accuracies)), tuple(accuracies), tuple(thresholds))
-
-
-def bootstrap_interval(
-    figure: Callable[[Scores, BoolArray], float],
-    scores: Scores,
-    identity_a: IntArray,
-    identity_b: IntArray,
-    *,
-    rounds: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """A figure of scored pairs with its percentile bootstrap interval over people, not over pairs.
-
-    Pairs that share a person are not independent, so people are drawn, with replacement: a pair of one person
-    counts as often as that person was drawn, a pair of two as often as the product of their draws says.
-    (Bolle et al., Error analysis of pattern recognition systems - the subsets bootstrap, 2004.)
-
-    `scores`, `identity_a` and `identity_b` are (N,), the latter any integers that tell people apart. `figure`
-    is called as `figure(scores, same)`, such as `equal_error_rate` or a partial `tar_at_far`.
-    """
-    same = identity_a == identity_b
-    _split(scores, same)
-    people, places = np.unique(np.concatenate([identity_a, identity_b]), return_inverse=True)
-    place_a, place_b = places[: scores.size], places[scores.size :]
-    generator = np.random.default_rng(seed)
-    figures: list[float] = []
-    while len(figures) < rounds:
-        draws = np.bincount(generator.integers(len(people), size=len(people)), minlength=len(people))
-        counts = np.where(same, draws[place_a], draws[place_a] * draws[place_b])
-        if counts[same].any() and counts[~same].any():  # else there is nothing to measure; draw again
-            figures.append(figure(np.repeat(scores, counts), np.repeat(same, counts)))
-    low, high = np.quantile(figures, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(figure(scores, same), float(low), float(high))
 
 
 def _best_threshold(scores: Scores, same: BoolArray) -> float:
@@ -203,13 +171,13 @@ def _sorted_split(scores: Scores, same: BoolArray) -> tuple[Scores, Scores]:
 def _split(scores: Scores, same: BoolArray) -> tuple[Scores, Scores]:
     """The genuine and the impostor scores."""
     if scores.shape != same.shape or same.dtype != np.bool_:
-        raise LightfaceError(f"{scores.shape} scores need as many true or false labels, not {same.shape}")
+        raise EvaluationError(f"{scores.shape} scores need as many true or false labels, not {same.shape}")
     return _checked(scores[same], "genuine"), _checked(scores[~same], "impostor")
 
 
 def _checked(scores: Scores, kind: str) -> Scores:
     if scores.ndim != 1 or scores.size == 0:
-        raise LightfaceError(f"there are no {kind} pairs, so nothing can be measured; add some")
+        raise EvaluationError(f"there are no {kind} pairs, so nothing can be measured; add some")
     if not np.isfinite(scores).all():
-        raise LightfaceError(f"some {kind} pairs have no finite score; leave failed photographs out first")
+        raise EvaluationError(f"some {kind} pairs have no finite score; leave failed photographs out first")
     return scores

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lightface.errors import ConfigError
+from lightface.frame import EMBEDDING_SIZE, FRAME_PX
 from lightface.models.layers import MFM, Group, Padding, Pool, Pooling, ResBlock, conv_mfm, linear_mfm
-
-EMBEDDING_SIZE = 256
-INPUT_SIZE_PX = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class LightCNN(nn.Module):
             was_training = self.training
             self.eval()
             try:
-                maps = self.extract_maps(torch.zeros(1, in_channels, INPUT_SIZE_PX, INPUT_SIZE_PX))
+                maps = self.extract_maps(torch.zeros(1, in_channels, FRAME_PX, FRAME_PX))
             except RuntimeError as error:  # torch's word for a kernel larger than its map
                 raise ConfigError("this network's maps vanish without padding; use padding same or full") from error
             self.train(was_training)
@@ -276,7 +274,7 @@ def build_lightcnn(architecture: str, structure: Structure | None = None) -> Lig
 
 def _place_maps(maps: Tensor, full_size: tuple[int, int], corner_px: tuple[int, int]) -> Tensor:
     """The maps of a window in the maps of the whole frame, which are zero elsewhere."""
-    cell_px = INPUT_SIZE_PX // full_size[0]
+    cell_px = FRAME_PX // full_size[0]
     top, left = (pixel // cell_px for pixel in corner_px)
     bottom, right = full_size[0] - top - maps.shape[-2], full_size[1] - left - maps.shape[-1]
     return nn.functional.pad(maps, (left, right, top, bottom))

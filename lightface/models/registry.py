@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import tomli_w
 
 from lightface.errors import ChecksumError, OutputError, WeightsError
 from lightface.files import make_folder, open_regular, read_regular, write_private
+from lightface.folders import data_folder
+from lightface.frame import EMBEDDING_SIZE
 from lightface.models.recognisability import Recognisability
 from lightface.records import Frame, InputContract
 
@@ -40,7 +41,7 @@ class WeightsRecord:
     sha256: str  # hexadecimal, of the file's bytes
     contract: InputContract = InputContract()
     flip: bool = False  # whether the embedding of the mirror image is added, in what was measured and by default
-    embedding_size: int = 256
+    embedding_size: int = EMBEDDING_SIZE
     licence: str = ""
     training_data: str = ""
     measured_on: str = ""  # whose pairs the thresholds are of: what they promise holds for such people
@@ -114,7 +115,7 @@ def check_name(name: str) -> None:
     """WeightsError unless `name` is well-formed."""
     if not _NAME_PATTERN.fullmatch(name):
         raise WeightsError(
-            f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64), with --name"
+            f"{name!r} is no name for weights; use letters, digits, '.', '_' and '-' (at most 64) for `name`"
         )
 
 
@@ -122,7 +123,7 @@ def check_new_name(name: str) -> None:
     """WeightsError unless `name` is well-formed and free."""
     check_name(name)
     if any(record.name == name for record in list_weights()):
-        raise WeightsError(f"weights named {name!r} exist already; choose another name with --name")
+        raise WeightsError(f"weights named {name!r} exist already; choose another `name`")
 
 
 def register_weights(record: WeightsRecord, folder: Path) -> None:
@@ -142,6 +143,41 @@ def write_model_file(path: Path, data: bytes) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+# Model cards: Markdown beside the weights. `lightface train` writes one, evaluations add a section for each data set.
+
+
+_BEFORE = "## Limits"  # the sections of evaluations come here, or at the end where there is none
+
+
+def check_card(record: WeightsRecord) -> None:
+    """Raise WeightsError now for weights without a card."""
+    if not record.card:
+        raise WeightsError(f"the weights {record.name!r} have no model card to write the figures into")
+
+
+def write_card(record: WeightsRecord, text: str) -> None:
+    """Write the model card of `record`. Raises as `check_card`, and OutputError where it cannot be written."""
+    check_card(record)
+    write_model_file(record.file.parent / record.card, text.encode())
+
+
+def write_card_section(record: WeightsRecord, section: str) -> None:
+    """Add a section of Markdown to the card of `record`, or replace the one of its heading. Raises as `write_card`."""
+    write_card(record, place_section(record.read_card(), section))
+
+
+def place_section(card: str, section: str) -> str:
+    """The card with the section in the place of the one with its heading, or before the limits."""
+    heading = section.split("\n", 1)[0]
+    old = re.search(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    if old is not None:
+        return card[: old.start()] + section + card[old.end() :]
+    start, found, rest = card.partition(f"{_BEFORE}\n")
+    if found:
+        return f"{start}{section}{found}{rest}"
+    return f"{card.rstrip()}\n\n{section.rstrip()}\n"
+
+
 def shipped_folder() -> Path:
     """`weights/` of the checkout, or its copy in an installed package."""
     package = Path(__file__).parents[1]
@@ -151,7 +187,7 @@ def shipped_folder() -> Path:
 
 def imported_folder() -> Path:
     """Where `models import` puts weights: the user's data folder."""
-    return platformdirs.user_data_path("lightface") / "models"
+    return data_folder() / "models"
 
 
 def _read_registry(folder: Path) -> list[WeightsRecord]:

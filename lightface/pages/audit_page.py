@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightface import __version__
 from lightface.gallery.audit import AuditedPerson, AuditedSample, GalleryAudit
-from lightface.pages.document import PRIVACY, PlacedFace, card, data_block, document, facts, picture, show_faces, table
+from lightface.pages.document import FacePicture, PlacedFace, data_block, picture, render, show_faces
 from lightface.words import count_of
 
 _SHOWN = 100  # of each kind; the JSON within the page has all
 _OF_A_PART = 6  # samples of a person's part
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """Faces side by side over a caption."""
+
+    pictures: list[FacePicture]
+    caption: str
+    columns: int | None = None  # None: as many as there are faces
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """The findings of one kind, with their faces, and what a reader may type to mend them."""
+
+    name: str
+    title: str
+    text: str
+    cells: list[_Cell]
+    total: int
+    commands: Sequence[str] = ()
+    kind: str = "sheet"
+
+    @property
+    def left_out(self) -> int:
+        return self.total - _SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """The findings of one kind in a table."""
+
+    name: str
+    title: str
+    text: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    left_out: int
 
 
 def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -22,23 +60,43 @@ def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | Non
     `mend` holds what a reader may type to mend doubts, by the name of the kind: `mislabelled`, `mixed`, `close_people`,
     `repeated`.
     """
-    mend = mend or {}
+    commands = {kind: lines[:_SHOWN] for kind, lines in (mend or {}).items()}
     shown = show_faces(_place(sample) for sample in _pictured(audit))
-    sections = [
-        _head(audit),
-        _mislabelled(audit, shown) + _commands(mend.get("mislabelled", ())),
-        _mixed(audit, shown) + _commands(mend.get("mixed", ())),
-        _close_people(audit, shown) + _commands(mend.get("close_people", ())),
-        _repeated(audit, shown) + _commands(mend.get("repeated", ())),
+    sheets = [
+        _mislabelled(audit, shown, commands.get("mislabelled", ())),
+        _mixed(audit, shown, commands.get("mixed", ())),
+        _close_people(audit, shown, commands.get("close_people", ())),
+        _repeated(audit, shown, commands.get("repeated", ())),
         _low_quality(audit, shown),
+    ]
+    lists = [
         _gone(audit),
         _people("single", "People with one photograph", "Three to five do better than one.", audit.single_sample),
         _people("without", "People without a photograph", "Nobody is recognised as them.", audit.without_samples),
         _people("crowded", "People with many more photographs than others", "", audit.crowded),
-        f"<footer>{PRIVACY}</footer>",
     ]
-    data = data_block("audit", dataclasses.asdict(audit))
-    return document(f"Audit of {audit.location}", sections, data=data)
+    return render(
+        "audit.html",
+        title=f"Audit of {audit.location}",
+        data=data_block("audit", dataclasses.asdict(audit)),
+        known=[
+            ("Gallery", audit.location),
+            ("Model", audit.model_id or "none yet"),
+            ("Enrolled", f"{count_of(audit.person_count, 'person')} with {count_of(audit.sample_count, 'sample')}"),
+            ("Threshold", f"{audit.threshold:.3f}: from this cosine up two faces are taken for one person"),
+            ("Made by", f"lightface {__version__}"),
+        ],
+        counts=[
+            ("Likely mislabelled", len(audit.mislabelled), "samples"),
+            ("Several under one name", len(audit.mixed), "people"),
+            ("Close people", audit.close_people_total, "pairs"),
+            ("Repeated pictures", audit.repeated_total, "pairs"),
+            ("Low quality", len(audit.low_quality), "samples"),
+            ("Photographs gone", len(audit.gone), "samples"),
+        ],
+        sheets=sheets,
+        lists=lists,
+    )
 
 
 def _pictured(audit: GalleryAudit) -> Iterator[AuditedSample]:
@@ -54,27 +112,7 @@ def _pictured(audit: GalleryAudit) -> Iterator[AuditedSample]:
     yield from audit.low_quality[:_SHOWN]
 
 
-def _head(audit: GalleryAudit) -> str:
-    known = [
-        ("Gallery", audit.location),
-        ("Model", audit.model_id or "none yet"),
-        ("Enrolled", f"{count_of(audit.person_count, 'person')} with {count_of(audit.sample_count, 'sample')}"),
-        ("Threshold", f"{audit.threshold:.3f}: from this cosine up two faces are taken for one person"),
-        ("Made by", f"lightface {__version__}"),
-    ]
-    figures = [
-        ("Likely mislabelled", len(audit.mislabelled), "samples"),
-        ("Several under one name", len(audit.mixed), "people"),
-        ("Close people", audit.close_people_total, "pairs"),
-        ("Repeated pictures", audit.repeated_total, "pairs"),
-        ("Low quality", len(audit.low_quality), "samples"),
-        ("Photographs gone", len(audit.gone), "samples"),
-    ]
-    cards = "".join(card(name, f"{count:,}", unit) for name, count, unit in figures)
-    return f'<h1>Audit of a gallery</h1>{facts(known)}<div class="cards">{cards}</div>'
-
-
-def _mislabelled(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
+def _mislabelled(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Sequence[str]) -> _Sheet:
     cells = [
         _cell(
             (one.sample, one.nearest_own, one.nearest_other),
@@ -88,10 +126,10 @@ def _mislabelled(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
         "From the left: the photograph, the most similar one of the person that it is enrolled for, the most similar "
         "one of the person that it is nearer to. The figures are its cosines to all other photographs of either."
     )
-    return _sheet("mislabelled", "Likely mislabelled", text, cells, len(audit.mislabelled))
+    return _Sheet("mislabelled", "Likely mislabelled", text, cells, len(audit.mislabelled), commands)
 
 
-def _mixed(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
+def _mixed(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Sequence[str]) -> _Sheet:
     cells = []
     for one in audit.mixed[:_SHOWN]:
         for number, part in enumerate(one.parts, start=1):
@@ -106,19 +144,19 @@ def _mixed(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
         "Samples of one person that fall into parts which do not resemble each other: two people under one name, a "
         "stranger, or a photograph that shows too little of the face. The figures are mean cosines."
     )
-    return _sheet("mixed", "Several people under one name", text, cells, len(audit.mixed))
+    return _Sheet("mixed", "Several people under one name", text, cells, len(audit.mixed), commands)
 
 
-def _close_people(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
+def _close_people(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Sequence[str]) -> _Sheet:
     cells = [
         _cell((one.sample_a, one.sample_b), shown, f"{one.similarity:.3f} {_count(one.a)} · {_count(one.b)}")
         for one in audit.close_people[:_SHOWN]
     ]
     text = "Perhaps one person enrolled twice, by their most similar photographs."
-    return _sheet("close", "People who are close", text, cells, audit.close_people_total)
+    return _Sheet("close", "People who are close", text, cells, audit.close_people_total, commands)
 
 
-def _repeated(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
+def _repeated(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Sequence[str]) -> _Sheet:
     cells = [
         _cell(
             (one.a, one.b),
@@ -129,57 +167,37 @@ def _repeated(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
         for one in audit.repeated[:_SHOWN]
     ]
     text = "One picture again, or two faces of one file that are not clearly two people."
-    return _sheet("repeated", "Repeated pictures", text, cells, audit.repeated_total)
+    return _Sheet("repeated", "Repeated pictures", text, cells, audit.repeated_total, commands)
 
 
-def _low_quality(audit: GalleryAudit, shown: dict[PlacedFace, str]) -> str:
+def _low_quality(audit: GalleryAudit, shown: Mapping[PlacedFace, str]) -> _Sheet:
     cells = [
         _cell((one,), shown, f"{one.quality:.2f} {one.person_name}, sample {one.id}, {one.source_path}")
         for one in audit.low_quality[:_SHOWN]
     ]
-    return _sheet("low-quality", "Low quality", "Worst first.", cells, len(audit.low_quality), kind="sheet small")
+    return _Sheet("low-quality", "Low quality", "Worst first.", cells, len(audit.low_quality), kind="sheet small")
 
 
-def _gone(audit: GalleryAudit) -> str:
-    if not audit.gone:
-        return ""
-    rows = [(one.person_name, str(one.id), one.source_path) for one in audit.gone[:_SHOWN]]
-    text = "They are recognised all the same, but cannot be embedded again by other weights."
-    return (
-        f'<h2>Photographs that are gone</h2><p class="note">{escape(text)}</p>'
-        + table(("person", "sample", "photograph"), rows, name="gone")
-        + _more(len(audit.gone))
+def _gone(audit: GalleryAudit) -> _List:
+    return _List(
+        "gone",
+        "Photographs that are gone",
+        "They are recognised all the same, but cannot be embedded again by other weights.",
+        ("person", "sample", "photograph"),
+        [(one.person_name, str(one.id), one.source_path) for one in audit.gone[:_SHOWN]],
+        len(audit.gone) - _SHOWN,
     )
 
 
-def _people(name: str, title: str, text: str, people: Sequence[AuditedPerson]) -> str:
-    if not people:
-        return ""
+def _people(name: str, title: str, text: str, people: Sequence[AuditedPerson]) -> _List:
     rows = [(one.name, str(one.id), str(one.sample_count)) for one in people[:_SHOWN]]
-    return (
-        f'<h2>{escape(title)}</h2><p class="note">{escape(text)}</p>'
-        + table(("person", "id", "samples"), rows, name=name)
-        + _more(len(people))
-    )
-
-
-def _sheet(name: str, title: str, text: str, cells: Sequence[str], total: int, *, kind: str = "sheet") -> str:
-    if not cells:
-        return ""
-    return (
-        f'<h2>{escape(title)}</h2><p class="note">{escape(text)}</p>'
-        f'<div class="{kind}" data-sheet="{name}">{"".join(cells)}</div>{_more(total)}'
-    )
+    return _List(name, title, text, ("person", "id", "samples"), [*rows], len(people) - _SHOWN)
 
 
 def _cell(
-    samples: Iterable[AuditedSample], shown: dict[PlacedFace, str], caption: str, *, columns: int | None = None
-) -> str:
-    faces = [picture(_place(sample), shown, sample.person_name) for sample in samples]
-    return (
-        f'<figure class="pair"><div class="faces of-{columns or len(faces)}">{"".join(faces)}</div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    samples: Sequence[AuditedSample], shown: Mapping[PlacedFace, str], caption: str, *, columns: int | None = None
+) -> _Cell:
+    return _Cell([picture(_place(sample), shown, sample.person_name) for sample in samples], caption, columns)
 
 
 def _place(sample: AuditedSample) -> PlacedFace:
@@ -188,14 +206,3 @@ def _place(sample: AuditedSample) -> PlacedFace:
 
 def _count(person: AuditedPerson) -> str:
     return f"{person.name} ({person.sample_count})"
-
-
-def _commands(lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    shown = escape("\n".join(lines[:_SHOWN]))
-    return f'<p class="note">What mends it, if you agree:</p><pre class="commands">{shown}</pre>'
-
-
-def _more(total: int) -> str:
-    return f'<p class="note">And {total - _SHOWN:,} more.</p>' if total > _SHOWN else ""

@@ -9,9 +9,10 @@ from html import escape
 
 import numpy as np
 
-from lightface.evaluation.figures import NamedThreshold, ScoredPairs, VerificationFigures
+from lightface.evaluation.figures import ScoredPairs, VerificationFigures
+from lightface.evaluation.rejects import RejectCurve
 from lightface.evaluation.summary import percent
-from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, FloatRow, RocCurve
+from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, FloatRow, RocCurve, SourcedThreshold
 
 _LOWEST_FAR = 1e-5
 _BINS = 70
@@ -53,7 +54,7 @@ def draw_det(roc: RocCurve, figures: VerificationFigures) -> str:
     return chart.to_svg()
 
 
-def draw_histogram(pairs: ScoredPairs, thresholds: Sequence[NamedThreshold]) -> str:
+def draw_histogram(pairs: ScoredPairs, thresholds: Sequence[SourcedThreshold]) -> str:
     """How the cosines of both kinds of pairs are spread."""
     low = math.floor(float(pairs.scores.min()) * 10) / 10
     high = max(low + 0.1, math.ceil(float(pairs.scores.max()) * 10) / 10)
@@ -93,6 +94,27 @@ def draw_cmc(cmc: Sequence[float]) -> str:
     )
     chart.add_curve("cmc", ranks, np.asarray(cmc, np.float64), kind="main")
     chart.add_dot("rank-1", 1, cmc[0], f"rank-1 {percent(cmc[0])}", kind="main")
+    return chart.to_svg()
+
+
+def draw_rejects(curve: RejectCurve) -> str:
+    """EER and the FRR at each threshold, over the share of faces rejected."""
+    shares = np.array([point.faces_rejected / curve.faces for point in curve.points])
+    errors = {"EER": np.array([point.equal_error_rate for point in curve.points])}
+    for place, used in enumerate(curve.thresholds):
+        errors[f"FRR at {used.source}"] = np.array([point.frr[place].estimate for point in curve.points])
+    highest = max(float(values.max()) for values in errors.values())
+    chart = Chart(
+        "rejects",
+        "Error versus reject curve: error rates over the share of the faces of lowest quality that are turned away",
+        linear("faces turned away", 0, max(0.1, float(shares[-1])), step=0.1, as_percent=True),
+        linear("error", 0, max(0.02, highest * 1.15), step=0.1 if highest > 0.25 else 0.02, as_percent=True),
+    )
+    for name, values in errors.items():
+        chart.add_curve(name, shares, values, kind="main" if name == "EER" else "refused")
+        chart.add_dot(
+            name, 0, float(values[0]), f"{name} {percent(float(values[0]))}", kind="main", above=name != "EER"
+        )
     return chart.to_svg()
 
 

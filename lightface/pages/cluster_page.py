@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from lightface import __version__
-from lightface.pages.document import PRIVACY, PlacedFace, document, facts, picture, show_faces
+from lightface.pages.document import FacePicture, PlacedFace, picture, render, show_faces
 from lightface.pipeline.cluster import FaceGroups, GroupedFace
 from lightface.words import count_of
 
 _FACES_SHOWN = 16  # of a group, the most typical
 _GROUPS_SHOWN = 500
 _ALONE_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    picture: FacePicture
+    name: str
+    similarity: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    name: str
+    title: str
+    count: str
+    cells: list[_Cell]
+    left_out: int
 
 
 def render_groups(groups: FaceGroups, names: Sequence[str | None] | None = None) -> str:
@@ -34,27 +50,17 @@ def render_groups(groups: FaceGroups, names: Sequence[str | None] | None = None)
         ("Threshold", f"{groups.threshold:.3f}: the mean cosine from which two groups are one"),
         ("Made by", f"lightface {__version__}"),
     ]
-    text = "The most typical faces of each group, with their cosine to its centre."
-    head = f'<h1>People who look alike</h1>{facts(known)}<p class="note">{escape(text)}</p>'
-    return document("People who look alike", [head, *sheets, f"<footer>{PRIVACY}</footer>"])
+    return render("groups.html", title="People who look alike", known=known, sheets=sheets)
 
 
-def _sheet(name: str, title: str, faces: Sequence[GroupedFace], shown: dict[PlacedFace, str], *, limit: int) -> str:
-    cells = "".join(_cell(one, shown) for one in faces[:limit])
-    more = f'<p class="note">And {len(faces) - limit:,} more.</p>' if len(faces) > limit else ""
-    return (
-        f'<h2>{escape(title)} <span class="faint">{count_of(len(faces), "face")}</span></h2>'
-        f'<div class="sheet small" data-sheet="{escape(name)}">{cells}</div>{more}'
-    )
-
-
-def _cell(one: GroupedFace, shown: dict[PlacedFace, str]) -> str:
-    name = one.face.image_path.name
-    figure = "" if one.similarity is None else f"<b>{one.similarity:.3f}</b> "
-    return (
-        f'<figure class="pair"><div class="faces of-1">{picture(_place(one), shown, name)}</div>'
-        f"<figcaption>{figure}{escape(name)}</figcaption></figure>"
-    )
+def _sheet(
+    name: str, title: str, faces: Sequence[GroupedFace], shown: Mapping[PlacedFace, str], *, limit: int
+) -> _Sheet:
+    cells = []
+    for one in faces[:limit]:
+        file_name = one.face.image_path.name
+        cells.append(_Cell(picture(_place(one), shown, file_name), file_name, one.similarity))
+    return _Sheet(name, title, count_of(len(faces), "face"), cells, len(faces) - limit)
 
 
 def _place(one: GroupedFace) -> PlacedFace:

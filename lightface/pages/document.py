@@ -1,12 +1,11 @@
-"""What all pages are made of: an HTML file that needs nothing else, pieces of markup, faces as pictures."""
+"""What all pages are made of: templates, data for programs, faces as pictures."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
-from lightface.alignment import accept_aligned, align_face
 from lightface.errors import PhotoError
 from lightface.evaluation.embed import frame_pipeline
 from lightface.evaluation.pair_list import PairList
@@ -25,66 +25,28 @@ from lightface.locations import RemotePath
 from lightface.pipeline import FacePipeline
 from lightface.records import BoxPx, ByteArray
 
-# Nothing is loaded and nothing is run, whatever a name may hold.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
-PRIVACY = "<p>This file shows faces and names: keep it as you keep the photographs.</p>"
+def render(template: str, *, title: str, data: Markup | None = None, **content: object) -> str:
+    """A page made of a template of this package; `data` is a `data_block`, if any.
 
-
-def document(title: str, sections: Sequence[str], *, data: str = "") -> str:
-    """A page of sections, which are markup; `data` is a `data_block` for programs."""
-    style = files("lightface.pages").joinpath("style.css").read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
-        f"{''.join(sections)}</main>{data}</body></html>\n"
+    Whatever is no `Markup` is escaped.
+    """
+    environment = Environment(
+        loader=PackageLoader("lightface.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    style = Markup(files("lightface.pages").joinpath("style.css").read_text(encoding="utf-8"))  # our own file
+    return environment.get_template(template).render(title=title, style=style, data=data or "", **content)
 
 
-# Small pieces of HTML. Whatever comes from outside is escaped here.
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, name: str) -> str:
-    """A table of texts, of which further lines are set small; `name` goes into `data-table`."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table data-table="{escape(name)}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def card(name: str, value: str, below: str) -> str:
-    """One large figure."""
-    kind = ' class="words"' if value.startswith("too few") else ""
-    return (
-        f'<div class="card" data-card="{escape(name)}"><small>{escape(name)}</small>'
-        f"<b{kind}>{escape(value)}</b><small>{escape(below)}</small></div>"
-    )
-
-
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """A list of terms and what they are."""
-    return f'<dl class="facts">{"".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in pairs)}</dl>'
-
-
-def chart_figure(svg: str, title: str, text: str, *, key: str = "") -> str:
-    """A chart over its caption; `key` is markup."""
-    return f"<figure>{svg}<figcaption><b>{escape(title)}</b> {escape(text)}{key}</figcaption></figure>"
-
-
-def data_block(name: str, content: Any) -> str:
+def data_block(name: str, content: Any) -> Markup:
     """JSON for programs that read the page. It cannot end its element early, since it holds no `<`."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{escape(name)}">{text}</script>'
-
-
-def _cell(text: str) -> str:
-    kind = ' class="words"' if text.startswith("too few") else ' class="long"' if len(text) > 60 else ""
-    first, *rest = text.split("\n")
-    return f"<td{kind}>{escape(first)}{''.join(f'<small>{escape(line)}</small>' for line in rest)}</td>"
+    return Markup('<script type="application/json" id="{}">{}</script>').format(name, Markup(text))
 
 
 # Faces cut out of their photographs by a stored box: nothing is detected again.
@@ -120,12 +82,20 @@ def show_faces(faces: Iterable[PlacedFace]) -> dict[PlacedFace, str]:
     return shown
 
 
-def picture(face: PlacedFace, shown: dict[PlacedFace, str], text: str) -> str:
-    """The `img` element of a face, or a word where there is none; `text` is for those who cannot see it."""
-    if face not in shown:
-        is_url = isinstance(face.path, RemotePath) and not face.path.is_fetched
-        return f'<span class="gone">{"not fetched" if is_url else "gone"}</span>'
-    return f'<img alt="{escape(text)}" title="{escape(str(face.path))}" src="{shown[face]}">'
+@dataclass(frozen=True, slots=True)
+class FacePicture:
+    """A face as the templates show it."""
+
+    text: str  # for those who cannot see it
+    uri: str = ""  # "" where there is no picture ...
+    gone: str = "gone"  # ... and this word stands in its place
+    path: str = ""  # told where the pointer rests on it
+
+
+def picture(face: PlacedFace, shown: Mapping[PlacedFace, str], text: str) -> FacePicture:
+    """The picture of a face out of `show_faces`; `text` is for those who cannot see it."""
+    is_url = isinstance(face.path, RemotePath) and not face.path.is_fetched
+    return FacePicture(text, shown.get(face, ""), "not fetched" if is_url else "gone", str(face.path))
 
 
 def _cut(image_rgb: ByteArray, box_px: BoxPx | None) -> ByteArray:
@@ -149,20 +119,15 @@ def cut_crops(pipeline: FacePipeline, pairs: PairList, positions: Iterable[int])
 
     A picture that is not there any more is left out.
     """
-    framed = frame_pipeline(pipeline, pairs.framing)
+    framed = frame_pipeline(pipeline.selecting(pairs.selection), pairs.framing)
     crops: dict[int, ByteArray] = {}
     for position in dict.fromkeys(positions):
         try:
             photo = pairs.pictures[position].load(
                 max_pixels=framed.gates.max_pixels, allow_truncated=framed.gates.allow_truncated
             )
-            (face,) = framed.embed_photo(photo, selection=pairs.selection)
-            frame = framed.embedder.frame
-            crop = (
-                accept_aligned(photo.image_rgb, frame)
-                if face.detection is None
-                else align_face(photo.image_rgb, face.detection, frame)
-            )
+            (face,) = framed.embed_photo(photo)
+            crop = framed.crop_of(photo, face)
         except PhotoError:
             continue
         crops[position] = crop.pixels

@@ -9,10 +9,10 @@ with open_gallery(path, model_id=pipeline.model_id, create=True) as gallery:
 
 from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto, UnlikeSample, enroll_people, enroll_photos, find_people
-from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, load_pipeline
-from lightface.pipeline.gates import FaceGates
+from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, build_pipeline, load_pipeline
 from lightface.pipeline.identify import IdentifiedFace, IdentifiedPhoto, identify_photos
 from lightface.pipeline.reembed import NamedSample, ReembedReport, Trouble, UnusableSample, reembed_gallery
+from lightface.pipeline.spec import FaceGates, PipelineSpec
 from lightface.pipeline.thresholds import describe_basis, resolve_bands, resolve_threshold
 from lightface.pipeline.verify import VerifiedPair, verify_pairs, verify_photos
 
@@ -24,12 +24,14 @@ __all__ = [
     "IdentifiedPhoto",
     "NamedSample",
     "PhotoFaces",
+    "PipelineSpec",
     "ReembedReport",
     "RefusedFace",
     "Trouble",
     "UnlikeSample",
     "UnusableSample",
     "VerifiedPair",
+    "build_pipeline",
     "describe_basis",
     "enroll_people",
     "enroll_photos",

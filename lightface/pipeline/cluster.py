@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,9 @@ from lightface.locations import RemotePath
 from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.records import Status
+from lightface.records import Status, to_plain
 from lightface.tables import FaceRow, name_photo
+from lightface.words import count_of
 
 DEFAULT_MIN_SIZE = 2
 
@@ -56,6 +58,27 @@ class FaceGroups:
     def faces(self) -> list[GroupedFace]:
         """Everything in one row."""
         return [*(face for group in self.groups for face in group), *self.alone]
+
+    def __str__(self) -> str:
+        grouped = sum(map(len, self.groups))
+        return (
+            f"{count_of(grouped, 'face')} in {count_of(len(self.groups), 'group')}, "
+            f"{len(self.alone):,} in none; threshold {self.threshold:.3f}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The faces, each with its group, for `json.dumps`; the embeddings are left out."""
+        faces = [
+            {
+                "image_path": str(one.face.image_path),
+                "face_index": one.face.face_index,
+                "bbox": to_plain(one.face.bbox),
+                "cluster": one.cluster,
+                "similarity": one.similarity,
+            }
+            for one in self.faces
+        ]
+        return {"model_id": self.model_id, "threshold": self.threshold, "faces": faces}
 
 
 def cluster_faces(
@@ -116,7 +139,7 @@ def enroll_groups(
     normalize_name(prefix)
     gallery.check_model(groups.model_id)
     limit, number = _matching_threshold(gallery, groups), _free_number(gallery, prefix)
-    # Before any is enrolled: of each other, groups are apart by a rule of their own.
+    # All groups are compared with the gallery before the first is enrolled, since groups may resemble each other.
     conflicts = [_find_conflicts(gallery, group, f"{prefix} {number}", limit) for group in groups.groups]
     results = []
     for group, found in zip(groups.groups, conflicts, strict=True):
@@ -132,7 +155,7 @@ def enroll_groups(
 def _default_threshold(model_id: str, face_count: int) -> float:
     record = find_record(model_id)
     if record is None or not record.thresholds:
-        raise ThresholdError(f"no threshold is known for {model_id}; give one with --threshold")
+        raise ThresholdError(f"no threshold is known for {model_id}; give a `threshold`")
     return strict_threshold({float(far): cosine for far, cosine in record.thresholds.items()}, face_count)
 
 
@@ -146,7 +169,7 @@ def _matching_threshold(gallery: Gallery, groups: FaceGroups) -> float:
 def _find_conflicts(
     gallery: Gallery, group: Sequence[GroupedFace], name: str, threshold: float
 ) -> list[IdentityConflictError | None]:
-    """For each face of a group why it is no new person's, one error for all that resemble somebody; None: it may be."""
+    """For each face of a group the error that keeps it out, or None. Faces that resemble one person share an error."""
     vectors = np.stack([one.face.embedding for one in group if one.face.embedding is not None])
     (found,) = find_conflicts(gallery, {name: vectors}, threshold=threshold).values()
     alike: dict[str, list[float]] = {}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from lightface.images import PassedOver, PhotoSource, find_folders, find_photos,
 from lightface.images.photos import as_source
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.records import FaceEmbedding, FaceSelection, Status
+from lightface.records import FaceEmbedding, FaceSelection, Status, to_plain
+from lightface.words import explain, visible
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ _Planned = tuple[str, Path]  # a person's name, and a photograph
 
 @dataclass(frozen=True, slots=True)
 class UnlikeSample:
-    """Of a person's own samples the nearest to a new face that resembles none of them."""
+    """The nearest of a person's own samples to a new face that resembles none of them."""
 
     similarity: float  # cosine
     source_path: str
@@ -56,6 +58,25 @@ class EnrolledPhoto:
     error: PhotoError | None = None  # why it was rejected
     alike: Conflict | None = None  # of one that was rejected for that: somebody else whom it resembles
     unlike: UnlikeSample | None = None  # of one that was enrolled: it does not resemble the person's other samples
+
+    def __str__(self) -> str:
+        done = f"{self.path}: {self.status} as {self.person_name}"
+        return visible(done if self.error is None else explain(self.path, self.error))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `json.dumps` takes; the embedding is left out."""
+        detection = None if self.face is None else self.face.detection
+        return {
+            "image_path": str(self.path),
+            "person_name": self.person_name,
+            "status": self.status.value,
+            "bbox": None if detection is None else list(detection.box_px),
+            "det_score": None if detection is None else detection.score,
+            "quality": None if self.face is None else self.face.quality,
+            "error": None if self.error is None else self.error.reason,
+            "alike": to_plain(self.alike),
+            "unlike": to_plain(self.unlike),
+        }
 
 
 def enroll_photos(
@@ -122,7 +143,7 @@ def enroll_people(
     planned = [(name, as_source(path)) for name, paths in named.items() for path in paths]
     gallery.check_model(pipeline.model_id)
     decides = _find_threshold(pipeline, gallery, threshold)
-    enrolment = _Enrolment(pipeline, gallery, selection, metadata or {}, decides, even_if_alike)
+    enrolment = _Enrolment(pipeline.selecting(selection), gallery, metadata or {}, decides, even_if_alike)
     at_once = _OF_MANY_PEOPLE if len(named) > 1 else _OF_ONE_PERSON
     results = []
     for start in range(0, len(planned), at_once):
@@ -164,7 +185,6 @@ class _Enrolment:
 
     pipeline: FacePipeline
     gallery: Gallery
-    selection: FaceSelection
     metadata: Mapping[str, str]
     threshold: float | None  # None: faces are not compared
     even_if_alike: bool
@@ -176,7 +196,7 @@ class _Enrolment:
         interrupted = None
         try:
             paths = [path for name, path in planned if (name, path) not in known]
-            embedded = self.pipeline.embed_paths(paths, selection=self.selection)
+            embedded = self.pipeline.embed_paths(paths)
             for one in planned:
                 if one not in known:
                     photos[one] = next(embedded)

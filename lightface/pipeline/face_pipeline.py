@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, SupportsIndex
 
 import numpy as np
 
 from lightface.alignment import accept_aligned, align_face, is_coarse
-from lightface.detection import FaceDetector, MtcnnDetector, MtcnnSettings, select_faces
+from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.embedding import Embedder
 from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError, check_count
 from lightface.images import GivenPicture, Photo, PhotoSource, count_pixels, load_photo
@@ -21,12 +20,9 @@ from lightface.locations import RemotePath
 from lightface.machine import return_unused_memory, survive_forks
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
-from lightface.pipeline.gates import FaceGates
+from lightface.pipeline.spec import FaceGates, PipelineSpec
 from lightface.quality import FaceQuality, measure_crop, measure_quality
 from lightface.records import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
-
-# Detection goes down to this score, so that a face below the gate is reported as doubtful, not as missing.
-_LOWEST_REPORTED_SCORE = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,18 +48,51 @@ class PhotoFaces:
 class FacePipeline:
     """A detector and an embedder in a row, behind one set of gates."""
 
-    def __init__(self, detector: FaceDetector, embedder: Embedder, *, gates: FaceGates = FaceGates()) -> None:
+    def __init__(
+        self,
+        detector: FaceDetector,
+        embedder: Embedder,
+        *,
+        gates: FaceGates = FaceGates(),
+        selection: FaceSelection = FaceSelection.ALL,
+        spec: PipelineSpec | None = None,
+    ) -> None:
         survive_forks()
         self.detector = detector
         self.embedder = embedder
         self.gates = gates
-        self._loaded_with: dict[str, Any] | None = None  # by `load_pipeline`
+        self.selection = selection  # which of a photograph's faces are taken
+        self.spec = spec  # what `build_pipeline` makes the same of; None: only these parts do
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        """What was loaded is loaded again where it is unpickled: a few words travel, whatever the networks became."""
-        if self._loaded_with is None:
-            return super().__reduce_ex__(protocol)
-        return partial(load_pipeline, **self._loaded_with), ()
+    def selecting(self, selection: FaceSelection) -> FacePipeline:
+        """A pipeline of the same parts that takes other faces of a photograph."""
+        spec = None if self.spec is None else replace(self.spec, selection=selection)
+        return FacePipeline(self.detector, self.embedder, gates=self.gates, selection=selection, spec=spec)
+
+    def without_gates(self, *, already_aligned: bool = False) -> FacePipeline:
+        """A pipeline of the same parts that takes every face that the detector finds, or crops as they are."""
+        gates = self.gates.opened(already_aligned=already_aligned)
+        return FacePipeline(self.detector, self.embedder, gates=gates, selection=self.selection)
+
+    def fingerprint(self, *, of_crops: bool = False, **beside: object) -> str:
+        """Everything that decides which faces and embeddings a photograph yields, as JSON; equal where that is equal.
+
+        The device is left out: work may be begun on one machine and finished on another. `beside` is what a caller
+        adds, such as the number of a method. Detector, gates and selection have no say in aligned crops (`of_crops`).
+        """
+        recognisability = self.record.recognisability
+        decides: dict[str, object] = {
+            "model": self.model_id,
+            "precision": self.embedder.precision,
+            "recognisability": None if recognisability is None else recognisability.digest,
+            **beside,
+        }
+        if not of_crops:
+            decides["selection"] = self.selection.value
+            decides["gates"] = asdict(self.gates)
+            # A library user's own detector may have no settings.
+            decides["detector"] = repr(getattr(self.detector, "settings", None))
+        return json.dumps(decides, sort_keys=True)
 
     @property
     def model_id(self) -> str:
@@ -75,18 +104,35 @@ class FacePipeline:
         """The record of the weights."""
         return self.embedder.record
 
-    def embed_photo(self, photo: Photo, *, selection: FaceSelection = FaceSelection.ALL) -> list[FaceEmbedding]:
+    def load_photo(self, source: PhotoSource) -> Photo:
+        """A photograph with all its pixels, read as this pipeline reads. ImageError where it cannot be."""
+        return load_photo(source, max_pixels=self.gates.max_pixels, allow_truncated=self.gates.allow_truncated)
+
+    def detect_photo(self, photo: Photo) -> list[DetectedFace]:
+        """The faces of one photograph that pass the gates on size and score, largest first; [] where there is none.
+
+        Boxes end at the photograph's edges.
+        """
+        photo = photo.whole(max_pixels=self.gates.max_pixels)
+        faces = [face for face in self.detector.detect(photo.image_rgb) if self._complain(photo, face) is None]
+        return [face.clipped(photo.size) for face in faces]
+
+    def embed_photo(self, photo: Photo) -> list[FaceEmbedding]:
         """The selected faces of one photograph, largest first. PhotoError, of the fitting kind, when there is none."""
-        (result,) = self.embed_photos([photo], selection=selection)
+        (result,) = self.embed_photos([photo])
         if result.error is not None:
             raise result.error
         return list(result.faces)
 
-    def embed_photos(
-        self, photos: Sequence[Photo], *, selection: FaceSelection = FaceSelection.ALL
-    ) -> list[PhotoFaces]:
+    def crop_of(self, photo: Photo, face: FaceEmbedding) -> AlignedFace:
+        """The crop of a whole photograph that was embedded as this face. LowQualityError where it cannot be aligned."""
+        if face.detection is None:
+            return accept_aligned(photo.image_rgb, self.embedder.frame)
+        return align_face(photo.image_rgb, face.detection, self.embedder.frame)
+
+    def embed_photos(self, photos: Sequence[Photo]) -> list[PhotoFaces]:
         """The same for several photographs of any sizes at once; one result a photograph, in their order."""
-        looks = self._look_at(photos, selection)
+        looks = self._look_at(photos)
         vectors = self.embedder.embed([face.aligned for look in looks for face in look.ready])
         known = self.record.recognisability
         shares = np.ones(len(vectors)) if known is None else known.measure(vectors)
@@ -94,12 +140,7 @@ class FacePipeline:
         return [self._describe(photo, look, embedded) for photo, look in zip(photos, looks, strict=True)]
 
     def embed_paths(
-        self,
-        paths: Iterable[PhotoSource],
-        *,
-        selection: FaceSelection = FaceSelection.ALL,
-        batch_size: int = 8,
-        workers: int = 2,
+        self, paths: Iterable[PhotoSource], *, batch_size: int = 8, workers: int = 2
     ) -> Iterator[PhotoFaces]:
         """Decode and embed photographs by path, or as `PhotoSource`: one result each, in order, in constant memory.
 
@@ -108,11 +149,9 @@ class FacePipeline:
         """
         check_count("batch_size", batch_size)
         check_count("workers", workers)
-        return self._embed_paths(paths, selection, batch_size=batch_size, workers=workers)
+        return self._embed_paths(paths, batch_size=batch_size, workers=workers)
 
-    def _embed_paths(
-        self, paths: Iterable[PhotoSource], selection: FaceSelection, *, batch_size: int, workers: int
-    ) -> Iterator[PhotoFaces]:
+    def _embed_paths(self, paths: Iterable[PhotoSource], *, batch_size: int, workers: int) -> Iterator[PhotoFaces]:
         gates = self.gates
         enough_px = None if gates.already_aligned else gates.max_side_px
         for batch in load_in_batches(
@@ -123,24 +162,24 @@ class FacePipeline:
             workers=workers,
             enough_px=enough_px,
         ):
-            results = self._embed_loaded(batch, selection)
+            results = self._embed_loaded(batch)
             batch.clear()  # these pixels make room for the next
             yield from results
 
-    def _embed_loaded(self, batch: Sequence[Loaded], selection: FaceSelection) -> list[PhotoFaces]:
+    def _embed_loaded(self, batch: Sequence[Loaded]) -> list[PhotoFaces]:
         photos = [photo for _, photo in batch if isinstance(photo, Photo)]
-        results = iter(self.embed_photos(photos, selection=selection))
+        results = iter(self.embed_photos(photos))
         return [
             next(results) if isinstance(photo, Photo) else PhotoFaces(path, None, error=photo) for path, photo in batch
         ]
 
-    def _look_at(self, photos: Sequence[Photo], selection: FaceSelection) -> list[_Look]:
+    def _look_at(self, photos: Sequence[Photo]) -> list[_Look]:
         if self.gates.already_aligned:
             return [self._take_crop(photo) for photo in photos]
         detected = self.detector.detect_batch(
             [photo.image_rgb for photo in photos], reductions=[photo.reduction for photo in photos]
         )
-        return [self._judge(photo, faces, selection) for photo, faces in zip(photos, detected, strict=True)]
+        return [self._judge(photo, faces) for photo, faces in zip(photos, detected, strict=True)]
 
     def _take_crop(self, photo: Photo) -> _Look:
         try:
@@ -149,7 +188,7 @@ class FacePipeline:
         except LowQualityError as error:
             return _Look(error=error.as_result())
 
-    def _judge(self, photo: Photo, detected: Sequence[DetectedFace], selection: FaceSelection) -> _Look:
+    def _judge(self, photo: Photo, detected: Sequence[DetectedFace]) -> _Look:
         # Size and score come before the selection: who stands far behind is no second face.
         complaints = [(face, self._complain(photo, face)) for face in detected]
         good = [face for face, complaint in complaints if complaint is None]
@@ -159,7 +198,7 @@ class FacePipeline:
         if refused and not good:
             return _Look(refused=tuple(refused), error=refused[0].error)
         try:
-            selected = select_faces(good, selection, image_size=photo.size)
+            selected = select_faces(good, self.selection, image_size=photo.size)
             if photo.reduction > 1 and any(
                 is_coarse(face.reduced(photo.reduction), self.embedder.frame) for face in selected
             ):
@@ -187,12 +226,12 @@ class FacePipeline:
         if size_px < smallest_px:
             return FaceTooSmallError(
                 f"the face is {size_px:.0f} px small, under the minimum of {smallest_px:.0f}; "
-                "use a larger photograph, or lower --min-face-size"
+                "use a larger photograph, or lower `min_face_size_px`"
             )
         if face.score < gates.det_threshold:
             return LowDetectionScoreError(
                 f"the face's detection score is {face.score:.2f}, under the minimum of {gates.det_threshold:.2f}; "
-                "use a clearer photograph, or lower --det-threshold"
+                "use a clearer photograph, or lower `det_threshold`"
             )
         return None
 
@@ -226,11 +265,11 @@ class FacePipeline:
         )
 
     def _pass(self, quality: FaceQuality) -> FaceQuality:
-        """The same; LowQualityError where the gate refuses it."""
+        """The quality that was given. LowQualityError where the gate refuses it."""
         if quality.flaw is not None and quality.score < self.gates.min_quality:
             raise LowQualityError(
                 f"the face is {quality.flaw}: its quality is {quality.score:.2f}, under the minimum of "
-                f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower --min-quality"
+                f"{self.gates.min_quality:.2f}; {quality.flaw.remedy}, or lower `min_quality`"
             )
         return quality
 
@@ -242,33 +281,24 @@ def load_pipeline(
     precision: str = "auto",
     flip: bool | None = None,
     gates: FaceGates = FaceGates(),
+    selection: FaceSelection = FaceSelection.ALL,
 ) -> FacePipeline:
     """MTCNN and registered weights on one device.
 
     Raises WeightsError for weights that are unknown or damaged, DeviceError for a device or precision that this
     machine does not have, ConfigError for a gate out of range.
     """
-    embedder = Embedder(load_model(model), device=device, precision=precision, flip=flip)
-    settings = MtcnnSettings(
-        min_face_size_px=gates.min_face_size_px,
-        min_face_share=gates.min_face_share,
-        det_threshold=min(gates.det_threshold, _LOWEST_REPORTED_SCORE),
-        max_side_px=gates.max_side_px,
-        turns=gates.turns,
-    )
-    # A face that is too small for the gate alone is found, and reported as such.
-    usual = MtcnnSettings()
-    settings = replace(
-        settings,
-        min_face_size_px=min(gates.min_face_size_px, usual.min_face_size_px),
-        min_face_share=min(gates.min_face_share, usual.min_face_share),
-    )
+    return build_pipeline(PipelineSpec(model, device, precision, flip, gates, selection))
+
+
+def build_pipeline(spec: PipelineSpec) -> FacePipeline:
+    """The pipeline of a spec. Errors as in `load_pipeline`."""
+    settings = spec.gates.search_settings()
+    embedder = Embedder(load_model(spec.model), device=spec.device, precision=spec.precision, flip=spec.flip)
     detector = MtcnnDetector(embedder.device, settings, precision=embedder.precision)
-    pipeline = FacePipeline(detector, embedder, gates=gates)
     # The precision that was chosen here: rows of one table are of one, whichever machine makes them.
-    chosen = embedder.precision
-    pipeline._loaded_with = {"model": model, "device": device, "precision": chosen, "flip": flip, "gates": gates}
-    return pipeline
+    spec = replace(spec, precision=embedder.precision)
+    return FacePipeline(detector, embedder, gates=spec.gates, selection=spec.selection, spec=spec)
 
 
 def stack_vectors(faces: Sequence[FaceEmbedding]) -> FloatArray:
@@ -299,15 +329,15 @@ class _Look:
 
 Loaded = tuple[Path, Photo | PhotoError]
 
-# Of a batch, unless one photograph alone has more: two from a telephone, 75 MB. More would not speed up detection,
-# which takes two such photographs at once, reduced as it sees them.
+# The most pixels of a batch, unless one photograph alone has more. That is two photographs from a telephone, 75 MB.
+# More would not speed up detection, which takes two such photographs at once, reduced as it sees them.
 _PIXELS_AT_ONCE = 25_000_000
 
-# Of photographs on other machines, whose headers are not at hand: in JPEGs of good quality, a byte holds some 3.
+# The header of a photograph on another machine is not at hand. In JPEGs of good quality, a byte holds some 3 pixels.
 _PIXELS_A_BYTE = 4
 
-# What is kept of each photograph, be it little, lies between large blocks that were freed, so that these cannot be
-# given back, and do not fit the next photograph: the heap grows, though nothing is held.
+# The little that is kept of each photograph lies between large blocks that were freed. These cannot be given back, and
+# do not fit the next photograph, so that the heap grows although nothing is held.
 _BATCHES_BETWEEN_TRIMS = 16
 
 _READERS = 8  # at once, of what comes from other machines: most of the time they wait
@@ -358,7 +388,7 @@ def load_in_batches(
         if ready is not None:
             yield [(path, photo.result()) for path, photo in ready]
     finally:
-        # Also when the consumer stops half-way, by Ctrl-C for one.
+        # The consumer may stop half-way, for example by Ctrl-C.
         for executor in (decoders, readers):
             executor.shutdown(wait=True, cancel_futures=True)
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from lightface.drawing import draw_faces
 from lightface.errors import GalleryError, PhotoError, check_count
 from lightface.gallery import Gallery
-from lightface.images import PhotoSource
+from lightface.images import PhotoSource, load_photo
 from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
-from lightface.records import FaceEmbedding, FaceSelection, Match
+from lightface.records import (
+    ByteArray,
+    FaceEmbedding,
+    FaceSelection,
+    Match,
+    Status,
+    fields_of,
+    to_plain,
+)
+from lightface.tables import FaceRow, describe_face, describe_failure, describe_refusal
+from lightface.words import explain, visible
+
+DEFAULT_LIMIT = 3  # candidates that are listed for each face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +35,14 @@ class IdentifiedFace:
     face: FaceEmbedding
     match: Match | None  # MATCHED or REVIEW; None for an unknown face
     candidates: tuple[Match, ...]  # best first, whether or not they pass, or were given to another face
+
+    def __str__(self) -> str:
+        return "unknown" if self.match is None else str(self.match)
+
+    @property
+    def status(self) -> Status:
+        """MATCHED, REVIEW or UNKNOWN."""
+        return Status.UNKNOWN if self.match is None else self.match.status
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +54,58 @@ class IdentifiedPhoto:
     refused: tuple[RefusedFace, ...] = ()  # found, and not compared with anybody
     error: PhotoError | None = None
     not_selected: int = 0  # faces that passed the gates, and which the selection left out
+    threshold: float | None = None  # cosine from which a face was given a person
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return visible(explain(self.path, self.error))
+        return visible(f"{self.path}: {', '.join(map(str, self.faces))}")
+
+    def numbered_refused(self) -> Iterator[tuple[int, RefusedFace]]:
+        """The refused faces, numbered after all others: a face has the number that `embed_folder` gives it."""
+        return enumerate(self.refused, start=len(self.faces) + self.not_selected)
+
+    def rows(self) -> list[FaceRow]:
+        """The rows of the face table: one for each face, and one for a photograph without."""
+        if self.error is not None and not self.refused:
+            return [describe_failure(self.path, self.error.reason)]
+        found = [
+            describe_face(self.path, index, one.face, status=one.status, match=one.match, threshold=self.threshold)
+            for index, one in enumerate(self.faces)
+        ]
+        return found + [
+            describe_refusal(self.path, index, one.detection, one.error.reason)
+            for index, one in self.numbered_refused()
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rows of the face table with the nearest people instead of the embeddings, for `json.dumps`."""
+        faces = [{**fields_of(replace(row, embedding=None)), "candidates": []} for row in self.rows()]
+        for face, one in zip(faces, self.faces, strict=False):  # the rest are refused ones
+            face["candidates"] = to_plain(one.candidates)
+        for face in faces:
+            del face["embedding"]
+        return {"image_path": str(self.path), "faces": faces}
+
+    def draw(self, image_rgb: ByteArray | None = None) -> ByteArray:
+        """A copy of the photograph with a box and a name for each face, refused ones in grey: (H, W, 3) uint8 RGB.
+
+        `image_rgb` are the pixels of the upright photograph; None: it is read again from its path. ImageError where it
+        is not there, as for a photograph that was given as bytes or pixels.
+        """
+        if image_rgb is None:
+            image_rgb = load_photo(self.path).image_rgb
+        drawn = [(index, one) for index, one in enumerate(self.faces) if one.face.detection is not None]
+        labels = [
+            f"{index}: unknown" if one.match is None else f"{index}: {one.match.person_name} {one.match.similarity:.2f}"
+            for index, one in drawn
+        ]
+        refused = [
+            (one.detection, f"{index}: refused, {one.error.reason.replace('_', ' ')}")
+            for index, one in self.numbered_refused()
+        ]
+        boxes = [one.face.detection for _, one in drawn if one.face.detection is not None]
+        return draw_faces(image_rgb, boxes, labels, refused=refused)
 
 
 def identify_photos(
@@ -41,7 +115,7 @@ def identify_photos(
     *,
     bands: DecisionBands,
     selection: FaceSelection = FaceSelection.ALL,
-    limit: int = 5,
+    limit: int = DEFAULT_LIMIT,
     scoring: PersonScoring = DEFAULT_PERSON_SCORING,
     progress: Callable[[IdentifiedPhoto], None] | None = None,
 ) -> list[IdentifiedPhoto]:
@@ -54,7 +128,7 @@ def identify_photos(
     if gallery.is_empty:
         raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
     results = []
-    for photo in pipeline.embed_paths(paths, selection=selection):
+    for photo in pipeline.selecting(selection).embed_paths(paths):
         result = _identify(photo, gallery, bands, limit, scoring)
         results.append(result)
         if progress is not None:
@@ -66,11 +140,12 @@ def _identify(
     photo: PhotoFaces, gallery: Gallery, bands: DecisionBands, limit: int, scoring: PersonScoring
 ) -> IdentifiedPhoto:
     if photo.error is not None:
-        return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error)
+        return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error, threshold=bands.threshold)
     found = gallery.search(stack_vectors(photo.faces), bands=bands, limit=limit, scoring=scoring)
     return IdentifiedPhoto(
         photo.path,
         tuple(IdentifiedFace(face, one.match, one.candidates) for face, one in zip(photo.faces, found, strict=True)),
         refused=photo.refused,
         not_selected=photo.not_selected,
+        threshold=bands.threshold,
     )

@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.detection import MtcnnDetector
 from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError, check_number
@@ -17,10 +16,11 @@ from lightface.gallery import Gallery, StoredSample, is_same_face
 from lightface.gallery.likeness import leave_out
 from lightface.gallery.records import overlap
 from lightface.images import count_pixels, hash_file
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord, find_record
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.thresholds import resolve_threshold
-from lightface.records import FaceSelection, FloatArray
+from lightface.records import BoolArray, FaceSelection, FloatArray, IntArray
 from lightface.words import count_of
 
 # What other weights change in a gallery: the scores of its samples, and the decisions that rest upon them.
@@ -30,19 +30,8 @@ from lightface.words import count_of
 # samples.
 
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
 _ROWS_AT_ONCE = 256
 _STEPS = 20_000  # of the cosines from -1 to 1: medians are exact to 0.0001
-
-
-@dataclass(frozen=True, slots=True)
-class SourcedThreshold:
-    """A cosine from which two faces are one person, and where it comes from."""
-
-    threshold: float
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +360,7 @@ def _embed_again(
     unusable: list[UnusableSample] = []
     for are_crops in (False, True):
         paths = [path for is_crop, path in by_place if is_crop == are_crops]
-        for photo in _ungate(pipeline, already_aligned=are_crops).embed_paths(paths, selection=FaceSelection.ALL):
+        for photo in _ungate(pipeline, already_aligned=are_crops).embed_paths(paths):
             for sample in by_place[are_crops, photo.path]:
                 try:
                     vectors[sample.id] = _find_again(sample, photo, pipeline)
@@ -384,15 +373,7 @@ def _embed_again(
 
 
 def _ungate(pipeline: FacePipeline, *, already_aligned: bool) -> FacePipeline:
-    gates = replace(
-        pipeline.gates,
-        det_threshold=0,
-        min_face_size_px=0,
-        min_face_share=0,
-        min_quality=0,
-        already_aligned=already_aligned,
-    )
-    return FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
+    return pipeline.selecting(FaceSelection.ALL).without_gates(already_aligned=already_aligned)
 
 
 def _find_again(sample: StoredSample, photo: PhotoFaces, pipeline: FacePipeline) -> FloatArray:
@@ -400,7 +381,7 @@ def _find_again(sample: StoredSample, photo: PhotoFaces, pipeline: FacePipeline)
     found = _pick(sample, photo)
     if found is None and _is_unchanged(sample, photo):
         for closer in _look_closer(sample, pipeline):
-            (photo,) = closer.embed_paths([photo.path], selection=FaceSelection.ALL)
+            (photo,) = closer.embed_paths([photo.path])
             found = _pick(sample, photo)
             if found is not None:
                 break

@@ -36,7 +36,7 @@ def resolve_threshold(
         name = "that are not registered here" if record is None else repr(record.name)
         raise ThresholdError(
             f"no threshold is known for the weights {name}; "
-            "measure one with 'lightface calibrate', or give one with --threshold"
+            "measure one with 'lightface calibrate', or give a `threshold`"
         )
     return threshold
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lightface.errors import PhotoError, ThresholdError, check_number
 from lightface.images import PhotoSource
@@ -12,6 +13,7 @@ from lightface.images.photos import as_source
 from lightface.matching import cosine_scores, is_same
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.records import FaceEmbedding, FaceSelection, Status, Verification
+from lightface.words import explain, visible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +30,23 @@ class VerifiedPair:
     def status(self) -> Status:
         """SAME, DIFFERENT or ERROR."""
         return Status.ERROR if self.verification is None else self.verification.status
+
+    def __str__(self) -> str:
+        result = self.verification if self.error is None else explain(self.failed_path, self.error)
+        return visible(f"{self.path_a}, {self.path_b}: {result}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns of the table of pairs, for `json.dumps`."""
+        found = self.verification
+        return {
+            "path_a": str(self.path_a),
+            "path_b": str(self.path_b),
+            "similarity": None if found is None else found.similarity,
+            "threshold": None if found is None else found.threshold,
+            "status": self.status.value,
+            "error": None if self.error is None else self.error.reason,
+            "error_path": None if self.failed_path is None else str(self.failed_path),
+        }
 
 
 def verify_photos(
@@ -66,12 +85,12 @@ def verify_pairs(
     known: dict[int, tuple[PhotoSource, Path]] = {}  # with the source itself, whose id is its own while it lives
 
     def name_once(source: PhotoSource) -> Path:
-        """The same for the same object: a file that is open is read once."""
+        """One path for each object, so that an open file is read once."""
         return known.setdefault(id(source), (source, as_source(source)))[1]
 
     named = [(name_once(source_a), name_once(source_b)) for source_a, source_b in pairs]
     photos: dict[Path, PhotoFaces] = {}
-    for photo in pipeline.embed_paths(dict.fromkeys(path for pair in named for path in pair), selection=selection):
+    for photo in pipeline.selecting(selection).embed_paths(dict.fromkeys(path for pair in named for path in pair)):
         photos[photo.path] = photo
         if progress is not None:
             progress(photo)

@@ -1,7 +1,15 @@
 """Tables of faces, of pairs and of groups: their rows, and the files they are written to and read from."""
 
 from lightface.tables.readers import holds_parts, read_faces
-from lightface.tables.rows import ClusterRow, FaceRow, PairRow, describe_face, name_photo
+from lightface.tables.rows import (
+    ClusterRow,
+    FaceRow,
+    PairRow,
+    describe_face,
+    describe_failure,
+    describe_refusal,
+    name_photo,
+)
 from lightface.tables.writers import (
     TABLE_SUFFIXES,
     check_folder,
@@ -20,6 +28,8 @@ __all__ = [
     "check_folder",
     "check_output",
     "describe_face",
+    "describe_failure",
+    "describe_refusal",
     "holds_parts",
     "link_groups",
     "name_photo",

@@ -26,17 +26,16 @@ import numpy.typing as npt
 
 from lightface.errors import TableError
 from lightface.files import CsvRows, check_regular, open_regular, open_text, text_lines
-from lightface.locations import RemotePath, list_files, named_in
-from lightface.records import Status
+from lightface.locations import RemotePath, as_path, list_files, named_in
+from lightface.records import Status, are_unit_rows
 from lightface.tables.rows import FACE_COLUMNS, Column, FaceRow, unprotect_cell
 from lightface.words import decode_text
 
 _REQUIRED: Final = ("image_path", "embedding", "model_id")
-_UNIT_TOLERANCE: Final = 1e-3  # of an embedding's length; rows made in half precision are this far off
 _ROWS_AT_ONCE: Final = 4096
 
-# What the rows of a table may take: beyond the first part, so many times the size of its file. Rows without a face take
-# the most of it: some ten bytes in Parquet, and 500 here.
+# The memory that the rows of a table may take: so many bytes, and beyond them so many times the size of its file. Rows
+# without a face grow the most, from some ten bytes in Parquet to 500 here.
 _FREE_BYTES: Final = 128_000_000
 _MOST_GROWTH: Final = 50
 _ROW_BYTES: Final = 500
@@ -51,7 +50,7 @@ _UNREADABLE: Final = (
 Cells = Mapping[str, Any]  # of one row, by column; None where it is null
 
 
-def read_faces(path: Path) -> list[FaceRow]:
+def read_faces(path: Path | str) -> list[FaceRow]:
     """The rows of a face table: .parquet, .csv, .jsonl or .npz, or a folder of Parquet parts; some 3 KB a face.
 
     By URL too, see `lightface.locations.to_path`.
@@ -59,6 +58,7 @@ def read_faces(path: Path) -> list[FaceRow]:
     TableError for one that is missing, unreadable or no face table; the message names the row. RemoteError for a URL
     that does not answer.
     """
+    path = as_path(path)
     is_folder = path.suffix.lower() not in _READERS if isinstance(path, RemotePath) else path.is_dir()
     with _translated_errors(path):
         files = find_parts(path) if is_folder else [path]
@@ -111,7 +111,7 @@ def read_parquet_rows(
 
 
 def _unpacked_bytes(metadata: Any, names: Sequence[str]) -> int:
-    """What the columns of these names take when they are decoded, by what the file says of them."""
+    """The bytes that the columns of these names take when they are decoded, as the file says."""
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     columns = (group.column(number) for group in groups for number in range(group.num_columns))
     wanted = (column for column in columns if column.path_in_schema.split(".")[0] in names)
@@ -262,7 +262,7 @@ def _to_array(cell: Any, column: Column) -> npt.NDArray[np.float32]:
     array = np.asarray(cell, np.float32)
     if array.shape != column.shape or not np.isfinite(array).all():
         raise ValueError(f"{column.name} is not {' x '.join(map(str, column.shape))} numbers")
-    if column.name == "embedding" and abs(float(np.linalg.norm(array.astype(np.float64))) - 1) > _UNIT_TOLERANCE:
+    if column.name == "embedding" and not are_unit_rows(array[np.newaxis]):
         raise ValueError("the embedding has not length 1")
     return array
 
@@ -283,7 +283,7 @@ _PART: Final = re.compile(r"faces-\d{5,}\.parquet")
 
 
 def part_name(number: int) -> str:
-    """Of part 0 and those that follow."""
+    """The file name of a part; the first is number 0."""
     return f"faces-{number:05}.parquet"
 
 

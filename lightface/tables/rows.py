@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from lightface.frame import EMBEDDING_SIZE
 from lightface.locations import RemotePath
-from lightface.records import BoxPx, FaceEmbedding, FloatArray, Match, Status
+from lightface.records import BoxPx, DetectedFace, FaceEmbedding, FloatArray, Match, Status
 
 Kind = Literal["text", "integer", "number"]
 
-# With what a spreadsheet takes a cell for a formula, also as wide as Chinese characters.
+# A spreadsheet takes a cell that begins with one of these for a formula. The last four are as wide as Chinese
+# characters.
 _FORMULA: Final = "[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"
 _IS_FORMULA: Final = re.compile(f"'*{_FORMULA}")
 _IS_PROTECTED: Final = re.compile(f"'+{_FORMULA}")
@@ -38,10 +40,11 @@ class FaceRow:
     image_path: Path
     face_index: int | None = None  # 0 for the largest face of the photograph; refused ones have the last numbers
     bbox: BoxPx | None = None  # x_min, y_min, x_max, y_max in pixels of the upright photograph
-    landmarks: FloatArray | None = None  # (5, 2) pixels of the upright photograph, image-left eye first
+    # (5, 2) pixels of the upright photograph, image-left eye first
+    landmarks: FloatArray | None = field(default=None, repr=False)
     det_score: float | None = None  # 0..1
     quality: float | None = None  # 0..1
-    embedding: FloatArray | None = None  # (256,) float32, Euclidean length 1
+    embedding: FloatArray | None = field(default=None, repr=False)  # (256,) float32, Euclidean length 1
     model_id: str | None = None
     person_id: int | None = None
     person_name: str | None = None
@@ -87,7 +90,7 @@ FACE_COLUMNS: Final = (
     Column("landmarks", "number", (5, 2)),
     Column("det_score", "number"),
     Column("quality", "number"),
-    Column("embedding", "number", (256,)),
+    Column("embedding", "number", (EMBEDDING_SIZE,)),
     Column("model_id"),
     Column("person_id", "integer"),
     Column("person_name"),
@@ -143,6 +146,24 @@ def name_photo(path: Path) -> Path:
         return path
     path = path.absolute()
     return Path(os.path.realpath(path.parent)) / path.name if ".." in path.parts else path
+
+
+def describe_failure(path: Path, reason: str | None) -> FaceRow:
+    """The row of a photograph without a face that could be used."""
+    return FaceRow(image_path=path, status=Status.ERROR, error=reason)
+
+
+def describe_refusal(path: Path, index: int, face: DetectedFace, reason: str) -> FaceRow:
+    """The row of face number `index` of a photograph, which was found and refused."""
+    return FaceRow(
+        image_path=path,
+        face_index=index,
+        bbox=face.box_px,
+        landmarks=face.landmarks_px,
+        det_score=face.score,
+        status=Status.REJECTED,
+        error=reason,
+    )
 
 
 def describe_face(

@@ -59,9 +59,9 @@ def check_output(path: Path) -> None:
         raise OutputError(f"cannot write {str(path)!r}: {error.strerror}, or choose another place") from error
 
 
-def write_faces(path: Path, rows: Iterable[FaceRow]) -> None:
+def write_faces(path: Path | str, rows: Iterable[FaceRow]) -> None:
     """Write a face table; its columns are the fields of `FaceRow`. OutputError where that fails."""
-    _write(path, rows, FACE_COLUMNS)
+    _write(Path(path), rows, FACE_COLUMNS)
 
 
 def write_pairs(path: Path, rows: Iterable[PairRow]) -> None:

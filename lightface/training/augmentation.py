@@ -15,9 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightface.errors import ConfigError
-
-CROP_PX = 144
-FRAME_PX = 128
+from lightface.frame import FRAME_PX, TRAINING_MARGIN_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,7 @@ def augment(
 
 def cut_frame(crops: Tensor) -> Tensor:
     """(N, C, 144, 144) uint8 crops -> (N, C, 128, 128) float32 in 0..1: what the network is given in use."""
-    margin = (CROP_PX - FRAME_PX) // 2
-    frame = slice(margin, margin + FRAME_PX)
+    frame = slice(TRAINING_MARGIN_PX, TRAINING_MARGIN_PX + FRAME_PX)
     return crops[..., frame, frame].float() / 255
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightface.records import ByteArray
+from lightface.records import ByteArray, IntArray
 from lightface.training.config import GroupSettings
 from lightface.training.data import CropSet
 from lightface.training.distributed import Processes
 from lightface.training.group_shares import GroupedOrder
 from lightface.training.objectives.objective import Targets
-from lightface.training.split import IntArray, TrainingSplit
+from lightface.training.split import TrainingSplit
 
 # A data set that takes less than this share of the free GPU memory is put there whole.
 _RESIDENT_SHARE = 0.5

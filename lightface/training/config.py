@@ -21,9 +21,10 @@ import tomli_w
 
 from lightface.errors import ConfigError
 from lightface.files import read_regular
+from lightface.frame import FRAME_PX
 from lightface.models.layers import Padding, Pooling
 from lightface.models.lightcnn import ARCHITECTURES
-from lightface.training.augmentation import FRAME_PX, Augmentation
+from lightface.training.augmentation import Augmentation
 from lightface.training.objectives.combination import CLASSIFYING, ObjectiveSettings
 from lightface.words import count_of
 

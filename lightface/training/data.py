@@ -16,22 +16,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 import torch
 import torch.nn.functional as F
 
 from lightface.crops import CropEntry, ShardReader, find_index, read_index
 from lightface.errors import ImageError, TrainingError
 from lightface.files import check_owned, check_regular, make_folder, write_private
+from lightface.folders import cache_folder
+from lightface.frame import CROP_PX
 from lightface.images import decode_photo
-from lightface.records import ByteArray, FloatArray
-from lightface.training.augmentation import CROP_PX
+from lightface.records import BoolArray, ByteArray, FloatArray, IntArray
 from lightface.training.config import DataSettings
 from lightface.training.group_shares import Cells, read_cells
 from lightface.words import count_of
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +107,7 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
     TrainingError when something is missing or damaged.
     """
     if not settings.folders:
-        raise TrainingError("no training data is named; give --data, or 'folder' in [data] of the recipe")
+        raise TrainingError("no training data is named; give `folder`, or 'folder' in [data] of the recipe")
     cache = settings.cache or default_cache()
     entries: list[CropEntry] = []
     refused: list[str] = []
@@ -131,7 +128,7 @@ def load_crops(settings: DataSettings, *, channels: int) -> CropSet:
 def _list_crops(folder: Path, *, cache: Path) -> tuple[list[CropEntry], list[str]]:
     """The crops of one data folder, and the photographs refused, with why."""
     if not folder.is_dir():
-        raise TrainingError(f"there is no data folder {folder}; give --data, or 'folder' in [data] of the recipe")
+        raise TrainingError(f"there is no data folder {folder}; give `folder`, or 'folder' in [data] of the recipe")
     index = find_index(folder)
     if index is not None:
         return read_index(index), []
@@ -248,7 +245,7 @@ def _scale_to_unit(rows: FloatArray) -> FloatArray:
 
 def default_cache() -> Path:
     """Where decoded crops are kept unless the recipe says otherwise. It can be deleted at any time."""
-    return platformdirs.user_cache_path("lightface") / "training"
+    return cache_folder() / "training"
 
 
 # Decode every crop once, into one memory-mapped array, so that epochs cost no decoding.

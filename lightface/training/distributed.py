@@ -65,7 +65,7 @@ def join_processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
         return
     processes = Processes(int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]), count)
     if chosen.type == "mps":
-        raise DeviceError("several processes can train on cuda or cpu only; use --device cpu")
+        raise DeviceError("several processes can train on cuda or cpu only; choose another `device`, such as cpu")
     if chosen.type == "cuda":
         chosen = resolve_device(f"cuda:{processes.local_rank}")
         torch.cuda.set_device(chosen)

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightface.embedding import Embedder
-from lightface.errors import OutputError, TrainingError
-from lightface.measurement.metrics import (
-    MIN_PEOPLE,
-    BoolArray,
-    Interval,
-    Scores,
-    bootstrap_interval,
-    equal_error_rate,
-    impostors_needed,
-    tar_at_far,
-    threshold_at_far,
-)
+from lightface.errors import TrainingError
+from lightface.measurement.intervals import Figure, Resamples, percentiles, resample, share_figure
+from lightface.measurement.metrics import MIN_PEOPLE, Scores, equal_error_rate, impostors_needed, threshold_at_far
+from lightface.measurement.pairs import Pairs, cosines_of_pairs, pair_for_training
 from lightface.models.layers import Pool
 from lightface.models.lightcnn import ARCHITECTURES, LightCNN, Structure, build_lightcnn
-from lightface.models.registry import WeightsRecord, register_weights
+from lightface.models.registry import WeightsRecord, register_weights, write_card
 from lightface.models.weights import CONTRACTS, LoadedModel, describe, load_strictly, write_weights
-from lightface.records import AlignedFace, ByteArray
+from lightface.records import AlignedFace, ByteArray, FloatArray, IntArray
 from lightface.training.config import TrainingConfig
 from lightface.training.distributed import Processes
 from lightface.training.model import build_network, settle_on
@@ -38,14 +31,13 @@ from lightface.training.model_card import (
     add_folders,
     derive_licence,
     describe_data,
+    describe_run,
     find_origin,
-    write_card,
 )
 from lightface.training.preparation import TrainingData, prepare_data
 from lightface.training.recognisability import MAX_FACES, face_of_crop, learn_recognisability
 from lightface.training.run_folder import BEST, load_checkpoint
-from lightface.training.split import IntArray
-from lightface.training.validation import Pairs, all_pairs, embed_crops, score_pairs
+from lightface.training.validation import embed_crops
 from lightface.words import count_of
 
 FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
@@ -59,7 +51,7 @@ class Exported:
     """Finished weights."""
 
     record: WeightsRecord
-    thresholds: Mapping[str, Interval]  # by FAR, as "1e-3"
+    thresholds: Mapping[str, Figure]  # by FAR, as "1e-3"
     card: Path
     step: int  # of the run, after which the network was kept; 0 for what it started from
 
@@ -77,34 +69,15 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         raise TrainingError(
             f"the data, its teachers, pairs or groups changed since {run / BEST}; put them back, then resume"
         )
-    dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
-    trained = build_network(replace(config.network, start_from=None))
-    load_strictly(trained, content["network"], source=run / BEST)
-    settle_on(trained, data.crops, data.split)
-    state = finish_network(trained, dev_pixels)
+    state = _finish_best(config, content, data, source=run / BEST)
     network = _build_plain(config, state, run / BEST)
+    dev_pixels = data.crops.decoded.pixels[data.split.dev_rows]
     embeddings = embed_crops(network, dev_pixels, device=torch.device("cpu"), precision="fp32")
-    figures = measure_intervals(score_pairs(embeddings, data.pairs), data.pairs, data.split.dev_people)
-    pairs = all_pairs(data.split.dev_people, limit=None)
-    thresholds = find_thresholds(score_pairs(embeddings, pairs), pairs, data.split.dev_people)
-
-    origin = find_origin(config.network.start_from)
-    record = WeightsRecord(
-        name=name,
-        architecture=config.network.architecture,
-        pooling=next(module.kind for module in network.modules() if isinstance(module, Pool)),
-        padding=config.network.padding,
-        file=folder / f"{name}.safetensors",
-        sha256="",
-        contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
-        flip=True,
-        licence=config.card.licence or derive_licence(origin),
-        training_data=_describe_photographs(config, data, origin),
-        measured_on=_describe_measured(int((~pairs.same).sum()), data.split.dev_people) if thresholds else "",
-        card=f"{name}.md",
-        accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
-        thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
-    )
+    figures = measure_intervals(_score(embeddings, data.pairs), data.pairs, data.split.dev_people)
+    pairs = pair_for_training(data.split.dev_people, limit=None)
+    thresholds = find_thresholds(_score(embeddings, pairs), pairs, data.split.dev_people)
+    impostors = int((~pairs.same).sum())
+    record = _make_record(config, data, network, folder / f"{name}.safetensors", figures, thresholds, impostors)
     embedder = Embedder(LoadedModel(record, network), device="cpu")
     record = replace(record, recognisability=learn_recognisability(embedder, _draw_faces(data)))
     record = replace(record, sha256=write_weights(record.file, state, describe(record)))
@@ -114,17 +87,53 @@ def export_run(config: TrainingConfig, run: Path, folder: Path, *, name: str) ->
         teacher=_measure_teacher(data),
         thresholds=thresholds,
         data=data.preflight,
-        impostors=int((~pairs.same).sum()),
+        impostors=impostors,
         at=content["at"],
         device=content["device"],
         max_minutes=content["max_minutes"],
     )
-    try:
-        (folder / record.card).write_text(write_card(record, config, measured), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the model card to {folder} ({error.strerror})") from error
+    write_card(record, describe_run(record, config, measured))
     register_weights(record, folder)
     return Exported(record, thresholds, folder / record.card, content["at"]["step"])
+
+
+def _make_record(
+    config: TrainingConfig,
+    data: TrainingData,
+    network: LightCNN,
+    file: Path,
+    figures: Mapping[str, Figure],
+    thresholds: Mapping[str, Figure],
+    impostors: int,
+) -> WeightsRecord:
+    """The record of weights that are still to be written to `file`, which names them."""
+    origin = find_origin(config.network.start_from)
+    return WeightsRecord(
+        name=file.stem,
+        architecture=config.network.architecture,
+        pooling=next(module.kind for module in network.modules() if isinstance(module, Pool)),
+        padding=config.network.padding,
+        file=file,
+        sha256="",
+        contract=CONTRACTS[ARCHITECTURES[config.network.architecture].in_channels],
+        flip=True,
+        licence=config.card.licence or derive_licence(origin),
+        training_data=_describe_photographs(config, data, origin),
+        measured_on=_describe_measured(impostors, data.split.dev_people) if thresholds else "",
+        card=f"{file.stem}.md",
+        accuracy={f"development pairs, {figure}": round(value.estimate, 4) for figure, value in figures.items()},
+        thresholds={far: round(threshold.estimate, 4) for far, threshold in thresholds.items()},
+    )
+
+
+def _finish_best(
+    config: TrainingConfig, content: Mapping[str, Any], data: TrainingData, *, source: Path
+) -> dict[str, Tensor]:
+    """The weights of a checkpoint, settled on the data and finished."""
+    trained = build_network(replace(config.network, start_from=None))
+    load_strictly(trained, content["network"], source=source)
+    settle_on(trained, data.crops, data.split)
+    return finish_network(trained, data.crops.decoded.pixels[data.split.dev_rows])
 
 
 @torch.inference_mode()
@@ -148,41 +157,45 @@ def finish_network(network: LightCNN, pixels: ByteArray) -> dict[str, Tensor]:
     return state
 
 
-def find_thresholds(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Interval]:
+def find_thresholds(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Figure]:
     """The threshold of each FAR, with its interval over people, from all impostor pairs.
 
     `people` (V,) says who is on each row that `pairs` count. A FAR that fewer than ten of these pairs stand behind is
     left out, and every FAR with fewer than ten people.
     """
-    impostors = int((~pairs.same).sum())
-    if _too_few(people):
+    fars = _measurable(pairs, people)
+    if not fars:
         return {}
-
-    def threshold(sample: Scores, same: BoolArray, *, far: float) -> float:
-        return threshold_at_far(sample[~same], far)
-
+    drawn = _resample(scores, pairs, people, fars)
     return {
-        name: bootstrap_interval(partial(threshold, far=far), scores, people[pairs.a], people[pairs.b], rounds=_ROUNDS)
-        for name, far in FARS.items()
-        if impostors >= impostors_needed(far)
+        name: percentiles(threshold_at_far(scores[~pairs.same], far), drawn.threshold[:, place], drawn.method)
+        for place, (name, far) in enumerate(fars.items())
     }
 
 
-def measure_intervals(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Interval]:
+def measure_intervals(scores: Scores, pairs: Pairs, people: IntArray) -> dict[str, Figure]:
     """TAR at each FAR and the equal error rate, with intervals over people; those that can be measured."""
     if _too_few(people):
         return {}
+    fars = _measurable(pairs, people)
+    drawn = _resample(scores, pairs, people, fars)
+    figures = {}
+    for place, (name, far) in enumerate(fars.items()):
+        accepted = scores[pairs.same] >= np.float64(threshold_at_far(scores[~pairs.same], far))
+        figures[f"TAR at FAR {name}"] = share_figure(accepted, drawn.tar[:, place], drawn.method)
+    rate = equal_error_rate(scores, pairs.same)
+    figures["EER"] = percentiles(rate, drawn.equal_error_rate, drawn.method)
+    return figures
+
+
+def _measurable(pairs: Pairs, people: IntArray) -> dict[str, float]:
+    """The false-accept rates that people and pairs suffice for."""
     impostors = int((~pairs.same).sum())
-    figures: dict[str, Callable[[Scores, BoolArray], float]] = {
-        f"TAR at FAR {name}": partial(tar_at_far, far=far)
-        for name, far in FARS.items()
-        if impostors >= impostors_needed(far)
-    }
-    figures["EER"] = equal_error_rate
-    return {
-        name: bootstrap_interval(figure, scores, people[pairs.a], people[pairs.b], rounds=_ROUNDS)
-        for name, figure in figures.items()
-    }
+    return {} if _too_few(people) else {name: far for name, far in FARS.items() if impostors >= impostors_needed(far)}
+
+
+def _resample(scores: Scores, pairs: Pairs, people: IntArray, fars: Mapping[str, float]) -> Resamples:
+    return resample(scores, pairs.same, (people[pairs.a], people[pairs.b]), fars=list(fars.values()), rounds=_ROUNDS)
 
 
 def _too_few(people: IntArray) -> bool:
@@ -207,7 +220,7 @@ def _draw_faces(data: TrainingData) -> list[AlignedFace]:
     return [face_of_crop(data.crops.decoded.pixels[row]) for row in rows]
 
 
-def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:
+def _measure_teacher(data: TrainingData) -> dict[str, Figure] | None:
     """What the teachers together reach on the same pairs, centred as the network learns them.
 
     None without a teacher, and where one of them does not know all validation crops.
@@ -216,8 +229,12 @@ def _measure_teacher(data: TrainingData) -> dict[str, Interval] | None:
     if teacher is None or not teacher.choose(data.split.dev_rows).complete:
         return None
     mean = teacher.choose(data.split.rows).find_mean()
-    scores = score_pairs(teacher.choose(data.split.dev_rows).centre(mean), data.pairs)
+    scores = _score(teacher.choose(data.split.dev_rows).centre(mean), data.pairs)
     return measure_intervals(scores, data.pairs, data.split.dev_people)
+
+
+def _score(embeddings: FloatArray, pairs: Pairs) -> FloatArray:
+    return cosines_of_pairs(embeddings, pairs.a, pairs.b)
 
 
 def _build_plain(config: TrainingConfig, state: Mapping[str, Tensor], source: Path) -> LightCNN:

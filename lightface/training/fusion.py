@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import platformdirs
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lightface.errors import ConfigError
 from lightface.files import check_own_folder, check_owned, make_folder, read_regular, write_private
+from lightface.folders import cache_folder
 from lightface.machine import processor_features
 from lightface.models.layers import MFM, Pool
 from lightface.models.lightcnn import LightCNN
@@ -318,7 +318,7 @@ def load_library() -> ctypes.CDLL:
         raise ConfigError("compile = true needs the compiler g++ on a CPU, and there is none; set compile = false")
     source = _SOURCE.read_bytes()
     made_of = [source, *(text.encode() for text in (compiler, *_FLAGS, processor_features()))]
-    folder = platformdirs.user_cache_path("lightface") / "kernels"
+    folder = cache_folder() / "kernels"
     name = hashlib.sha256(b"|".join(made_of)).hexdigest()[:16]
     try:
         _close_to_others(folder)

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from lightface.crops import CropEntry
 from lightface.errors import TrainingError
 from lightface.files import open_text
+from lightface.records import IntArray
 from lightface.training.config import DataSettings, GroupColumn, GroupSettings
 
-IntArray = npt.NDArray[np.int64]
 ShareArray = npt.NDArray[np.float64]
 
 UNLABELLED = 0  # the cell of crops that the table does not name, or not in every column

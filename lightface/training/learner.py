@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lightface.errors import ConfigError
 from lightface.models.lightcnn import LightCNN
@@ -150,7 +151,7 @@ class AveragedNetwork:
     def update(self, step: int) -> None:
         """Take in the weights after `step` steps."""
         decay = 0.0 if self.decay is None else min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averages, self._sources, 1 - decay)
+        get_ema_multi_avg_fn(decay)(self._averages, self._sources, None)  # type: ignore[no-untyped-call]
         for mine, source in zip(self._copies, self._copied_sources, strict=True):
             mine.copy_(source)
 

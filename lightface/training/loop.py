@@ -17,9 +17,11 @@ from torch import Tensor
 
 from lightface.errors import ConfigError, OutputError, TrainingError
 from lightface.files import write_private
+from lightface.frame import FRAME_PX
 from lightface.machine import keep_freed_memory, return_unused_memory
+from lightface.records import IntArray
 from lightface.stopping import StopRequest, stop_on_signals
-from lightface.training.augmentation import FRAME_PX, augment, cut_frame
+from lightface.training.augmentation import augment, cut_frame
 from lightface.training.batches import Batch, BatchSource, DataPosition
 from lightface.training.config import ScheduleSettings, Stage, TrainingConfig, dump_config
 from lightface.training.distributed import Processes, join_processes
@@ -27,7 +29,6 @@ from lightface.training.learner import Learner
 from lightface.training.model import settle_on
 from lightface.training.preparation import Preflight, TrainingData, prepare_data
 from lightface.training.run_folder import BEST, CONFIG, LAST, Logbook, draw_curves, load_checkpoint, save_checkpoint
-from lightface.training.split import IntArray
 from lightface.training.validation import Figures, measure
 
 _START_IMAGES = 1024  # at most, that weights which are trained on begin with
@@ -71,18 +72,7 @@ class TrainingRun:
             person_share=config.data.person_share,
             groups=config.data.groups,
         )
-        some = self.source.sample(_START_IMAGES)
-        teacher = data.crops.teacher
-        # A checkpoint has all the weights: those that the run once started from may be gone.
-        network = replace(config.network, start_from=None) if resume else config.network
-        self.learner = Learner(
-            replace(config, network=network),
-            classes=len(data.split.classes),
-            teacher_size=None if teacher is None else teacher.rows.shape[1],
-            device=device,
-            processes=processes,
-            start=None if resume else (cut_frame(some.crops), some.targets),
-        )
+        self.learner = self._build_learner(resume=resume)
         self.at = self._looked_at = RunPosition()
         self.best: Figures | None = None
         self._validated: int | None = None  # the last step after which that was done
@@ -92,6 +82,19 @@ class TrainingRun:
         self._clock, self._spent_s = time.monotonic(), 0.0
         if saved is not None:
             self._restore(saved)
+
+    def _build_learner(self, *, resume: bool) -> Learner:
+        some, teacher = self.source.sample(_START_IMAGES), self.data.crops.teacher
+        # A checkpoint has all the weights: those that the run once started from may be gone.
+        network = replace(self.config.network, start_from=None) if resume else self.config.network
+        return Learner(
+            replace(self.config, network=network),
+            classes=len(self.data.split.classes),
+            teacher_size=None if teacher is None else teacher.rows.shape[1],
+            device=self.device,
+            processes=self.processes,
+            start=None if resume else (cut_frame(some.crops), some.targets),
+        )
 
     @property
     def share_done(self) -> float:
@@ -106,7 +109,7 @@ class TrainingRun:
                 with write_private(self.output / CONFIG) as file:  # of a run that is resumed, it is all there is
                     file.write(dump_config(self.config).encode())
             except OSError as error:
-                raise OutputError(f"cannot write to {self.output} ({error}); choose another --output") from error
+                raise OutputError(f"cannot write to {self.output} ({error}); choose another `output`") from error
             self._logbook = Logbook(self.output, step=self.at.step)
 
     def work(self, stop: StopRequest, on_progress: Callable[[Progress], None] | None = None) -> TrainingReport:
@@ -350,7 +353,7 @@ def train(
     is no run to resume; ConfigError, DeviceError, WeightsError and OutputError as their names say.
     """
     if not resume and (output / LAST).exists():  # before the data is prepared, which can take long
-        raise TrainingError(f"{output} holds a run already; resume it, or choose another --output")
+        raise TrainingError(f"{output} holds a run already; resume it, or choose another `output`")
     keep_freed_memory()
     stop = stop or StopRequest()
     with join_processes(device) as (processes, chosen):

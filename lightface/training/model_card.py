@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, overload
 
 from lightface import __version__
 from lightface.errors import ConfigError, WeightsError
-from lightface.measurement.metrics import MIN_PEOPLE, Interval
+from lightface.measurement.intervals import Figure
+from lightface.measurement.metrics import MIN_PEOPLE
 from lightface.models.registry import WeightsRecord, find_weights
 from lightface.models.weights import read_checkpoint
 from lightface.training.config import DataSettings, FilesOfFolders, TrainingConfig, dump_config, load_config
@@ -23,9 +24,9 @@ class Measured:
     """What the card reports."""
 
     pairs: int  # that the figures are of
-    figures: Mapping[str, Interval]
-    teacher: Mapping[str, Interval] | None  # the same of the teacher
-    thresholds: Mapping[str, Interval]  # by FAR
+    figures: Mapping[str, Figure]
+    teacher: Mapping[str, Figure] | None  # the same of the teacher
+    thresholds: Mapping[str, Figure]  # by FAR
     impostors: int  # pairs that the thresholds are of
     data: Preflight
     at: Mapping[str, Any]  # the fields of a `RunPosition`
@@ -33,7 +34,7 @@ class Measured:
     device: str
 
 
-def write_card(record: WeightsRecord, config: TrainingConfig, measured: Measured) -> str:
+def describe_run(record: WeightsRecord, config: TrainingConfig, measured: Measured) -> str:
     """The card's text. It names no path of the machine that trained.
 
     What the recipe says for the card stands in its sections alone, which later evaluations may change.
@@ -135,7 +136,7 @@ def _threshold_rows(measured: Measured) -> str:
     )
 
 
-def _percent(figure: Interval) -> str:
+def _percent(figure: Figure) -> str:
     return f"{100 * figure.estimate:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 

@@ -10,9 +10,9 @@ from lightface.crops import CropEntry
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.errors import FaceNotFoundError, PhotoError, TrainingError
 from lightface.files import make_folder, read_regular, write_private
+from lightface.frame import CROP_PX, TRAINING_FRAME
 from lightface.images import PassedOver, find_folders, find_photos, hash_file, load_photo, save_image
-from lightface.records import ByteArray, FaceSelection, Frame
-from lightface.training.augmentation import CROP_PX
+from lightface.records import ByteArray, FaceSelection
 from lightface.words import count_of
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 _FORMAT = "1"  # raise it when the same photographs would be aligned or refused differently
 
 # The network's frame with 8 more pixels on each side.
-TRAINING_FRAME = Frame(size_px=CROP_PX, eye_row_px=48.0, mouth_row_px=96.0)
 
 
 def align_people(

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lightface.errors import TrainingError
+from lightface.measurement.pairs import Pairs, pair_for_training
 from lightface.models.lightcnn import ARCHITECTURES
+from lightface.records import IntArray
 from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet, load_crops
 from lightface.training.distributed import Processes
 from lightface.training.objectives.objective import UNKNOWN
-from lightface.training.split import IntArray, TrainingSplit, split_crops
-from lightface.training.validation import Pairs, all_pairs, read_pairs
+from lightface.training.split import TrainingSplit, split_crops
+from lightface.training.validation import read_validation_pairs
 from lightface.words import count_of
 
 
@@ -65,9 +67,9 @@ def prepare_data(config: TrainingConfig, processes: Processes) -> TrainingData:
     if config.data.pairs is not None:
         folder = crops.entries[0].folder
         first = sum(entry.folder == folder for entry in crops.entries)
-        pairs = read_pairs(config.data.folders[0] / config.data.pairs, split, first=first)
+        pairs = read_validation_pairs(config.data.folders[0] / config.data.pairs, split, first=first)
     else:
-        pairs = all_pairs(split.dev_people)
+        pairs = pair_for_training(split.dev_people)
     return TrainingData(crops, split, pairs, preflight)
 
 

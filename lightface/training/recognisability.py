@@ -20,10 +20,10 @@ from lightface.alignment import accept_aligned, align_face
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.embedding import Embedder
 from lightface.errors import PhotoError, TrainingError
+from lightface.frame import CROP_PX
 from lightface.images import find_photos, load_photo
 from lightface.models.recognisability import Recognisability
 from lightface.records import AlignedFace, ByteArray, FaceSelection, FloatArray, Frame
-from lightface.training.augmentation import CROP_PX
 
 MIN_FACES = 200  # of fewer, the last percent of good faces says nothing
 MAX_FACES = 1800  # more only take longer

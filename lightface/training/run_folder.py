@@ -12,8 +12,8 @@ import torch
 
 from lightface.errors import OutputError, TrainingError
 from lightface.files import read_regular, write_private
+from lightface.frame import FRAME_PX
 from lightface.models.weights import TORCH_ERRORS
-from lightface.training.augmentation import FRAME_PX
 
 # The files of a run folder.
 CONFIG = "config.toml"  # the recipe
@@ -59,7 +59,7 @@ class Logbook:
             with write_private(self._path) as file:
                 file.write("".join(f"{line}\n" for line in kept).encode())
         except OSError as error:
-            raise OutputError(f"cannot write {self._path} ({error.strerror}); choose another --output") from error
+            raise OutputError(f"cannot write {self._path} ({error.strerror}); choose another `output`") from error
         self._board = _open_board(folder / "tensorboard", step)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:

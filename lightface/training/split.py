@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from lightface.crops import CropEntry
 from lightface.errors import TrainingError
+from lightface.records import IntArray
 from lightface.training.config import TrainingConfig
 from lightface.training.data import CropSet
 from lightface.training.objectives.objective import UNKNOWN
 from lightface.words import count_of
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lightface.frame import CROP_PX, TRAINING_FRAME
 from lightface.records import ByteArray
-from lightface.training.augmentation import CROP_PX
 
 _FEATURES = 10
-_EYE_ROW, _MOUTH_ROW, _MIDDLE = 48, 96, CROP_PX // 2  # of a training crop
+_EYE_ROW, _MOUTH_ROW, _MIDDLE = int(TRAINING_FRAME.eye_row_px), int(TRAINING_FRAME.mouth_row_px), CROP_PX // 2
 _SUPERSAMPLING = 4
 
 

@@ -27,12 +27,11 @@ from benchmarks.figures import Context, Row, race
 from lightface.alignment import accept_aligned
 from lightface.embedding import Embedder
 from lightface.gallery import Gallery, Person, StoredSample, open_gallery, search_index
-from lightface.gallery.records import IntArray
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.images import decode_photo
 from lightface.matching import DecisionBands, rank_people
 from lightface.models.weights import load_model
-from lightface.records import FloatArray
+from lightface.records import FloatArray, IntArray
 
 RESEARCH_CROPS = Path(__file__).parents[3] / "shared" / "data" / "dev-00.zip"  # beside a maintainer's checkout
 MODEL_ID = "benchmark"

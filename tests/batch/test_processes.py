@@ -6,7 +6,6 @@ import errno
 import io
 import logging
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from stand_ins import MeanEmbedder, MiddleDetector, make_pipeline, paint
 
 from lightface.batch import EmbedProgress, embed_folder, journal_path
 from lightface.batch import local as batch_processes
-from lightface.batch.local import embed_in_processes
+from lightface.batch.local import embed_in_processes, pack_pipeline, unpack_pipeline
 from lightface.images import find_photos
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
 from lightface.records import ByteArray, DetectedFace, FaceSelection
@@ -222,7 +221,7 @@ def test_where_no_process_comes_up_the_work_is_done_here(
     monkeypatch.setattr(batch_processes, "_work", os.abort)  # takes no arguments: an error in each process
     photos = find_photos([crowd])
     pipeline = make_pipeline(MeanEmbedder())
-    results = list(embed_in_processes(pipeline, photos, selection=FaceSelection.ALL, batch_size=4, workers=2))
+    results = list(embed_in_processes(pipeline, photos, batch_size=4, workers=2))
     assert [result.path for result in results] == photos
     assert "in this process" in caplog.text
 
@@ -233,11 +232,14 @@ def test_little_work_is_not_shared(folder: Path, tmp_path: Path, monkeypatch: py
     assert embed_folder(make_pipeline(MeanEmbedder()), [folder], tmp_path / "b.csv", workers=9).embedded == 3
 
 
-def test_loaded_networks_are_loaded_again_where_they_are_unpickled() -> None:
-    pipeline = load_pipeline(precision="fp32", gates=FaceGates(min_face_size_px=55.0))
-    pickled = pickle.dumps(pipeline)
-    assert len(pickled) < 1000
-    twin = pickle.loads(pickled)
+def test_loaded_networks_are_loaded_again_in_another_process() -> None:
+    loaded = load_pipeline(precision="fp32", gates=FaceGates(min_face_size_px=55.0))
+    pipeline = loaded.selecting(FaceSelection.LARGEST)
+    packed = pack_pipeline(pipeline)
+    assert len(packed) < 1000
+    twin = unpack_pipeline(packed)
+    assert twin.fingerprint() == pipeline.fingerprint() != loaded.fingerprint()
+    assert twin.selection is FaceSelection.LARGEST
     assert (twin.model_id, twin.gates, twin.embedder.precision) == (pipeline.model_id, pipeline.gates, "fp32")
     assert twin.detector.settings == pipeline.detector.settings  # type: ignore[attr-defined]
 

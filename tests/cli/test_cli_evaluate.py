@@ -17,6 +17,7 @@ from faces_of_colour import ColourEmbedder, make_colour_pipeline, paint_people, 
 from PIL import Image
 
 from lightface.cli.console import GOES_ON
+from lightface.evaluation.cache import default_cache_path
 from lightface.gallery import NewSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 from lightface.records import AlignedFace, ByteArray, FloatArray
@@ -109,6 +110,14 @@ def test_a_second_run_embeds_nothing_unless_it_is_told_to(cli: Cli, people: Path
     assert cli("evaluate", people).stdout == first.stdout and embedded(pipeline) == 48
     cli("evaluate", people, "--no-cache")
     assert embedded(pipeline) == 96
+
+
+def test_a_cache_that_cannot_be_used_can_be_done_without(cli: Cli, people: Path, pipeline: FacePipeline) -> None:
+    default_cache_path().parent.mkdir(parents=True, exist_ok=True)
+    default_cache_path().write_text("no database " * 100)
+    assert_one_line(cli("evaluate", people), "cannot use the cache", "or go on without a cache, by --no-cache")
+    assert cli("evaluate", people, "--no-cache").exit_code == 0
+    assert embedded(pipeline) == 48
 
 
 def test_pairs_of_ones_own_and_groups(cli: Cli, tmp_path: Path, pipeline: FacePipeline) -> None:

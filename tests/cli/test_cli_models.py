@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from lightface.alignment import align_face
 from lightface.detection import MtcnnDetector
+from lightface.frame import TRAINING_FRAME
 from lightface.models.lightcnn import build_lightcnn
 from lightface.models.registry import find_weights, list_weights
 from lightface.models.weights import load_model
 from lightface.records import ByteArray
-from lightface.training.people_folder import TRAINING_FRAME
 from lightface.training.recognisability import FAMILIES
 
 

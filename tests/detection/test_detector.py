@@ -56,5 +56,5 @@ def test_no_face_is_an_error_under_every_rule(selection: FaceSelection) -> None:
 
 
 def test_require_one_refuses_two_and_says_how_to_choose() -> None:
-    with pytest.raises(MultipleFacesError, match=r"3 faces found.*--face-selection"):
+    with pytest.raises(MultipleFacesError, match=r"3 faces found.*`selection`"):
         select_faces(FACES, FaceSelection.REQUIRE_ONE, image_size=SIZE)

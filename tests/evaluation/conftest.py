@@ -10,10 +10,10 @@ import pytest
 from faces_of_colour import HOSTILE_NAME, make_colour_pipeline, paint_people
 
 from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
-from lightface.evaluation.figures import NamedThreshold
 from lightface.evaluation.groups import read_groups
 from lightface.evaluation.protocols import read_protocol
 from lightface.evaluation.rejects import measure_rejects
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.pipeline import FacePipeline
 
 
@@ -41,7 +41,7 @@ def evaluation(people_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     evaluation = evaluate_pairs(
         make_colour_pipeline(noise=2.6),
         read_protocol(people_folder),
-        thresholds=[NamedThreshold(0.25, "in use")],
+        thresholds=[SourcedThreshold(0.25, "in use")],
         groups=read_groups(table),
     )
     assert evaluation.rejects is None  # pictures of one colour are equally good

@@ -205,7 +205,7 @@ def test_too_few_pairs_are_refused_with_what_is_missing(gallery: Gallery) -> Non
     with pytest.raises(
         EvaluationError,
         match=r"760 pairs of different people are too few for a false-accept rate of 1e-3: it takes 10,000, so add "
-        r"9,240 more: enroll about 52 more people with 2 photographs each, or take a higher --far",
+        r"9,240 more: enroll about 52 more people with 2 photographs each, or take a higher `far`",
     ):
         calibrate_gallery(gallery, far=1e-3)
     assert gallery.thresholds() == []

@@ -7,15 +7,14 @@ import pytest
 
 from lightface.errors import WeightsError
 from lightface.evaluation.evaluate import Evaluation
-from lightface.evaluation.summary import summarise
-from lightface.models.registry import find_weights
-from lightface.pages.reports import format_section, place_section, write_into_card
+from lightface.evaluation.summary import summarise, to_card_section
+from lightface.models.registry import find_weights, place_section, write_card_section
 
 CARD = "# drawn\n\n## Measured\n\nMuch.\n\n## Limits\n\nMany.\n"
 
 
 def test_the_section_has_every_figure(evaluation: Evaluation) -> None:
-    section = format_section(evaluation)
+    section = to_card_section(evaluation)
     assert section.startswith(f"## Evaluated: {evaluation.pairs.source.name} ({evaluation.pairs.name})\n")
     for row in summarise(evaluation.figures):
         assert f"| {row.name} | {row.value} | {row.interval} | {row.threshold} |\n" in section
@@ -41,7 +40,7 @@ def test_a_last_section_is_replaced_too() -> None:
 def test_the_card_beside_the_weights_is_written(evaluation: Evaluation, tmp_path: Path) -> None:
     record = replace(find_weights("lightcnn9"), file=tmp_path / "w.safetensors", card="w.md")
     (tmp_path / "w.md").write_text(CARD)
-    write_into_card(evaluation, record)
-    assert record.read_card() == place_section(CARD, format_section(evaluation))
+    write_card_section(record, to_card_section(evaluation))
+    assert record.read_card() == place_section(CARD, to_card_section(evaluation))
     with pytest.raises(WeightsError, match="'lightcnn9' have no model card"):
-        write_into_card(evaluation, replace(record, card=""))
+        write_card_section(replace(record, card=""), "## Evaluated")

@@ -117,7 +117,7 @@ def test_the_cache_is_its_owners_alone(tmp_path: Path, pipeline: FacePipeline) -
 
 def test_a_cache_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello " * 1000)
-    with pytest.raises(OutputError, match=r"cannot use the cache .*--no-cache"):
+    with pytest.raises(OutputError, match=r"cannot use the cache .*go on without a cache"):
         EmbeddingCache(tmp_path / "text")
     with pytest.raises(OutputError, match="cannot use the cache"):
         EmbeddingCache(tmp_path / "text" / "below.sqlite")

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from lightface.evaluation.figures import NamedThreshold, ScoredPairs, measure_pairs, rate_text
+from lightface.evaluation.figures import ScoredPairs, measure_pairs, rate_text
 from lightface.evaluation.pair_list import stratified_folds
 from lightface.evaluation.summary import summarise, thin_roc
-from lightface.measurement.metrics import impostors_needed, roc_points
+from lightface.measurement.metrics import SourcedThreshold, impostors_needed, roc_points
 
 
 def make_scored(scores: np.ndarray, same: np.ndarray, *, genuine_lost: int = 0) -> ScoredPairs:
@@ -59,7 +59,7 @@ def test_figures_by_hand() -> None:
     # 100 impostors at 0.00 .. 0.99, ten genuine pairs: eight above them all, one at 0.955, one at 0.5.
     scores = np.concatenate([np.arange(100) / 100, np.full(8, 2.0), [0.955, 0.5]])
     figures = measure_pairs(
-        make_scored(scores, np.arange(110) >= 100, genuine_lost=2), thresholds=[NamedThreshold(0.945, "a test")]
+        make_scored(scores, np.arange(110) >= 100, genuine_lost=2), thresholds=[SourcedThreshold(0.945, "a test")]
     )
     (first, second, *_) = figures.tar_at_far
     assert first.tar is not None and first.tar.estimate == 0.9  # at 0.90 or just below lie ten impostors

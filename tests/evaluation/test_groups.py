@@ -13,15 +13,22 @@ from faces_of_colour import make_colour_pipeline, paint_person
 from lightface.errors import EvaluationError
 from lightface.evaluation.embed import EmbeddedPictures
 from lightface.evaluation.evaluate import Evaluation, evaluate_pairs
-from lightface.evaluation.figures import NamedThreshold, find_repeats, measure_pairs
+from lightface.evaluation.figures import find_repeats, measure_pairs
 from lightface.evaluation.groups import GroupTable, list_figures, measure_groups, read_groups
 from lightface.evaluation.pair_list import Framing, PackedPicture, PairList, Picture
 from lightface.evaluation.protocols import ProtocolName, read_protocol
 from lightface.evaluation.protocols.own_photos import pair_people
-from lightface.evaluation.summary import describe_factor, describe_grouping, describe_repeats, summarise, to_json
+from lightface.evaluation.summary import (
+    describe_factor,
+    describe_grouping,
+    describe_repeats,
+    summarise,
+    to_card_section,
+    to_json,
+)
 from lightface.measurement.intervals import wilson
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.pages import render_page
-from lightface.pages.reports import format_section
 from lightface.pipeline import FacePipeline
 
 
@@ -93,7 +100,7 @@ def test_a_table_of_other_people_is_refused(people_folder: Path, tmp_path: Path,
 
 # Strangers: one picture a person, so false matches alone.
 
-IN_USE = [NamedThreshold(0.4, "in use")]
+IN_USE = [SourcedThreshold(0.4, "in use")]
 
 
 def make_strangers(tmp_path: Path, each: int = 30) -> tuple[PairList, EmbeddedPictures, GroupTable]:
@@ -161,7 +168,7 @@ def test_pairs_share_pictures_so_intervals_are_wider_than_of_as_many_trials(tmp_
     pairs, embedded, table = make_strangers(tmp_path)
     embedded.vectors[:4] = embedded.vectors[:4] + 0.6 * embedded.vectors[:30].sum(axis=0)  # four who resemble all
     embedded.vectors[:] = embedded.vectors / np.linalg.norm(embedded.vectors, axis=1, keepdims=True)
-    (grouping,) = measure_groups(pairs, embedded, table, by=[("age", "team")], thresholds=[NamedThreshold(0.2, "x")])
+    (grouping,) = measure_groups(pairs, embedded, table, by=[("age", "team")], thresholds=[SourcedThreshold(0.2, "x")])
     first = grouping.groups[0]
     assert first.figures is not None
     far = first.figures.at_thresholds[0].far
@@ -228,7 +235,7 @@ def test_an_evaluation_of_strangers_says_what_it_can(strangers: Path) -> None:
     (likeness,) = evaluation.groupings
     (far,) = [one for one in likeness.spreads if one.figure == "FAR at 0.400"]
     assert (far.lowest_group, far.highest_group) == ("unlike", "alike") and far.highest > 0.3
-    section = format_section(evaluation)
+    section = to_card_section(evaluation)
     assert "| likeness | pictures | pairs | FAR at 0.400 | 95 % interval | cosine at FAR 1e-2 |" in section
     assert "| unlike | 20 | 190 | 0.00 % |" in section and "(alike): factor at least" in section
     page = render_page(evaluation, {})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import tarfile
 import zipfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from faces_of_colour import colour_of, make_colour_pipeline
 from PIL import Image
+from pyarrow.csv import ConvertOptions, read_csv
 
 from lightface.errors import EvaluationError
 from lightface.evaluation.evaluate import evaluate_pairs
@@ -125,6 +129,25 @@ def test_crops_by_their_index_and_pairs(crops: Path) -> None:
     assert evaluation.failures == () and evaluation.figures.area.estimate == 1  # type: ignore[union-attr]
 
 
+def test_an_index_in_parquet_of_crops_in_a_tar_says_the_same(crops: Path) -> None:
+    """What `train` reads, `evaluate` reads, too."""
+    before = read_protocol(crops)
+    with zipfile.ZipFile(crops / "dev-00.zip") as packed, tarfile.open(crops / "dev-00.tar", "w") as tar:
+        for name in packed.namelist():
+            member = tarfile.TarInfo(name)
+            member.size = packed.getinfo(name).file_size
+            tar.addfile(member, packed.open(name))
+    table = read_csv(crops / "index.csv", convert_options=ConvertOptions(column_types={"identity": pa.string()}))
+    table = table.set_column(table.column_names.index("shard"), "shard", pa.array(["dev-00.tar"] * len(table)))
+    pq.write_table(table, crops / "index.parquet")
+    (crops / "index.csv").unlink()
+    assert recognise_protocol(crops) is recognise_protocol(crops / "index.parquet") is ProtocolName.CROPS
+    pairs = read_protocol(crops)
+    assert [picture.name for picture in pairs.pictures][:2] == ["dev-00.tar/1.png", "dev-00.tar/2.png"]
+    assert [one.sha256() for one in pairs.pictures] == [one.sha256() for one in before.pictures]
+    assert pairs.same.tolist() == before.same.tolist() and pairs.people.tolist() == before.people.tolist()
+
+
 def test_without_pairs_all_labelled_development_crops_are_paired(crops: Path) -> None:
     (crops / "dev-pairs.csv").unlink()
     pairs = read_protocol(crops)
@@ -136,15 +159,15 @@ def test_without_pairs_all_labelled_development_crops_are_paired(crops: Path) ->
     ("file", "text", "problem"),
     [
         ("dev-pairs.csv", "row_a,row_b\n1,2\n", "has no column 'same'"),
-        ("dev-pairs.csv", "row_a,row_b,same\n1,2,1\n1,2\n", "line 3: the number of cells"),
-        ("dev-pairs.csv", "row_a,row_b,same\n1,2,1\n1,x,0\n", "line 3: '1,x,0' is no pair"),
-        ("dev-pairs.csv", "row_a,row_b,same\n1,2,1\n1,99,0\n", "line 3: the index has no row 99"),
-        ("index.csv", "row,name\n0,a\n", "has no column 'shard'"),
-        ("index.csv", "shard,name\na.zip,b.png\n../up.zip,b.png\n", "line 3: '../up.zip' 'b.png' is no crop"),
-        ("index.csv", "shard,name\na.zip,b.png\ngone.zip,b.png\n", "cannot open .*gone.zip"),
+        ("dev-pairs.csv", "row_a,row_b,same\n1,2,1\n1,2\n", "row 1, '1,2,', is no pair"),
+        ("dev-pairs.csv", "row_a,row_b,same\n1,2,1\n1,x,0\n", "row 1, '1,x,0', is no pair"),
+        ("dev-pairs.csv", "row_a,row_b,same\n1,2,1\n1,99,0\n", "names row 99, and the index has no such row"),
+        ("index.csv", "row,name\n0,a\n", "row 0 has no 'shard'"),
+        ("index.csv", "shard,name\na.zip,b.png\n../up.zip,b.png\n", "row 1 names '../up.zip', which leaves its folder"),
+        ("index.csv", "shard,name\n" + "gone.zip,b.png\n" * 7, "cannot open .*gone.zip"),
     ],
 )
-def test_a_malformed_index_names_its_line(crops: Path, file: str, text: str, problem: str) -> None:
+def test_a_malformed_index_names_its_row(crops: Path, file: str, text: str, problem: str) -> None:
     (crops / file).write_text(text)
     with pytest.raises(EvaluationError, match=problem):
         read_protocol(crops)

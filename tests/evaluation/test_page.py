@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -214,3 +215,10 @@ def test_axes_put_values_where_they_belong() -> None:
     chart = Chart("a", "b", linear("x", 0, 1, step=1), linear("y", 0, 1, step=1))
     chart.add_curve("<&>", np.array([0, 1]), np.array([0, 1]), kind="main")
     assert 'data-curve="&lt;&amp;&gt;"' in chart.to_svg()
+
+
+def test_no_template_lets_anything_through_unescaped() -> None:
+    templates = list(files("lightface.pages").joinpath("templates").iterdir())
+    assert {"audit.html", "evaluation.html", "groups.html"} <= {one.name for one in templates}
+    for one in templates:
+        assert not re.search(r"\|\s*safe|autoescape|Markup", one.read_text(encoding="utf-8")), one

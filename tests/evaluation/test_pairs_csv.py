@@ -80,7 +80,7 @@ def test_a_list_that_contradicts_itself_is_known_for_it(tmp_path: Path) -> None:
 def test_what_is_no_list(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="does not exist"):
         read_protocol(tmp_path / "missing.csv")
-    with pytest.raises(EvaluationError, match="--protocol, one of pairs, lfw"):
+    with pytest.raises(EvaluationError, match="`protocol`, one of pairs, lfw"):
         read_protocol(write(tmp_path / "list.xyz", "a,b,1\n"))
     (tmp_path / "zip.csv").write_bytes(b"PK\0\3")
     with pytest.raises(EvaluationError, match=r"zip.csv is not a text; give the list itself, saved as CSV UTF-8"):

@@ -53,7 +53,7 @@ def test_lfw_as_scikit_learn_leaves_it(tmp_path: Path) -> None:
     for path in (home, home / "lfw_home", home / "lfw_home" / "pairs.txt"):
         assert read_protocol(path).a.size == 40
     shutil.move(home / "lfw_home" / "lfw_funneled", tmp_path / "elsewhere")
-    with pytest.raises(EvaluationError, match=r"no folder 'Person_0' .* --images"):
+    with pytest.raises(EvaluationError, match=r"no folder 'Person_0' .* `images`"):
         read_protocol(home)
     assert read_protocol(home, images=tmp_path / "elsewhere").a.size == 40
 

@@ -18,7 +18,6 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from lightface.errors import LightfaceError
 from lightface.measurement.metrics import (
     accept_rate,
-    bootstrap_interval,
     equal_error_rate,
     kfold_accuracy,
     roc_points,
@@ -221,68 +220,12 @@ class TestKfoldAccuracy:
             kfold_accuracy(*normal_pairs(5, 5), np.arange(9))
 
 
-class TestBootstrapInterval:
-    @staticmethod
-    def pairs_of_people(people: int, *, seed: int = 0) -> tuple[Any, Any, Any]:
-        """Two photographs a person, all pairs, each person with a shift of their own."""
-        generator = np.random.default_rng(seed)
-        photos = np.repeat(np.arange(people), 2)
-        first, second = np.triu_indices(photos.size, k=1)
-        ease = generator.normal(0, 0.15, people)
-        a, b = photos[first], photos[second]
-        scores = np.where(a == b, 0.5, 0.0) + (ease[a] + ease[b]) / 2 + generator.normal(0, 0.1, a.size)
-        return scores, a, b
-
-    def test_holds_the_estimate_and_is_repeatable(self) -> None:
-        pairs = self.pairs_of_people(40)
-        figure = partial(tar_at_far, far=0.01)
-        interval = bootstrap_interval(figure, *pairs, rounds=200, seed=7)
-        assert interval.estimate == tar_at_far(pairs[0], pairs[1] == pairs[2], 0.01)
-        assert interval.low < interval.estimate < interval.high
-        assert bootstrap_interval(figure, *pairs, rounds=200, seed=7) == interval
-        assert bootstrap_interval(figure, *pairs, rounds=200, seed=8) != interval
-
-    def test_narrows_with_people_and_widens_with_confidence(self) -> None:
-        def width(people: int, confidence: float) -> float:
-            pairs = self.pairs_of_people(people)
-            interval = bootstrap_interval(equal_error_rate, *pairs, rounds=200, confidence=confidence)
-            return interval.high - interval.low
-
-        assert width(100, 0.95) < width(20, 0.95)
-        assert width(20, 0.5) < width(20, 0.95)
-
-    def test_is_wider_than_one_that_takes_pairs_for_independent(self) -> None:
-        scores, a, b = self.pairs_of_people(40)
-        impostors = scores[a != b]
-        generator = np.random.default_rng(0)
-        naive = [np.mean(generator.choice(impostors, impostors.size)) for _ in range(200)]
-        interval = bootstrap_interval(lambda s, same: float(np.mean(s[~same])), scores, a, b, rounds=200)
-        assert interval.high - interval.low > 3 * (np.quantile(naive, 0.975) - np.quantile(naive, 0.025))
-
-    def test_covers_the_truth_about_as_often_as_it_says(self) -> None:
-        # The mean genuine score of the made-up people is 0.5.
-        hits = 0
-        for seed in range(100):
-            pairs = self.pairs_of_people(25, seed=seed)
-            interval = bootstrap_interval(
-                lambda scores, same: float(np.mean(scores[same])), *pairs, rounds=200, confidence=0.9
-            )
-            hits += interval.low <= 0.5 <= interval.high
-        assert 80 <= hits <= 98
-
-    def test_draws_again_where_a_class_is_missing(self) -> None:
-        scores = np.array([0.9, 0.1], dtype=np.float32)
-        interval = bootstrap_interval(equal_error_rate, scores, np.array([1, 1]), np.array([1, 2]), rounds=20)
-        assert (interval.low, interval.high) == (0, 0)
-
-
 class TestRefusals:
     figures = (
         equal_error_rate,
         roc_points,
         kfold_accuracy,
         partial(tar_at_far, far=0.1),
-        lambda scores, same: bootstrap_interval(equal_error_rate, scores, same.astype(int) * 0, (~same).astype(int)),
     )
 
     @pytest.mark.parametrize("figure", figures)

@@ -77,7 +77,7 @@ def test_the_default_threshold_is_derived_from_those_of_the_weights(rows: list[F
     assert cluster_faces([known]).threshold == strict_threshold(rates, 1) > record.thresholds["1e-2"]
     many = [replace(known, image_path=Path(f"{number}.png")) for number in range(3000)]
     assert cluster_faces(many).threshold == strict_threshold(rates, 3000) > record.thresholds["1e-3"]
-    with pytest.raises(ThresholdError, match="for tiny; give one with --threshold"):
+    with pytest.raises(ThresholdError, match="for tiny; give a `threshold`"):
         cluster_faces(rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def test_a_refusal_that_is_kept_lets_go_of_the_pixels(tmp_path: Path) -> None:
         *too_dark.embed_photos([make_photo(brightness=9)]),
         *make_scripted(make_face(200, 100), upside_down).embed_photos([make_photo()]),
         *make_scripted().embed_photos([make_photo()]),
-        *make_scripted(make_face(0, 100), make_face(200, 100)).embed_photos(
-            [make_photo()], selection=FaceSelection.REQUIRE_ONE
-        ),
+        *make_scripted(make_face(0, 100), make_face(200, 100))
+        .selecting(FaceSelection.REQUIRE_ONE)
+        .embed_photos([make_photo()]),
         *make_scripted().embed_paths([broken, tmp_path / "missing.jpg"]),
     ]
     kept: list[BaseException | None] = [one.error for one in results]
@@ -83,12 +84,12 @@ def test_a_face_carries_its_vector_and_where_it_was_found() -> None:
 @pytest.mark.parametrize(
     ("face", "gates", "error", "remedy"),
     [
-        (make_face(0, 29), {}, FaceTooSmallError, "--min-face-size"),
+        (make_face(0, 29), {}, FaceTooSmallError, "`min_face_size_px`"),
         (make_face(0, 100), {"min_face_size_px": 100.5}, FaceTooSmallError, "100 px small"),
         (make_face(0, 100), {"min_face_share": 1.0}, FaceTooSmallError, "100 px small"),
-        (make_face(0, 100, score=0.89), {}, LowDetectionScoreError, "--det-threshold"),
+        (make_face(0, 100, score=0.89), {}, LowDetectionScoreError, "`det_threshold`"),
         (make_face(0, 100, score=0.95), {"det_threshold": 0.96}, LowDetectionScoreError, "0.95"),
-        (make_face(0, 100), {"min_quality": 1.0}, LowQualityError, "--min-quality"),
+        (make_face(0, 100), {"min_quality": 1.0}, LowQualityError, "`min_quality`"),
         (make_face(0, 100, upside_down=True), {}, LowQualityError, "not below its eyes"),
     ],
 )
@@ -120,7 +121,7 @@ def test_quality_is_no_gate_where_it_is_lowered_to_0() -> None:
 
 def test_a_small_face_in_the_background_is_no_second_face() -> None:
     near, far = make_face(0, 100), make_face(200, 20)
-    (result,) = make_scripted(near, far).embed_photos([make_photo()], selection=FaceSelection.REQUIRE_ONE)
+    (result,) = make_scripted(near, far).selecting(FaceSelection.REQUIRE_ONE).embed_photos([make_photo()])
     assert result.error is None
     assert [face.detection for face in result.faces] == [near]
     assert [refused.detection for refused in result.refused] == [far]
@@ -130,7 +131,7 @@ def test_the_selection_chooses_among_the_faces() -> None:
     large, middle = make_face(0, 120), make_face(150, 100)
     pipeline = make_scripted(large, middle)
     chosen = {
-        selection: [face.detection for face in pipeline.embed_photo(make_photo(), selection=selection)]
+        selection: [face.detection for face in pipeline.selecting(selection).embed_photo(make_photo())]
         for selection in (FaceSelection.ALL, FaceSelection.LARGEST, FaceSelection.CENTER)
     }
     assert chosen == {
@@ -138,8 +139,8 @@ def test_the_selection_chooses_among_the_faces() -> None:
         FaceSelection.LARGEST: [large],
         FaceSelection.CENTER: [middle],
     }
-    with pytest.raises(MultipleFacesError, match="--face-selection"):
-        pipeline.embed_photo(make_photo(), selection=FaceSelection.REQUIRE_ONE)
+    with pytest.raises(MultipleFacesError, match="`selection`"):
+        pipeline.selecting(FaceSelection.REQUIRE_ONE).embed_photo(make_photo())
 
 
 def test_one_usable_face_is_enough() -> None:
@@ -217,9 +218,9 @@ def test_a_real_face_in_a_batch_is_the_face_alone(
     real_pipeline: FacePipeline, grace_hopper_rgb: ByteArray, astronaut_rgb: ByteArray
 ) -> None:
     photos = [Photo(Path("h"), "0" * 64, grace_hopper_rgb), Photo(Path("c"), "1" * 64, astronaut_rgb)]
-    together = [result.faces[0] for result in real_pipeline.embed_photos(photos, selection=FaceSelection.LARGEST)]
+    together = [result.faces[0] for result in real_pipeline.selecting(FaceSelection.LARGEST).embed_photos(photos)]
     for photo, face in zip(photos, together, strict=True):
-        (alone,) = real_pipeline.embed_photo(photo, selection=FaceSelection.LARGEST)
+        (alone,) = real_pipeline.selecting(FaceSelection.LARGEST).embed_photo(photo)
         assert float(alone.vector @ face.vector) > 0.99999
     assert abs(float(together[0].vector @ together[1].vector)) < real_pipeline.record.thresholds["1e-3"]
 
@@ -227,7 +228,7 @@ def test_a_real_face_in_a_batch_is_the_face_alone(
 def test_a_doubtful_face_is_reported_as_doubtful(grace_hopper_rgb: ByteArray) -> None:
     gates = FaceGates(det_threshold=1.0)
     photo = Photo(Path("h"), "0" * 64, grace_hopper_rgb)
-    (result,) = load_pipeline(device="cpu", gates=gates).embed_photos([photo], selection=FaceSelection.LARGEST)
+    (result,) = load_pipeline(device="cpu", gates=gates).selecting(FaceSelection.LARGEST).embed_photos([photo])
     assert isinstance(result.error, LowDetectionScoreError)
     assert result.refused[0].detection.score < 1
 
@@ -310,3 +311,77 @@ def test_freed_memory_is_given_back_now_and_then(tmp_path: Path, monkeypatch: py
     for batch in load_in_batches(photos, max_pixels=10**6, batch_size=1, workers=1):
         loaded += len(batch)
     assert given_back == [0, 15, 31]  # while a batch is ahead
+
+
+# What journals and caches of before this function had stored, of the same pipelines.
+_GATES = (
+    '{"allow_truncated": false, "already_aligned": false, "det_threshold": 0.5, "max_pixels": 120000000, '
+    '"max_side_px": 1600, "min_face_share": 0.0, "min_face_size_px": 55.0, "min_quality": 0.1, "turns": false}'
+)
+_DETECTOR = (
+    "MtcnnSettings(min_face_size_px=30.0, min_face_share=0.0, propose_threshold=0.7, refine_threshold=0.7, "
+    "det_threshold=0.5, max_side_px=1600, turns=False, pyramid_factor=0.709)"
+)
+
+
+def test_what_was_made_before_is_recognised() -> None:
+    gates = FaceGates(min_face_size_px=55.0, det_threshold=0.5, turns=False)
+    pipeline = load_pipeline(device="cpu", precision="fp32", gates=gates, selection=FaceSelection.LARGEST)
+    record = pipeline.record
+    assert record.recognisability is not None
+    made_by = f'"model": "{record.model_id}", "precision": "fp32", "recognisability": "{record.recognisability.digest}"'
+    assert pipeline.fingerprint(method=4) == (
+        f'{{"detector": "{_DETECTOR}", "gates": {_GATES}, "method": 4, {made_by}, "selection": "largest"}}'
+    )
+    assert pipeline.fingerprint(method=3, framing="detect") == (
+        f'{{"detector": "{_DETECTOR}", "framing": "detect", "gates": {_GATES}, "method": 3, {made_by}, '
+        '"selection": "largest"}'
+    )
+    assert pipeline.fingerprint(of_crops=True, method=3, framing="arcface") == (
+        f'{{"framing": "arcface", "method": 3, {made_by}}}'
+    )
+
+
+def test_a_detector_without_settings_has_a_fingerprint() -> None:
+    pipeline = make_scripted()
+    assert '"detector": "None"' in pipeline.fingerprint()
+    assert pipeline.fingerprint() == make_scripted().fingerprint()
+    assert pipeline.fingerprint() != pipeline.selecting(FaceSelection.CENTER).fingerprint()
+    assert pipeline.fingerprint() != make_scripted(det_threshold=0.8).fingerprint()
+
+
+def test_without_gates_every_face_passes() -> None:
+    doubtful, tiny = make_face(0, 100, score=0.1), make_face(200, 3)
+    strict = make_scripted(doubtful, tiny, det_threshold=0.9, min_face_size_px=50, max_pixels=1_000_000)
+    strict = strict.selecting(FaceSelection.LARGEST)
+    assert strict.embed_photos([make_photo()])[0].error is not None
+    opened = strict.without_gates()
+    (face,) = opened.embed_photo(make_photo())
+    assert face.detection is not None
+    assert face.detection.score == doubtful.score
+    assert (opened.gates.max_pixels, opened.gates.already_aligned) == (1_000_000, False)
+    assert strict.without_gates(already_aligned=True).gates.already_aligned
+
+
+def test_a_spec_holds_what_its_pipeline_does() -> None:
+    gates = FaceGates(min_face_size_px=55.0)
+    pipeline = load_pipeline(device="cpu", gates=gates, selection=FaceSelection.CENTER)
+    spec = pipeline.spec
+    assert spec is not None
+    assert (spec.gates, spec.selection, spec.precision) == (gates, FaceSelection.CENTER, pipeline.embedder.precision)
+    assert pipeline.selecting(FaceSelection.ALL).spec == replace(spec, selection=FaceSelection.ALL)
+    assert pipeline.without_gates().spec is None  # its detector is still the one that was made for the gates
+
+
+def test_the_crop_of_a_face_is_the_one_that_was_embedded(tmp_path: Path) -> None:
+    path = paint(tmp_path / "red.png", (200, 30, 30))
+    for pipeline in (make_pipeline(MeanEmbedder()), make_pipeline(MeanEmbedder(), already_aligned=True)):
+        photo = pipeline.load_photo(path)
+        (face,) = pipeline.embed_photo(photo)
+        assert (pipeline.embedder.embed([pipeline.crop_of(photo, face)])[0] == face.vector).all()
+
+
+def test_a_pipeline_reads_within_its_limits(tmp_path: Path) -> None:
+    path = paint(tmp_path / "red.png", (200, 30, 30))
+    with pytest.raises(ImageTooLargeError):
+        make_pipeline(MeanEmbedder(), max_pixels=100).load_photo(path)

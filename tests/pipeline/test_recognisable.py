@@ -60,7 +60,7 @@ def to_photo(pixels: ByteArray) -> Photo:
 
 
 def embed(pipeline: FacePipeline, pictures: Sequence[ByteArray]) -> list[PhotoFaces]:
-    return pipeline.embed_photos([to_photo(picture) for picture in pictures], selection=FaceSelection.LARGEST)
+    return pipeline.selecting(FaceSelection.LARGEST).embed_photos([to_photo(picture) for picture in pictures])
 
 
 def matches(pipeline: FacePipeline, results: Sequence[PhotoFaces]) -> int:

@@ -17,8 +17,9 @@ from stand_ins import LANDMARKS, MeanEmbedder, ScriptedDetector, make_pipeline, 
 from lightface.detection import MtcnnDetector, MtcnnSettings
 from lightface.errors import GalleryError
 from lightface.gallery import Gallery, StoredThreshold
+from lightface.measurement.metrics import SourcedThreshold
 from lightface.pipeline import FaceGates, FacePipeline, PhotoFaces, Trouble, enroll_photos, reembed_gallery
-from lightface.pipeline.reembed import Naming, PairFlips, SourcedThreshold, compare_embeddings
+from lightface.pipeline.reembed import Naming, PairFlips, compare_embeddings
 from lightface.records import AlignedFace, ByteArray, DetectedFace, FaceSelection, FloatArray
 
 
@@ -224,7 +225,7 @@ def test_a_face_that_was_let_in_is_found_whatever_the_gate(
     (before,) = gallery.samples()
     assert before.box_px is not None and before.box_px[2] - before.box_px[0] < 20
     strict = pipeline_of(detector, "strict", **gate)
-    (refused,) = strict.embed_paths([small_face], selection=FaceSelection.ALL)
+    (refused,) = strict.embed_paths([small_face])
     assert gate == {"already_aligned": True} or refused.error is not None
     report = reembed_gallery(strict, gallery, drop_unusable=True)
     assert (report.embedded, report.unusable) == (1, ())
@@ -265,7 +266,7 @@ def test_no_gate_makes_a_sample_disappear(
     enroll_photos(loose, gallery, "Grace", [path])
     (before,) = gallery.samples()
     strict = pipeline_of(detector, "strict", **gate)
-    (refused,) = strict.embed_paths([path], selection=FaceSelection.ALL)
+    (refused,) = strict.embed_paths([path])
     assert refused.error is not None
     report = reembed_gallery(strict, gallery, drop_unusable=True)
     assert (report.embedded, report.unusable) == (1, ())

@@ -108,8 +108,8 @@ def test_members_and_files(folder: Path, reader: ShardReader) -> None:
     [
         ("a.zip", "2.png", "a.zip has no member '2.png'"),
         ("b.tar", "2.png", "b.tar has no member '2.png'"),
-        ("a.zip", "huge.png", "too many for a crop"),
-        ("b.tar", "huge.png", "too many for a crop"),
+        ("a.zip", "huge.png", "too many for a picture"),
+        ("b.tar", "huge.png", "too many for a picture"),
         ("b.tar", "link.png", "b.tar has no member 'link.png'"),
         ("b.tar", "x", "is no file"),
         ("missing.png", None, "cannot read"),

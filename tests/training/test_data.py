@@ -171,7 +171,7 @@ def test_an_archive_of_arrays_is_no_teacher(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_not_there(tmp_path: Path, tiny_config: TrainingConfig) -> None:
-    with pytest.raises(TrainingError, match="no training data is named; give --data"):
+    with pytest.raises(TrainingError, match="no training data is named; give `folder`"):
         load_crops(DataSettings(), channels=1)
     with pytest.raises(TrainingError, match="there is no data folder"):
         load_crops(replace(tiny_config.data, folder=tmp_path / "nowhere"), channels=1)

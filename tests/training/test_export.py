@@ -12,6 +12,7 @@ from safetensors import safe_open
 from lightface.embedding import Embedder
 from lightface.errors import CheckpointError, TrainingError
 from lightface.measurement.metrics import threshold_at_far
+from lightface.measurement.pairs import Pairs, pair_for_training
 from lightface.models.weights import import_checkpoint, load_model
 from lightface.records import AlignedFace, Frame
 from lightface.training.config import CardSettings, NetworkSettings, TrainingConfig
@@ -20,7 +21,7 @@ from lightface.training.loop import train
 from lightface.training.model import build_network, settle_norms
 from lightface.training.preparation import TrainingData
 from lightface.training.run_folder import BEST, load_checkpoint
-from lightface.training.validation import Pairs, all_pairs, embed_crops
+from lightface.training.validation import embed_crops
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_a_card_comes_along_when_its_weights_are_imported(exported: Exported) ->
 def test_thresholds_are_of_all_impostor_pairs() -> None:
     generator = np.random.default_rng(0)
     people = np.repeat(np.arange(20), 4)
-    pairs = all_pairs(people, limit=None)
+    pairs = pair_for_training(people, limit=None)
     scores = generator.normal(size=len(pairs.same)).astype(np.float32)
     found = find_thresholds(scores, pairs, people)
     assert list(found) == ["1e-2"]  # 3,040 impostors: 30 false accepts at 1e-2, 3 at 1e-3
@@ -98,7 +99,7 @@ def test_thresholds_are_of_all_impostor_pairs() -> None:
 
 def test_figures_are_given_as_far_as_pairs_and_people_go() -> None:
     people = np.repeat(np.arange(20), 4)
-    pairs = all_pairs(people, limit=None)
+    pairs = pair_for_training(people, limit=None)
     scores = np.random.default_rng(0).normal(size=len(pairs.same)).astype(np.float32) + pairs.same
     figures = measure_intervals(scores.astype(np.float32), pairs, people)
     assert list(figures) == ["TAR at FAR 1e-2", "EER"]  # 3,040 impostors are too few for 1e-3
@@ -110,7 +111,7 @@ def test_figures_are_given_as_far_as_pairs_and_people_go() -> None:
 
 def test_ten_false_accepts_are_needed() -> None:
     people = np.arange(46)  # 1,035 impostor pairs
-    pairs = all_pairs(people, limit=None)
+    pairs = pair_for_training(people, limit=None)
     same = Pairs(np.array([0]), np.array([0]), np.array([True]))
     joined = Pairs(*(np.append(getattr(pairs, side), getattr(same, side)) for side in ("a", "b", "same")))
     scores = np.linspace(0, 1, len(joined.same), dtype=np.float32)

@@ -206,7 +206,7 @@ def test_a_recipe_that_compiles_learns_the_same(simple_config: TrainingConfig) -
 @pytest.fixture
 def fresh_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing built; the folder where it would be kept."""
-    monkeypatch.setattr("lightface.training.fusion.platformdirs.user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr("lightface.training.fusion.cache_folder", lambda: tmp_path)
     fusion.load_library.cache_clear()
     return tmp_path / "kernels"
 

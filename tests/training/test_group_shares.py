@@ -78,7 +78,8 @@ def test_each_folder_has_its_table(tmp_path: Path) -> None:
 
     def numbers(*table: str) -> list[int]:
         groups = replace(SETTINGS, table=tuple(map(Path, table)))
-        return read_cells(DataSettings(folder=folders, groups=groups), entries, [2, 2]).numbers.tolist()
+        found: list[int] = read_cells(DataSettings(folder=folders, groups=groups), entries, [2, 2]).numbers.tolist()
+        return found
 
     assert numbers("t.csv", "t.csv") == [0, 1, 0, 2]
     assert numbers("", "t.csv") == [0, 0, 0, 1]

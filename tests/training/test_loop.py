@@ -339,7 +339,7 @@ def test_folders_that_will_not_do(simple_config: TrainingConfig, tiny_data: Trai
     with pytest.raises(TrainingError, match="name the folder of a run"):
         run(simple_config, tiny_data, tmp_path, resume=True)
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="choose another --output"):
+    with pytest.raises(OutputError, match="choose another `output`"):
         run(simple_config, tiny_data, tmp_path / "file" / "run")
 
 
@@ -405,7 +405,7 @@ def test_a_signal_saves_the_run_and_it_goes_on(
     assert [preflight.crops for preflight in found] == [96]
     config = load_config(tmp_path / "config.toml")
     assert config == simple_config
-    with pytest.raises(TrainingError, match="holds a run already; resume it, or choose another --output"):
+    with pytest.raises(TrainingError, match="holds a run already; resume it, or choose another `output`"):
         train(simple_config, tmp_path, device="cpu")
     resumed = train(config, tmp_path, device="cpu", resume=True)
     assert (resumed.finished, resumed.at.step) == (True, 24)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightface.measurement.metrics import Interval
+from lightface.measurement.intervals import Figure
 from lightface.models.recognisability import Recognisability
 from lightface.models.registry import WeightsRecord, find_weights
 from lightface.training.config import (
@@ -18,7 +18,14 @@ from lightface.training.config import (
     build_record,
     dump_config,
 )
-from lightface.training.model_card import Measured, add_folders, derive_licence, describe_data, find_origin, write_card
+from lightface.training.model_card import (
+    Measured,
+    add_folders,
+    derive_licence,
+    describe_data,
+    describe_run,
+    find_origin,
+)
 from lightface.training.preparation import TrainingData
 from lightface.training.run_folder import CONFIG
 
@@ -34,12 +41,12 @@ RECORD = WeightsRecord(
 )
 
 
-def measured(data: TrainingData, teacher: dict[str, Interval] | None) -> Measured:
+def measured(data: TrainingData, teacher: dict[str, Figure] | None) -> Measured:
     return Measured(
         pairs=33_000,
-        figures={"EER": Interval(0.05, 0.04, 0.0625)},
+        figures={"EER": Figure(0.05, 0.04, 0.0625, "a test")},
         teacher=teacher,
-        thresholds={"1e-3": Interval(0.45, 0.4, 0.5)},
+        thresholds={"1e-3": Figure(0.45, 0.4, 0.5, "a test")},
         impostors=data.preflight.impostor_pairs,
         data=data.preflight,
         at={"samples": 3_000_000, "step": 20_000, "elapsed_s": 5400.0},
@@ -49,7 +56,7 @@ def measured(data: TrainingData, teacher: dict[str, Interval] | None) -> Measure
 
 
 def test_what_a_card_says(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
-    card = write_card(RECORD, tiny_config, measured(tiny_data, {"EER": Interval(0.01, 0.005, 0.02)}))
+    card = describe_run(RECORD, tiny_config, measured(tiny_data, {"EER": Figure(0.01, 0.005, 0.02, "a test")}))
     assert card.startswith("# mine\n")
     assert "| figure | these weights | teacher |" in card
     assert "| EER | 5.0 % (4.0 to 6.2) | 1.0 % (0.5 to 2.0) |" in card
@@ -61,7 +68,7 @@ def test_what_a_card_says(tiny_data: TrainingData, tiny_config: TrainingConfig) 
     assert "**Licence:** MIT" in card and "My photographs." in card
     assert "Which faces are too poor to tell is not known of these weights" in card
     known = replace(RECORD, recognisability=Recognisability.pack(np.ones((1, 256), np.float32), np.ones(1, np.float32)))
-    card = write_card(known, tiny_config, measured(tiny_data, None))
+    card = describe_run(known, tiny_config, measured(tiny_data, None))
     assert "are known by their embedding, and refused" in card
 
 
@@ -70,7 +77,7 @@ def test_a_card_says_where_pairs_were_drawn_and_what_was_trained_on_from(
 ) -> None:
     some = replace(measured(tiny_data, None), impostors=7, max_minutes=None)
     config = replace(tiny_config, network=replace(tiny_config.network, start_from="/runs/before/last.pt"))
-    card = write_card(RECORD, config, some)
+    card = describe_run(RECORD, config, some)
     there = tiny_data.preflight.impostor_pairs
     assert f"Thresholds, from 7 of the {there} impostor pairs, at random, of the validation crops." in card
     assert "on NVIDIA H100, on from last.pt:\n`lightface train --config recipe.toml` with this" in card
@@ -84,7 +91,7 @@ def test_a_card_names_several_folders_and_what_teachers_do_not_know(
     teachers = (Path("/d/t.npy"), (Path("/d/u.npy"), Path()))
     config = replace(tiny_config, data=DataSettings(folder=folders, teachers=teachers, groups=groups))
     preflight = replace(tiny_data.preflight, by_folder={"one": 90, "two": 6}, gaps={"t.npy": 6})
-    card = write_card(RECORD, config, replace(measured(tiny_data, None), data=preflight))
+    card = describe_run(RECORD, config, replace(measured(tiny_data, None), data=preflight))
     assert "They are 90 crops from one, 6 crops from two. t.npy has no rows for 6 of them. Validation:" in card
     recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
     assert recipe.data.folder == (Path("one"), Path("two"))
@@ -93,7 +100,7 @@ def test_a_card_names_several_folders_and_what_teachers_do_not_know(
 
 
 def test_without_a_teacher_there_is_no_column(tiny_data: TrainingData, tiny_config: TrainingConfig) -> None:
-    card = write_card(RECORD, tiny_config, measured(tiny_data, None))
+    card = describe_run(RECORD, tiny_config, measured(tiny_data, None))
     assert "| figure | these weights |\n|---|---|\n| EER | 5.0 % (4.0 to 6.2) |\n" in card
 
 
@@ -107,7 +114,7 @@ def test_the_recipe_in_a_card_reads_back_and_names_no_place(
         data=replace(tiny_config.data, pairs=folder / "pairs.csv", teachers=(folder / "teacher.npy",)),
     )
     placed = replace(placed, card=CardSettings(limits="It knows no children."))
-    card = write_card(RECORD, placed, measured(tiny_data, None))
+    card = describe_run(RECORD, placed, measured(tiny_data, None))
     assert card.count("It knows no children.") == 1  # an evaluation may correct it
     recipe = build_record(tomllib.loads(card.split("```toml\n")[1].split("```")[0]), TrainingConfig, where="card")
     assert str(folder) not in card

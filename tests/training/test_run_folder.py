@@ -105,7 +105,7 @@ def test_tensorboard_is_an_extra(
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert list(read_history(tmp_path)) == []
-    with pytest.raises(OutputError, match="choose another --output"):
+    with pytest.raises(OutputError, match="choose another `output`"):
         Logbook(tmp_path / "gone", step=0)
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lightface.errors import TrainingError
+from lightface.measurement.pairs import pair_for_training
 from lightface.training.preparation import TrainingData
-from lightface.training.validation import Figures, Pairs, all_pairs, embed_crops, measure, read_pairs, score_pairs
+from lightface.training.validation import Figures, embed_crops, measure, read_validation_pairs
 
 
 class Mean(nn.Module):
@@ -18,32 +19,6 @@ class Mean(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         mean = images.mean((1, 2, 3))
         return torch.stack([mean, torch.ones_like(mean), torch.full_like(mean, images.shape[-1])], dim=1)
-
-
-def test_all_pairs_of_three_people() -> None:
-    pairs = all_pairs(np.array([5, 5, 7, 9]))
-    found = {(int(a), int(b)): bool(same) for a, b, same in zip(pairs.a, pairs.b, pairs.same, strict=True)}
-    assert found == {(0, 1): True, (0, 2): False, (0, 3): False, (1, 2): False, (1, 3): False, (2, 3): False}
-
-
-def test_a_limit_takes_impostors_only() -> None:
-    people = np.repeat(np.arange(10), 4)
-    pairs = all_pairs(people, limit=100)
-    assert int(pairs.same.sum()) == 60 and int((~pairs.same).sum()) == 100
-    assert np.array_equal(pairs.same, people[pairs.a] == people[pairs.b])
-    assert int((~all_pairs(people, limit=None).same).sum()) == 720
-
-
-def test_many_crops_are_drawn_from() -> None:
-    pairs = all_pairs(np.arange(5000), limit=1000)
-    assert len(np.unique(np.concatenate([pairs.a, pairs.b]))) > 1000
-    assert pairs.a.max() > 4000  # not the first ones
-
-
-def test_scores_are_cosines_of_the_named_rows() -> None:
-    embeddings = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
-    pairs = Pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([False, True, True]))
-    assert score_pairs(embeddings, pairs).tolist() == pytest.approx([0, 0.6, 0.8])
 
 
 def test_the_network_sees_the_frame_of_recognition(cpu: torch.device) -> None:
@@ -65,10 +40,10 @@ def test_a_network_that_knows_people_is_measured_so(cpu: torch.device) -> None:
             mean = images.mean((1, 2, 3))
             return torch.stack([mean, 1 - mean], dim=1)
 
-    figures = measure(Two(), pixels, all_pairs(people), device=cpu, precision="fp32")
+    figures = measure(Two(), pixels, pair_for_training(people), device=cpu, precision="fp32")
     assert figures == Figures(tar_at_1e2=None, tar_at_1e3=None, equal_error_rate=0.0)  # of 16 impostor pairs
     many, of = np.repeat(pixels, 8, axis=0), np.repeat(people, 8)  # 1,024
-    figures = measure(Two(), many, all_pairs(of), device=cpu, precision="fp32")
+    figures = measure(Two(), many, pair_for_training(of), device=cpu, precision="fp32")
     assert figures == Figures(tar_at_1e2=1.0, tar_at_1e3=None, equal_error_rate=0.0)
 
 
@@ -86,7 +61,7 @@ def test_pairs_of_a_file(tiny_data: TrainingData, tmp_path: Path) -> None:
     first, second, third = tiny_data.split.dev_rows[[0, 3, 5]]
     path = tmp_path / "pairs.csv"
     path.write_text(f"row_a,row_b,same\n{first},{second},1\n{third},{first},0\n")
-    pairs = read_pairs(path, tiny_data.split)
+    pairs = read_validation_pairs(path, tiny_data.split)
     assert (pairs.a.tolist(), pairs.b.tolist(), pairs.same.tolist()) == ([0, 5], [3, 0], [True, False])
 
 
@@ -104,4 +79,4 @@ def test_pairs_of_a_file(tiny_data: TrainingData, tmp_path: Path) -> None:
 def test_pairs_that_are_refused(tiny_data: TrainingData, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(TrainingError, match=message):
-        read_pairs(tmp_path / "pairs.csv", tiny_data.split)
+        read_validation_pairs(tmp_path / "pairs.csv", tiny_data.split)

@@ -55,7 +55,7 @@ def recognise_protocol(path: Path) -> ProtocolName:
     by_suffix = {".csv": ProtocolName.PAIRS, ".bin": ProtocolName.INSIGHTFACE_BIN, ".txt": ProtocolName.LFW}
     if path.suffix.lower() not in by_suffix:
         known = ", ".join(ProtocolName)
-        raise EvaluationError(f"it is not clear what {path} is; say so with --protocol, one of {known}")
+        raise EvaluationError(f"it is not clear what {path} is; say so with `protocol`, one of {known}")
     return by_suffix[path.suffix.lower()]
 
 

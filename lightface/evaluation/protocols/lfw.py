@@ -102,7 +102,7 @@ def _find_images(listed: Path, person: str, images: Path | None) -> Path:
         if (folder / person).is_dir():
             return folder
     raise EvaluationError(
-        f"there is no folder {person!r} beside {listed}; name the place of the pictures with --images"
+        f"there is no folder {person!r} beside {listed}; name the place of the pictures with `images`"
     )
 
 

@@ -6,15 +6,15 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from lightface.errors import EvaluationError
+from lightface.crops import ShardReader
+from lightface.errors import EvaluationError, TrainingError
 from lightface.evaluation.pair_list import (
     FilePicture,
     Framing,
     ListedPair,
     PairList,
     Picture,
-    ZipArchive,
-    ZipMember,
+    ShardPicture,
     build_pair_list,
     check_impostors,
     number_people,
@@ -82,15 +82,23 @@ def read_strangers(path: Path, *, framing: Framing = Framing.DETECT, pair_limit:
     return pair_people("strangers, each picture another person", path, people, framing=framing, pair_limit=pair_limit)
 
 
-def _find_members(path: Path) -> list[ZipMember]:
+# A member that claims to unpack to much more than a photograph is hostile.
+_LARGEST_PHOTO_BYTES = 64 << 20
+
+
+def _find_members(path: Path) -> list[ShardPicture]:
     """The pictures in a zip; what macOS adds and other hidden files are none."""
     if not zipfile.is_zipfile(path):
         problem = "is no zip file" if path.exists() else "does not exist"
         raise EvaluationError(f"{path} {problem}; name a folder or a zip of pictures, each of another person")
-    archive = ZipArchive(path)
+    archive = ShardReader(largest_bytes=_LARGEST_PHOTO_BYTES)
+    try:
+        members = archive.list_members(path)
+    except TrainingError as error:
+        raise EvaluationError(str(error)) from error
     return [
-        ZipMember(name, archive, name)
-        for name in archive.list_members()
+        ShardPicture(name, archive, path, name)
+        for name in members
         if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES and not PurePosixPath(name).name.startswith(".")
     ]
 

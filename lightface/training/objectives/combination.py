@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightface.errors import ConfigError, TrainingError
-from lightface.models.lightcnn import EMBEDDING_SIZE
+from lightface.frame import EMBEDDING_SIZE
 from lightface.training.objectives.classification import (
     ArcFace,
     ArcFaceSettings,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightface.models.lightcnn import EMBEDDING_SIZE
+from lightface.frame import EMBEDDING_SIZE
 
 _DRAWS = 256
 _DRAWN_COSINES = 4_000_000  # at most

@@ -85,7 +85,7 @@ def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: Int
     if largest > MAX_CROWD:
         raise ClusterError(
             f"{largest:,} faces hang together at a similarity of {threshold:.3f}, and at most {MAX_CROWD:,} can be "
-            "sorted out in memory; raise --threshold, or group fewer photographs at a time"
+            "sorted out in memory; raise `threshold`, or group fewer photographs at a time"
         )
     if photo_of_face is None:
         photo_of_face = np.arange(len(vectors), dtype=np.int64)

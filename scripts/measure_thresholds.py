@@ -29,7 +29,7 @@ from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds
 from lightface.evaluation.embed import embed_pictures
 from lightface.evaluation.pair_list import Framing, Picture, ShardPicture
 from lightface.evaluation.protocols.own_photos import read_people
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 from lightface.matching import person_scores, template_factor
 from lightface.measurement.intervals import resample
 from lightface.models.registry import WeightsRecord
@@ -246,10 +246,10 @@ def calibrate_and_look(
     return before.threshold, after.threshold, *named, float(np.mean(shown)), *found
 
 
-def make_samples(faces: Faces, name: str, model_id: str) -> Iterable[FaceSample]:
+def make_samples(faces: Faces, name: str, model_id: str) -> Iterable[NewSample]:
     for place, each in enumerate(faces.names):
         if each == name:
-            yield FaceSample(faces.vectors[place], model_id, f"/{place}", f"{place:064x}")
+            yield NewSample(faces.vectors[place], model_id, f"/{place}", f"{place:064x}")
 
 
 def measure_clusters(name: str, faces: Faces, record: WeightsRecord) -> None:

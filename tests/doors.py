@@ -20,7 +20,7 @@ from PIL import Image
 from lightface.cli.settings import CONFIG_VARIABLE, load_settings
 from lightface.crops import ShardReader, read_index
 from lightface.evaluation.protocols import read_protocol
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 from lightface.images import load_photo
 from lightface.models.weights import read_checkpoint
 from lightface.records import Status
@@ -135,7 +135,7 @@ def _gallery(path: Path) -> None:
             vector = np.zeros(256, np.float32)
             vector[number] = 1
             gallery.enroll(
-                name, [FaceSample(vector=vector, model_id="net:0", source_path="a.jpg", image_sha256=f"{number:064x}")]
+                name, [NewSample(vector=vector, model_id="net:0", source_path="a.jpg", image_sha256=f"{number:064x}")]
             )
 
 

@@ -13,16 +13,16 @@ from typing import Final
 import numpy as np
 
 from lightface.errors import LightfaceError
-from lightface.gallery import FaceSample, Gallery, StoredThreshold, open_gallery
+from lightface.gallery import Gallery, NewSample, StoredThreshold, open_gallery
 
 PAGE: Final = 4096
 ENDLESS: Final = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 _TABLES: Final = ("setting", "person", "sample", "threshold", "log")
 
 
-def new_sample(photo: int) -> FaceSample:
+def new_sample(photo: int) -> NewSample:
     vector = np.random.default_rng(photo).normal(size=256)
-    return FaceSample(
+    return NewSample(
         vector=(vector / np.linalg.norm(vector)).astype(np.float32),
         model_id="model-a",
         source_path=f"/photos/{photo}.jpg",
@@ -33,7 +33,7 @@ def new_sample(photo: int) -> FaceSample:
 def make_gallery(path: Path) -> None:
     """A sound one, in one file, with something in each table and a text of several pages."""
     with open_gallery(path, create=True) as gallery:
-        gallery.set_log_days(0)
+        gallery.log.set_days(0)
         gallery.enroll("Ada", [new_sample(1), new_sample(2)], metadata={"note": "x" * 9000})
         gallery.enroll("Bob", [new_sample(3)])
         gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv"))
@@ -118,7 +118,7 @@ def use(path: Path) -> list[str]:
         Gallery.matrix,
         Gallery.stats,
         Gallery.thresholds,
-        Gallery.log,
+        lambda gallery: gallery.log.entries(),
         _find_ada,
         lambda gallery: gallery.enroll("Ada", [new_sample(99)]),
         lambda gallery: gallery.remove_person("Bob"),
@@ -139,7 +139,8 @@ def use(path: Path) -> list[str]:
 
 
 def _find_ada(gallery: Gallery) -> None:
-    assert gallery.find_person("Ada").name == "Ada"
+    found = gallery.find_person("Ada")
+    assert found is None or found.name == "Ada"
 
 
 def interior_page(child: int, keys: int) -> bytes:

@@ -85,7 +85,7 @@ def test_too_large_a_crowd_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(clustering, "MAX_CROWD", 10)
     vectors, _ = make_people(8, 4, noise=1)
     assert cluster_vectors(vectors, threshold=0.3).max() == 7  # 32 faces, but in small crowds
-    with pytest.raises(ClusterError, match=r"32 faces hang together at a similarity of -1.000.*raise --threshold"):
+    with pytest.raises(ClusterError, match=r"32 faces hang together at a similarity of -1.000.*raise `threshold`"):
         cluster_vectors(vectors, threshold=-1)
 
 

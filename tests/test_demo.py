@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
 
@@ -36,7 +36,7 @@ def test_a_gallery_of_older_weights_is_embedded_again(
     model_id = "older" if is_older else find_weights(DEFAULT_WEIGHTS).model_id
     with open_gallery(tour.GALLERY, create=True) as gallery:
         vector = np.eye(1, 256, dtype=np.float32)[0]
-        gallery.enroll("Ada", [FaceSample(vector, model_id, "/photos/1.jpg", "0" * 64)])
+        gallery.enroll("Ada", [NewSample(vector, model_id, "/photos/1.jpg", "0" * 64)])
     commands: list[tuple[object, ...]] = []
     monkeypatch.setattr(tour, "lightface", lambda *words: commands.append(words))
     tour.bring_gallery_up_to_date()

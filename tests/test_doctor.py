@@ -12,7 +12,7 @@ import torch
 from lightface import doctor
 from lightface.doctor import Check, Health, check_installation, draw_golden_face, format_golden, read_golden
 from lightface.embedding import Embedder
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord, find_weights, list_weights
 from lightface.models.weights import load_model
 
@@ -87,7 +87,7 @@ def test_an_embedding_unlike_the_golden_one_is_a_fault(copied_weights: WeightsRe
     (copied_weights.file.parent / "golden.toml").write_text(format_golden(copied_weights, other))
     (found,) = faults(list(check_installation(device="cpu")))
     assert found.name == "golden embedding"
-    assert "--device cpu" in found.remedy
+    assert "try `device` cpu" in found.remedy
 
 
 @pytest.mark.parametrize("text", ["", "[lightcnn9]\n", "no toml", '[lightcnn9]\nsha256 = "0"\nembedding = ""\n'])
@@ -115,7 +115,7 @@ def test_a_device_that_is_not_there_is_a_fault() -> None:
 def test_the_gallery_is_looked_over(tmp_path: Path, healthy: list[Check]) -> None:
     record = find_weights(DEFAULT_WEIGHTS)
     path = tmp_path / "g.sqlite"
-    sample = FaceSample(
+    sample = NewSample(
         vector=np.eye(256, dtype=np.float32)[0], model_id="other-0", source_path="a.jpg", image_sha256="0" * 64
     )
     with open_gallery(path, create=True) as gallery:
@@ -140,7 +140,7 @@ def test_a_precision_far_from_fp32_is_a_fault() -> None:
     other = Embedder(load_model(), device="cpu", precision="fp32", flip=not exact.record.flip)
     found = doctor._check_precision(exact, other)
     assert found.health is Health.FAULT
-    assert "auto is fp32" in found.detail and found.remedy == "use --precision fp32"
+    assert "auto is fp32" in found.detail and found.remedy == "use `precision` fp32"
 
 
 def test_parity_that_is_lost_is_a_fault() -> None:

@@ -213,7 +213,7 @@ def test_two_lines_enroll_and_identify(pipeline: lightface.FacePipeline, tmp_pat
     assert "embedding" not in face
     with lightface.open_gallery(gallery, model_id=pipeline.model_id) as opened:
         assert str(lightface.identify(red, gallery=opened, threshold=0.9)) == str(photo)
-        assert opened.get_person("Ruby") is not None  # it stays open
+        assert opened.find_person("Ruby") is not None  # it stays open
 
 
 def test_photographs_draw_themselves(pipeline: lightface.FacePipeline, tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ def _calls(value: Any) -> dict[str, Callable[[Gallery, Path], object]]:
         "review_far": lambda gallery, photo: calibrate_gallery(gallery, far=1e-3, review_far=value),
         "stored far": lambda gallery, photo: StoredThreshold(value, 0.5, "x"),
         "stored": lambda gallery, photo: StoredThreshold(1e-3, value, "x"),
-        "retention": lambda gallery, photo: gallery.set_retention_days(value),
-        "log": lambda gallery, photo: gallery.set_log_days(value),
+        "retention": lambda gallery, photo: gallery.retention.set_days(value),
+        "log": lambda gallery, photo: gallery.log.set_days(value),
         "max_pixels": lambda gallery, photo: load_photo(photo, max_pixels=value),
         "enough_px": lambda gallery, photo: load_photo(photo, enough_px=value),
         "batch_size": _embed(batch_size=value),
@@ -115,12 +115,12 @@ def _calls(value: Any) -> dict[str, Callable[[Gallery, Path], object]]:
 def test_every_call_refuses_what_is_no_number(call: str, gallery: Gallery, tmp_path: Path) -> None:
     photo = paint(tmp_path / "probe.png", (9, 9, 200))
     with gallery:
-        before = gallery.people(), gallery.log_days, gallery.retention_days
+        before = gallery.people(), gallery.log.days, gallery.retention.days
         for value in NO_NUMBERS:
             with pytest.raises(LightfaceError, match=r"; give a (whole )?number") as caught:
                 _calls(value)[call](gallery, photo)
             assert "\n" not in str(caught.value)
-        assert (gallery.people(), gallery.log_days, gallery.retention_days) == before
+        assert (gallery.people(), gallery.log.days, gallery.retention.days) == before
 
 
 @pytest.mark.parametrize("name", [None, 5, "", [], "tpu", "cuda:99999", "cpu:256"])

@@ -275,7 +275,7 @@ def _fix(gallery: Gallery, found: GalleryAudit) -> bool:
 
 def _fix_mislabelled(gallery: Gallery, one: MislabelledSample) -> bool:
     sample, other = one.sample, one.nearest_other
-    if not _is_as_found(gallery, sample) or not _has_person(gallery, other.person_id):
+    if not _is_as_found(gallery, sample) or gallery.find_person(other.person_id) is None:
         return False
     question = (
         f"sample {sample.id} of {sample.person_name}, {sample.source_path}, is nearer to {other.person_name} "
@@ -294,7 +294,7 @@ def _fix_mixed(gallery: Gallery, one: MixedPerson, part: PersonPart) -> bool:
     if not all(_is_as_found(gallery, sample) for sample in part.samples):
         return False
     person, target = one.person, part.resembles
-    target = target if target is not None and _has_person(gallery, target.id) else None
+    target = target if target is not None and gallery.find_person(target.id) else None
     new_name = _free_name(person.name, {known.name.casefold() for known in gallery.people()})
     listed = ", ".join(f"{sample.id} ({sample.source_path})" for sample in part.samples)
     question = (
@@ -321,7 +321,7 @@ def _fix_mixed(gallery: Gallery, one: MixedPerson, part: PersonPart) -> bool:
 
 def _fix_close(gallery: Gallery, one: ClosePeople) -> bool:
     kept, given_up = _by_samples(one)
-    if not _has_person(gallery, kept.id) or not _has_person(gallery, given_up.id):
+    if gallery.find_person(kept.id) is None or gallery.find_person(given_up.id) is None:
         return False
     question = (
         f"{kept.name} with {kept.sample_count} samples and {given_up.name} with {given_up.sample_count} are close "
@@ -361,16 +361,6 @@ def _is_as_found(gallery: Gallery, sample: AuditedSample) -> bool:
     """Whether no earlier answer, and no other process, has moved or removed it."""
     stored = gallery.find_enrolled(sample.image_sha256, sample.box_px)
     return stored is not None and (stored.id, stored.person_id) == (sample.id, sample.person_id)
-
-
-def _has_person(gallery: Gallery, person_id: int) -> bool:
-    from lightface.errors import PersonNotFoundError
-
-    try:
-        gallery.find_person(person_id)
-    except PersonNotFoundError:
-        return False
-    return True
 
 
 def _ask(question: str, *changes: str) -> str:

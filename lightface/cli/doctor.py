@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import typer
 
 from lightface.cli.console import note
 from lightface.cli.options import Json, with_settings
+from lightface.cli.program import name_flags
 from lightface.cli.results import print_json, print_line
 from lightface.cli.settings import Settings
 from lightface.words import count_of
@@ -17,7 +20,8 @@ def doctor(settings: Settings, *, as_json: Json = False) -> None:
     from lightface.doctor import Health, check_installation
 
     checks = []
-    for check in check_installation(**settings.given("model", "device", "gallery")):
+    for found in check_installation(**settings.given("model", "device", "gallery")):
+        check = replace(found, detail=name_flags(found.detail), remedy=name_flags(found.remedy))
         checks.append(check)
         if not as_json:
             print_line(f"{check.health:<6}{check.name}: {check.detail}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -187,9 +188,8 @@ def move_samples(
         owned = {enrolled.id for enrolled in gallery.samples(found.id)}
         if moved - owned:
             raise GalleryError(f"{found.name!r} has no sample {min(moved - owned)}; see 'lightface gallery show'")
-        try:
-            known = _find_person(gallery, target)
-        except PersonNotFoundError:
+        known = _look_up(gallery, target)
+        if known is None:
             known = gallery.split_person(found.id, moved, target)
         else:
             for one in sorted(moved):
@@ -323,12 +323,24 @@ def show_stats(settings: Settings, *, as_json: Json = False) -> None:
 
 
 def _find_person(gallery: Gallery, text: str) -> Person:
-    try:
-        return gallery.find_person(text)
-    except PersonNotFoundError:
-        if not text.isdecimal() or len(text) > _ID_DIGITS:
-            raise
-        return gallery.find_person(int(text))
+    """The person of that name or id; PersonNotFoundError with the closest name where there is none."""
+    found = _look_up(gallery, text)
+    if found is None:
+        names = [] if _is_id(text) else [person.name for person in gallery.people()]
+        closest = difflib.get_close_matches(text, names, 1)
+        hint = f"did you mean {closest[0]!r}?" if closest else "'lightface gallery list' shows everybody"
+        raise PersonNotFoundError(f"there is no person {text if _is_id(text) else repr(text)} in the gallery; {hint}")
+    return found
+
+
+def _look_up(gallery: Gallery, text: str) -> Person | None:
+    """The person of that name, or else of that id."""
+    found = gallery.find_person(text)
+    return gallery.find_person(int(text)) if found is None and _is_id(text) else found
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _ID_DIGITS
 
 
 def _day(person: Person) -> str:

@@ -112,18 +112,18 @@ def log(
     as_json: Json = False,
 ) -> None:
     """Show who was enrolled, matched, moved and removed, by ids alone; or switch that log on or off."""
-    from lightface.gallery.retention import DEFAULT_LOG_DAYS
+    from lightface.gallery.event_log import DEFAULT_LOG_DAYS
 
     if keep_days is not None and not on:
         raise ConfigError("--keep-days belongs to --on")
     with open_gallery_of(settings) as gallery:
         if on is not None:
-            as_before = DEFAULT_LOG_DAYS if gallery.log_days is None else gallery.log_days
-            gallery.set_log_days(None if not on else as_before if keep_days is None else keep_days)
-            note(_describe_log(gallery.log_days))
+            as_before = DEFAULT_LOG_DAYS if gallery.log.days is None else gallery.log.days
+            gallery.log.set_days(None if not on else as_before if keep_days is None else keep_days)
+            note(_describe_log(gallery.log.days))
             return
-        entries = gallery.log(None if since is None else since.replace(tzinfo=UTC))
-        days = gallery.log_days
+        entries = gallery.log.entries(None if since is None else since.replace(tzinfo=UTC))
+        days = gallery.log.days
     if as_json:
         print_json(entries)
         return
@@ -148,8 +148,8 @@ def retention(
         raise ConfigError("--off and --days contradict each other; give one of the two")
     with open_gallery_of(settings) as gallery:
         if off or days is not None:
-            gallery.set_retention_days(days)
-        limit, expired = gallery.retention_days, gallery.expired()
+            gallery.retention.set_days(days)
+        limit, expired = gallery.retention.days, gallery.retention.expired()
     if limit is None:
         note("samples are kept for ever")
     else:
@@ -171,9 +171,9 @@ def expire(
     from lightface.evaluation.cache import forget_pictures
 
     with open_gallery_of(settings) as gallery:
-        if gallery.retention_days is None:
+        if gallery.retention.days is None:
             raise ConfigError("no limit is set; 'lightface gallery retention --days N' sets one")
-        expired = gallery.expired()
+        expired = gallery.retention.expired()
         if as_json:
             print_json({"people": expired.people if expired else [], "samples": expired.samples if expired else {}})
         if expired is None:
@@ -191,7 +191,7 @@ def expire(
             return
         confirm(f"Remove {_count(expired)}?", yes=yes)
         hashes = {sample.image_sha256 for sample in gallery.samples() if sample.id in expired.samples}
-        gallery.remove_expired(expired)
+        gallery.retention.remove(expired)
         residual_copies = gallery.residual_copies
     note(f"removed {_count(expired)}")
     forget_pictures(hashes)

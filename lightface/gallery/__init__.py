@@ -15,23 +15,24 @@ from lightface.gallery.records import (
     CopySummary,
     Event,
     Expired,
-    FaceSample,
     GalleryMatrix,
     GalleryStats,
     ImportSummary,
     LogEntry,
+    NewSample,
     Person,
+    StoredSample,
     StoredThreshold,
     is_same_face,
     normalize_name,
 )
+from lightface.gallery.search import SearchResult
 from lightface.gallery.store import GalleryStore
 
 __all__ = [
     "CopySummary",
     "Event",
     "Expired",
-    "FaceSample",
     "Gallery",
     "GalleryAudit",
     "GalleryKey",
@@ -41,8 +42,11 @@ __all__ = [
     "ImportSummary",
     "KeyFile",
     "LogEntry",
+    "NewSample",
     "Passphrase",
     "Person",
+    "SearchResult",
+    "StoredSample",
     "StoredThreshold",
     "audit_gallery",
     "default_gallery_path",

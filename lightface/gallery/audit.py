@@ -19,7 +19,7 @@ from lightface.errors import ThresholdError, check_number
 from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
-from lightface.gallery.records import FaceSample
+from lightface.gallery.records import StoredSample
 from lightface.matching import is_same, mean_templates
 from lightface.records import BoxPx, FloatArray, IntArray
 
@@ -192,7 +192,9 @@ def audit_gallery(gallery: Gallery, *, threshold: float, min_quality: float = LO
 class _View:
     """The samples of a gallery as arrays, and back."""
 
-    def __init__(self, samples: Sequence[FaceSample], names: dict[int, str], people: dict[int, AuditedPerson]) -> None:
+    def __init__(
+        self, samples: Sequence[StoredSample], names: dict[int, str], people: dict[int, AuditedPerson]
+    ) -> None:
         self._samples = samples
         self._names = names
         self._people = people
@@ -204,8 +206,7 @@ class _View:
         self._vectors: FloatArray = np.stack([sample.vector for sample in samples]) if samples else _NOBODY
         self._templates = mean_templates(self._vectors, first.astype(np.int64)) if samples else _NOBODY
 
-    def describe(self, sample: FaceSample) -> AuditedSample:
-        assert sample.id is not None  # it came from a gallery
+    def describe(self, sample: StoredSample) -> AuditedSample:
         return AuditedSample(
             id=sample.id,
             person_id=_owner(sample),
@@ -324,6 +325,5 @@ class _View:
 _NOBODY: Final[FloatArray] = np.zeros((0, EMBEDDING_SIZE), np.float32)
 
 
-def _owner(sample: FaceSample) -> int:
-    assert sample.person_id is not None  # it came from a gallery
+def _owner(sample: StoredSample) -> int:
     return sample.person_id

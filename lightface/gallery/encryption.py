@@ -1,11 +1,11 @@
-"""Encryption at rest: the keys of a gallery, and what is sealed with them.
+"""Encryption at rest: the keys of a gallery, and what is encrypted with them.
 
-Everything secret is sealed with AES-256-GCM under a data key, 32 random bytes that only this gallery has. The gallery
-keeps that key wrapped, AES-256-GCM again, under a key that it does not keep: the bytes of a key file, or what scrypt
-(RFC 7914) makes of a passphrase. So a new passphrase needs no new data key; it gets one all the same, for whoever knew
-the old passphrase may have read the old data key.
+Everything secret is encrypted with AES-256-GCM under a data key, 32 random bytes that only this gallery has. The
+gallery keeps that key wrapped, AES-256-GCM again, under a key that it does not keep: the bytes of a key file, or what
+scrypt (RFC 7914) makes of a passphrase. So a new passphrase needs no new data key; it gets one all the same, for
+whoever knew the old passphrase may have read the old data key.
 
-What is sealed has its place as associated data: moved to another row, it does not open.
+The row that a ciphertext belongs to is its associated data: moved to another row, it does not open.
 
 The header of an encrypted gallery is not secret, and authenticated: all of it is associated data of the wrapped key, so
 that nobody can pass a gallery off as one of an older format. Version 1, of the first lightface that encrypted, is read
@@ -85,14 +85,14 @@ class GalleryCipher:
         described["wrapped"] = _encrypt(AESGCM(wrapping_key), data_key, _describe(described)).hex()
         return cls(json.dumps(described), wrapping_key=wrapping_key, data_key=data_key)
 
-    def encrypt(self, data: bytes, place: bytes) -> bytes:
-        """Encrypted data, 28 bytes longer, that `decrypt` opens for the same `place` only."""
-        return _encrypt(self._cipher, data, place)
+    def encrypt(self, data: bytes, associated_data: bytes) -> bytes:
+        """Encrypted data, 28 bytes longer, that `decrypt` opens with the same associated data only."""
+        return _encrypt(self._cipher, data, associated_data)
 
-    def decrypt(self, sealed: bytes, place: bytes) -> bytes:
-        """What was sealed for that place. ValueError for anything else."""
+    def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """What was encrypted with that associated data. ValueError for anything else."""
         try:
-            return _decrypt(self._cipher, sealed, place)
+            return _decrypt(self._cipher, ciphertext, associated_data)
         except InvalidTag:
             raise ValueError("what is encrypted was changed, or moved from another place") from None
 
@@ -134,12 +134,12 @@ def _wrapping_key(header: dict[str, Any], key: GalleryKey) -> bytes:
     return Scrypt(salt=salt, length=KEY_BYTES, n=cost, r=_BLOCK_SIZE, p=1).derive(text)
 
 
-def _encrypt(cipher: AESGCM, data: bytes, place: bytes) -> bytes:
+def _encrypt(cipher: AESGCM, data: bytes, associated_data: bytes) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + cipher.encrypt(nonce, data, place)
+    return nonce + cipher.encrypt(nonce, data, associated_data)
 
 
-def _decrypt(cipher: AESGCM, sealed: bytes, place: bytes) -> bytes:
-    if len(sealed) <= _NONCE_BYTES:
+def _decrypt(cipher: AESGCM, ciphertext: bytes, associated_data: bytes) -> bytes:
+    if len(ciphertext) <= _NONCE_BYTES:
         raise InvalidTag
-    return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place)
+    return cipher.decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], associated_data)

@@ -24,15 +24,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lightface.errors import GalleryError, OutputError
 from lightface.files import open_regular, write_private
 from lightface.gallery.records import (
-    FaceSample,
+    CopySummary,
     Person,
+    StoredSample,
     StoredThreshold,
     check_metadata,
     check_new_sample,
@@ -43,7 +44,11 @@ from lightface.gallery.records import (
     normalize_name,
     parse_date,
 )
+from lightface.gallery.store import LOG_DAYS, MODEL_ID, RETENTION_DAYS, GalleryStore
 from lightface.words import count_of
+
+if TYPE_CHECKING:
+    from lightface.gallery.encryption import GalleryCipher
 
 _FORMAT: Final = "lightface-gallery"
 _VERSION: Final = 1
@@ -59,7 +64,7 @@ class ExportHeader:
     sample_count: int
 
 
-ExportRecord = ExportHeader | Person | StoredThreshold | FaceSample
+ExportRecord = ExportHeader | Person | StoredThreshold | StoredSample
 
 
 def write_export(path: Path, records: Iterable[ExportRecord]) -> None:
@@ -144,7 +149,6 @@ class _Reader:
                 sample = _parse_sample(values, self._header.model_id)
                 if sample.person_id not in self._person_ids:
                     raise ValueError(f"a sample of person {sample.person_id}, who is not in the file")
-                assert sample.id is not None
                 _add_new(sample.id, self._sample_ids)
                 return sample
             case "threshold":
@@ -194,7 +198,7 @@ def _to_json(record: ExportRecord) -> dict[str, Any]:
                 "source": record.source,
                 "created_at": record.created_at.isoformat(),
             }
-        case FaceSample():
+        case StoredSample():
             return {
                 "kind": "sample",
                 "id": record.id,
@@ -237,7 +241,7 @@ def _parse_threshold(values: dict[str, Any]) -> StoredThreshold:
     return threshold
 
 
-def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
+def _parse_sample(values: dict[str, Any], model_id: str | None) -> StoredSample:
     vector = np.frombuffer(base64.b64decode(_text(values["embedding"]), validate=True), dtype="<f4")
     box_px = values["box_px"]
     if box_px is not None:
@@ -245,7 +249,7 @@ def _parse_sample(values: dict[str, Any], model_id: str | None) -> FaceSample:
             raise TypeError(f"{box_px!r:.80} is no box of four numbers")
         x_min, y_min, x_max, y_max = map(_number, box_px)
         box_px = (x_min, y_min, x_max, y_max)
-    sample = FaceSample(
+    sample = StoredSample(
         id=_id(values["id"]),
         person_id=_id(values["person_id"]),
         vector=vector.astype(np.float32, copy=False),
@@ -283,3 +287,72 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a finite number")
     return float(value)
+
+
+# A gallery from one store to another, or from one key to another, the same to the last bit.
+
+
+_OBLIGATIONS: Final = (LOG_DAYS, RETENTION_DAYS)  # which follow the people; the log itself stays where it is
+
+
+def read_records(store: GalleryStore) -> Iterator[ExportRecord]:
+    """All that a store holds, in the order of an export. Called inside `reading()` or `writing()`."""
+    yield _describe(store)
+    yield from store.people()
+    yield from store.thresholds()
+    yield from store.samples()
+
+
+def reencrypt_records(store: GalleryStore, cipher: GalleryCipher | None) -> None:
+    """Encrypt all that a store holds anew, read it back and compare. Called inside `writing()`."""
+    before = hash_records(read_records(store))
+    store.reencrypt(cipher)
+    if hash_records(read_records(store)) != before:
+        raise GalleryError(f"{store.location} did not come back the same; nothing was changed, try again")
+
+
+def copy_records(source: GalleryStore, target: GalleryStore, *, in_clear: bool) -> CopySummary:
+    """Make an empty target what the source is; see `Gallery.copy_to`.
+
+    Called inside the source's `reading()` and the target's `writing()`, which undoes a copy that is not the same.
+    """
+    header = _describe(source)
+    was_there = _describe(target) != ExportHeader(None, 0, 0)
+    if not was_there:
+        if source.cipher is not None and target.cipher is None and not in_clear:
+            target.reencrypt(source.cipher.up_to_date())
+        _fill(target, source, header.model_id)
+    elif _describe(target) != header:
+        raise GalleryError(f"{target.location} holds something else than {source.location}; name an empty gallery")
+    sha256 = hash_records(read_records(source))
+    if hash_records(read_records(target)) != sha256:
+        remedy = "name an empty gallery" if was_there else "nothing was copied, try again"
+        raise GalleryError(f"{target.location} is not the same as {source.location}; {remedy}")
+    return CopySummary(header.person_count, header.sample_count, sha256, was_there)
+
+
+def _describe(store: GalleryStore) -> ExportHeader:
+    counts = store.sample_counts()
+    return ExportHeader(store.setting(MODEL_ID), len(counts), sum(counts.values()))
+
+
+def _fill(target: GalleryStore, source: GalleryStore, model_id: str | None) -> None:
+    if model_id is not None:
+        target.set_setting(MODEL_ID, model_id)
+    people = source.people()
+    for person in people:
+        check_person(person)
+    target.insert_people(people)
+    target.insert_samples(_checked(source.samples()))
+    for threshold in source.thresholds():
+        check_new_threshold(threshold)
+        target.put_threshold(threshold)
+    for name in _OBLIGATIONS:
+        if (value := source.setting(name)) is not None:
+            target.set_setting(name, value)
+
+
+def _checked(samples: Iterator[StoredSample]) -> Iterator[StoredSample]:
+    for sample in samples:
+        check_new_sample(sample)
+        yield sample

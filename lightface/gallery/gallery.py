@@ -8,23 +8,26 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from lightface.errors import GalleryError, OutputError
+from lightface.errors import GalleryError, OutputError, check_count
 from lightface.frame import EMBEDDING_SIZE
-from lightface.gallery import retention, rules
-from lightface.gallery.exchange import read_export, write_export
+from lightface.gallery import rules
+from lightface.gallery.event_log import EventLog, log_events
+from lightface.gallery.exchange import copy_records, read_export, read_records, reencrypt_records, write_export
+from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import (
     CopySummary,
     Event,
-    FaceSample,
     GalleryMatrix,
     GalleryStats,
     ImportSummary,
     LogEntry,
+    NewSample,
     Person,
+    StoredSample,
     StoredThreshold,
     check_name,
     check_new_metadata,
@@ -33,15 +36,20 @@ from lightface.gallery.records import (
     name_key,
     normalize_name,
 )
-from lightface.gallery.store import GalleryStore
-from lightface.gallery.upkeep import Upkeep, copy_records, read_records
+from lightface.gallery.retention import Retention
+from lightface.gallery.search import Scores, SearchResult, Templates, name_faces, score_samples
+from lightface.gallery.store import MODEL_ID, GalleryStore
+from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
+
+if TYPE_CHECKING:
+    from lightface.gallery.encryption import GalleryCipher
 
 _EMPTY_MATRIX_SHAPE: Final = (0, EMBEDDING_SIZE)
 
 
-class Gallery(Upkeep):
+class Gallery:
     """People and their face samples, all embedded by one model.
 
     The first enrolled sample pins the gallery to its model. Each method that changes something does all of it
@@ -54,10 +62,15 @@ class Gallery(Upkeep):
     """
 
     def __init__(self, store: GalleryStore, *, model_id: str | None = None) -> None:
+        self.log: Final = EventLog(store)
+        self.retention: Final = Retention(store)
         self._store = store
         self._expected_model_id = model_id
         self._matrix: GalleryMatrix | None = None
         self._matrix_version: object = None
+        self._templates: Templates | None = None
+        self._is_large = False  # whether the store finds the nearest faster than they are found among all templates
+        self._searched_version: object = None  # of the contents that these two are of
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +97,7 @@ class Gallery(Upkeep):
     @property
     def model_id(self) -> str | None:
         """The model of all embeddings, None while nobody was ever enrolled."""
-        return self._store.setting(rules.MODEL_ID)
+        return self._store.setting(MODEL_ID)
 
     @property
     def is_empty(self) -> bool:
@@ -101,20 +114,16 @@ class Gallery(Upkeep):
         """Everybody, by name."""
         return sorted(self._store.people(), key=lambda person: name_key(person.name))
 
-    def find_person(self, person: str | int) -> Person:
-        """The person of that name or id; the error names the closest."""
+    def find_person(self, person: str | int) -> Person | None:
+        """The person of that name, in any case, or of that id; None where there is none."""
         return rules.find_person(self._store, person)
 
-    def get_person(self, name: str) -> Person | None:
-        """The person of that name, None where there is none."""
-        return self._store.person_by_name(name)
-
-    def samples(self, person: str | int | None = None) -> list[FaceSample]:
+    def samples(self, person: str | int | None = None) -> list[StoredSample]:
         """The samples of one person, or everybody's by person id; oldest first."""
         with self._store.reading():
-            return list(self._store.samples(None if person is None else self.find_person(person).id))
+            return list(self._store.samples(None if person is None else self._require_person(person).id))
 
-    def find_enrolled(self, image_sha256: str, box_px: BoxPx | None = None) -> FaceSample | None:
+    def find_enrolled(self, image_sha256: str, box_px: BoxPx | None = None) -> StoredSample | None:
         """The sample already made of a face, or None: same photograph, overlapping box.
 
         Without a box, any face of that photograph counts.
@@ -133,11 +142,37 @@ class Gallery(Upkeep):
                 self._matrix, self._matrix_version = self._read_matrix(), version
             return self._matrix
 
-    def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
-        """The samples of some people, the `k` nearest of each unit row of `probes` (P, D) among them.
+    def search(
+        self,
+        vectors: FloatArray,
+        *,
+        bands: DecisionBands,
+        limit: int = 5,
+        scoring: PersonScoring = DEFAULT_PERSON_SCORING,
+    ) -> list[SearchResult]:
+        """Who the faces of one photograph are; nobody is named twice in it.
 
-        Nearest by their templates, as `person_scores(..., how="mean")` has them: the scores of these people decide who
-        the nearest are, as exactly as those of everybody, in a fraction of the time. Errors as in `matrix`.
+        `vectors` (P, D) are unit rows float32, embeddings of the gallery's model. There is a result for each, with
+        `limit` candidates, fewer where there are not as many people. Matches are logged, if the log is on.
+
+        Templates are made once and again only after a change, here or by another process. Raises ModelMismatchError
+        where another process has moved the gallery to another model, ConfigError for a limit that is no whole number
+        of 0 or more.
+        """
+        check_count("limit", limit, low=0)
+        if not len(vectors):
+            return []
+        # As many people as there are faces are enough to name them: whoever is worse than that for a face, the best
+        # assignment can do without, for the other faces take one person each.
+        results = name_faces(self._score(vectors, max(limit, len(vectors)), scoring), bands, limit)
+        self.log.add_matches(result.match for result in results if result.match is not None)
+        return results
+
+    def matrix_near(self, probes: FloatArray, k: int) -> GalleryMatrix:
+        """The samples of some people, the `k` nearest by template of each unit row of `probes` (P, D) among them.
+
+        Costs little where the gallery changes between two calls: no more is read than what has changed. Errors as in
+        `matrix`.
         """
         with self._store.reading():
             self.check_model()
@@ -165,7 +200,7 @@ class Gallery(Upkeep):
                 last_enrolled_at=self._store.last_enrolled_at(),
             )
 
-    def enroll(self, name: str, samples: Sequence[FaceSample], *, metadata: Mapping[str, str] | None = None) -> Person:
+    def enroll(self, name: str, samples: Sequence[NewSample], *, metadata: Mapping[str, str] | None = None) -> Person:
         """Add samples to the person of that name, who is made if new.
 
         `metadata` is added to what is known of the person; a key known before takes the new value.
@@ -198,9 +233,9 @@ class Gallery(Upkeep):
     def remove_person(self, person: str | int) -> Person:
         """Delete a person with all samples, and every trace of them from the files of the gallery."""
         with self._store.writing():
-            found = self.find_person(person)
+            found = self._require_person(person)
             self._store.delete_person(found.id)
-            retention.write_log(self._store, LogEntry(Event.REMOVED, person_id=found.id))
+            log_events(self._store, LogEntry(Event.REMOVED, person_id=found.id))
         self._store.purge()
         return found
 
@@ -208,13 +243,13 @@ class Gallery(Upkeep):
         """Delete samples without a trace; people may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
             rules.check_sample_ids(self._store, sample_ids)
-            self._delete_samples(sample_ids)
+            rules.delete_samples(self._store, sample_ids)
         self._store.purge()
 
     def move_sample(self, sample_id: int, person: str | int) -> Person:
         """Give a sample to another person; its own may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
-            target = self.find_person(person)
+            target = self._require_person(person)
             rules.move_sample(self._store, sample_id, target)
         self._store.purge()
         return target
@@ -223,7 +258,7 @@ class Gallery(Upkeep):
         """Give samples of a person to a new one of that name, which must be free. GalleryError for another's sample."""
         new_name = normalize_name(new_name)
         with self._store.writing():
-            source = self.find_person(person)
+            source = self._require_person(person)
             foreign = set(sample_ids) - {sample.id for sample in self._store.samples(source.id)}
             if foreign or self._store.person_by_name(new_name) is not None:
                 reason = (
@@ -241,13 +276,13 @@ class Gallery(Upkeep):
         new_name = normalize_name(new_name)
         check_name(new_name)
         with self._store.writing():
-            found = self.find_person(person)
+            found = self._require_person(person)
             namesake = self._store.person_by_name(new_name)
             if namesake is not None and namesake.id != found.id:
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
             self._store.update_person(renamed)
-            retention.write_log(self._store, LogEntry(Event.RENAMED, person_id=found.id))
+            log_events(self._store, LogEntry(Event.RENAMED, person_id=found.id))
         self._store.purge()
         return renamed
 
@@ -255,7 +290,7 @@ class Gallery(Upkeep):
         """Add to what is known of a person; a key known before takes the new value, or goes where that is empty."""
         check_new_metadata(metadata)
         with self._store.writing():
-            found = self.find_person(person)
+            found = self._require_person(person)
             gone = {key for key, value in metadata.items() if not value}
             joined = {**found.metadata, **metadata}
             changed = replace(found, metadata={key: joined[key] for key in joined if key not in gone})
@@ -267,16 +302,14 @@ class Gallery(Upkeep):
     def merge_people(self, source: str | int, target: str | int) -> Person:
         """Give the samples and metadata of `source` to `target`, whose own entries win; delete `source`."""
         with self._store.writing():
-            source_person, target_person = self.find_person(source), self.find_person(target)
+            source_person, target_person = self._require_person(source), self._require_person(target)
             if source_person.id == target_person.id:
                 raise GalleryError(f"{target_person.name!r} cannot be merged with itself; name two people")
             merged = replace(target_person, metadata={**source_person.metadata, **target_person.metadata})
             self._store.move_samples(source_person.id, target_person.id)
             self._store.update_person(merged)
             self._store.delete_person(source_person.id)
-            retention.write_log(
-                self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id)
-            )
+            log_events(self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id))
         self._store.purge()
         return merged
 
@@ -303,11 +336,11 @@ class Gallery(Upkeep):
                     f"{count_of(len(uncovered), 'sample has', 'samples have')} no new embedding; "
                     "embed or drop each sample, and not both"
                 )
-            self._delete_samples(drop)
+            rules.delete_samples(self._store, drop)
             self._store.update_vectors(vectors)
-            self._store.set_setting(rules.MODEL_ID, model_id)
+            self._store.set_setting(MODEL_ID, model_id)
             self._store.delete_thresholds()
-            retention.write_log(self._store, LogEntry(Event.REEMBEDDED))
+            log_events(self._store, LogEntry(Event.REEMBEDDED))
         self._expected_model_id = model_id
         self._store.purge()
 
@@ -329,6 +362,26 @@ class Gallery(Upkeep):
         with self._store.writing():
             return self._store.delete_thresholds()
 
+    @property
+    def encryption(self) -> KeyKind | None:
+        """What opens this gallery; None where it is not encrypted."""
+        cipher = self._store.cipher
+        return None if cipher is None else cipher.kind
+
+    def encrypt(self, key: GalleryKey) -> None:
+        """Encrypt names, metadata, embeddings, paths and the rest of a sample; in place of an earlier key, if any.
+
+        All or nothing, and every trace of what was there before is erased from the gallery's files. GalleryError for a
+        key that is too short or cannot be read, and on a server.
+        """
+        from lightface.gallery.encryption import GalleryCipher  # with a library that most galleries do without
+
+        self._reencrypt(GalleryCipher.new(key), Event.ENCRYPTED)
+
+    def decrypt(self) -> None:
+        """Keep everything in clear from now on."""
+        self._reencrypt(None, Event.DECRYPTED)
+
     def export_to(self, path: Path) -> None:
         """Write everything into one portable file, described in `lightface.gallery.exchange`.
 
@@ -336,7 +389,7 @@ class Gallery(Upkeep):
         """
         if os.path.realpath(path) == os.path.realpath(self.location):
             raise OutputError(f"{path} is the gallery itself; export to another file")
-        self._log(Event.EXPORTED)
+        self.log.add(Event.EXPORTED)
         with self._store.reading():
             write_export(path, read_records(self._store))
 
@@ -349,7 +402,7 @@ class Gallery(Upkeep):
         A target keeps the encryption that it has. One without gets this gallery's, unless it shall be `in_clear`;
         GalleryError where it can have none, on a server.
         """
-        self._log(Event.COPIED)
+        self.log.add(Event.COPIED)
         one, other = sorted((self._store, target._store), key=id)  # or two copies, there and back, wait for each other
         with one.alone(), other.alone(), self._store.reading(), target._store.writing():
             return copy_records(self._store, target._store, in_clear=in_clear)
@@ -373,10 +426,35 @@ class Gallery(Upkeep):
         self._store.purge()  # metadata that were joined
         return summary
 
+    def _reencrypt(self, cipher: GalleryCipher | None, event: Event) -> None:
+        with self._store.writing():
+            reencrypt_records(self._store, cipher)
+            log_events(self._store, LogEntry(event))
+        self._store.purge()
+
+    def _require_person(self, person: str | int) -> Person:
+        return rules.require_person(self._store, person)
+
+    def _score(self, vectors: FloatArray, k: int, scoring: PersonScoring) -> Scores:
+        """Similarities to people who include the `k` nearest of each row."""
+        if scoring != "mean":
+            return score_samples(vectors, self.matrix(), scoring)
+        with self._store.reading():
+            version = self._store.version()
+            if self._searched_version != version:
+                self.check_model()
+                self._templates, self._is_large = None, self._store.is_large()
+                self._searched_version = version
+            near = self._store.people_near(vectors, k) if self._is_large else None
+            if near is not None:
+                return score_samples(vectors, self._read_matrix(near), scoring)
+            templates = self._templates = self._templates or Templates.of(self._read_matrix())
+        return templates.score(vectors)  # while other threads may read the gallery
+
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
         vectors, person_ids = self._store.vectors(only)
         present, person_index = np.unique(person_ids, return_inverse=True)
-        people = self._store.people() if only is None else map(self.find_person, present.tolist())
+        people = self._store.people() if only is None else map(self._require_person, present.tolist())
         by_id = {person.id: person for person in people}
         vectors.flags.writeable = False
         return GalleryMatrix(

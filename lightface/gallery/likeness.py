@@ -215,7 +215,7 @@ class _Templates:
         for index, person in enumerate(near.people):
             self.add(person.name, near.vectors[near.person_index == index].sum(axis=0))
         for name in faces:
-            known = None if self.has(name) else gallery.get_person(name)
+            known = None if self.has(name) else gallery.find_person(name)
             samples = [] if known is None else gallery.samples(known.id)
             if samples:
                 self.add(name, np.sum([sample.vector for sample in samples], axis=0))

@@ -75,13 +75,13 @@ def open_gallery(
         gallery = Gallery(_open_store(place, create=create, key=key), model_id=model_id)
         on_failure.callback(gallery.close)
         gallery.check_model()
-        if (expired := gallery.expired()) is not None:
+        if (expired := gallery.retention.expired()) is not None:
             _log.warning(
                 "%s holds %s and %s past their %s; see 'lightface gallery expire'",
                 gallery.location,
                 count_of(len(expired.people), "person"),
                 count_of(len(expired.samples), "sample"),
-                count_of(gallery.retention_days or 0, "day"),
+                count_of(gallery.retention.days or 0, "day"),
             )
         on_failure.pop_all()
     return gallery

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from lightface.errors import GalleryError, LightfaceError, OutputError
 from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery.records import folded_name
-from lightface.gallery.store import SqlStore
+from lightface.gallery.store import GalleryStore
 from lightface.records import FloatArray, IntArray, are_unit_rows
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _ROWS_AT_ONCE: Final = 5000  # of a stream: some 6 MB
 _IDLE_WRITER_S: Final = 300  # after which a writer that has vanished from the network no longer holds up the others
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(GalleryStore):
     """A `GalleryStore` in the schema `lightface` of a database.
 
     There is one writer at a time: each takes the lock of one row before it reads, as the rules of a gallery ask for.
@@ -131,9 +131,13 @@ class PostgresStore(SqlStore):
         rows = self._query("SELECT vector_dims(embedding) FROM sample LIMIT 1")
         return int(rows[0][0]) if rows else None
 
+    def is_large(self) -> bool:
+        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_THERE}) AS few"
+        return bool(self._query(query)[0][0] == SEARCHED_THERE)
+
     def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
         count = max(CANDIDATES, 2 * k)
-        if count > EF_SEARCH or not self._is_large():
+        if count > EF_SEARCH or not self.is_large():
             return None
         if self.embedding_size() == INDEXED_SIZE and self._is_vast():
             self._query(f"SET LOCAL hnsw.ef_search = {EF_SEARCH}")
@@ -144,11 +148,6 @@ class PostgresStore(SqlStore):
         else:  # no expression of the index, so every template is compared: the index misses some people
             query = f"SELECT person_id FROM template ORDER BY embedding <=> ?::halfvec LIMIT {count}"
         return sorted({person_id for probe in probes for (person_id,) in self._query(query, (probe,))})
-
-    def _is_large(self) -> bool:
-        """Whether to leave the search to the server: below, everything is loaded and scored here."""
-        query = f"SELECT count(*) FROM (SELECT FROM template LIMIT {SEARCHED_THERE}) AS few"
-        return bool(self._query(query)[0][0] == SEARCHED_THERE)
 
     def _is_vast(self) -> bool:
         """Whether to trust the index, going by the server's own estimate of the number of people."""

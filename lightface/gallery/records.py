@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -52,8 +52,8 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FaceSample:
-    """One enrolled face of a person. `id` and `person_id` are None until the gallery has given them."""
+class NewSample:
+    """A face to be enrolled."""
 
     vector: FloatArray  # (256,) float32, Euclidean length 1
     model_id: str
@@ -63,8 +63,19 @@ class FaceSample:
     det_score: float | None = None  # 0..1
     quality: float | None = None  # 0..1
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    id: int | None = None
-    person_id: int | None = None
+
+    def stored(self, sample_id: int, person_id: int) -> StoredSample:
+        """The same face as a gallery has it, of that id and of that person."""
+        values = {one.name: getattr(self, one.name) for one in fields(NewSample)}
+        return StoredSample(**values, id=sample_id, person_id=person_id)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StoredSample(NewSample):
+    """An enrolled face of a person."""
+
+    id: int
+    person_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +259,7 @@ def check_vector(vector: FloatArray) -> None:
         raise GalleryError(f"an embedding must have length 1, not {length:.4g}; embed the photograph again")
 
 
-def check_sample(sample: FaceSample) -> None:
+def check_sample(sample: NewSample) -> None:
     """Raise GalleryError unless a sample is fit to be stored; the message names what is wrong."""
     check_vector(sample.vector)
     if not sample.model_id:
@@ -260,11 +271,11 @@ def check_sample(sample: FaceSample) -> None:
         raise GalleryError(f"box, score and quality of {sample.source_path!r} must be finite numbers")
 
 
-def check_new_sample(sample: FaceSample) -> None:
+def check_new_sample(sample: NewSample) -> None:
     """Raise GalleryError unless a sample that comes from outside is fit to be stored, and within its ranges."""
     check_sample(sample)
     what = f"the sample of {sample.source_path[:200]!a}"
-    if sample.id is not None:
+    if isinstance(sample, StoredSample):
         _check_id(sample.id)
     if sample.vector.size not in _EMBEDDING_SIZES:
         raise GalleryError(f"{what} is an embedding of {sample.vector.size} numbers, which no model makes; embed again")

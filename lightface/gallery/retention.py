@@ -1,68 +1,55 @@
-"""How long a gallery keeps what: samples and the entries of its log, in days; and the log itself."""
+"""How long a gallery may keep samples, what is past that, and its removal."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
-
 from lightface.errors import GalleryError, check_number
-from lightface.gallery.records import Event, LogEntry
-from lightface.gallery.store import GalleryStore
-
-LOG_DAYS: Final = "log_days"  # how long entries of the log are kept, 0 for ever; not set: the log is off
-RETENTION_DAYS: Final = "retention_days"  # how long samples may be kept; not set: for ever
-
-LONGEST_DAYS: Final = 100_000  # that a date can be reckoned back
+from lightface.gallery.event_log import LONGEST_DAYS, days_ago, log_events, read_days
+from lightface.gallery.records import Event, Expired, LogEntry
+from lightface.gallery.rules import delete_samples
+from lightface.gallery.store import RETENTION_DAYS, GalleryStore
 
 
-def read_days(store: GalleryStore, name: str) -> int | None:
-    """A setting in days, None where it is not set. GalleryError for one that lightface has not written."""
-    text = store.setting(name)
-    if text is None:
-        return None
-    if not (text.isdecimal() and len(text) <= len(str(LONGEST_DAYS)) and int(text) <= LONGEST_DAYS):
-        raise GalleryError(f"{store.location} is damaged (its setting {name} is {text[:20]!r}); restore a copy")
-    return int(text)
+class Retention:
+    """The limit that a gallery sets to the age of its samples. Nothing goes by itself: see `expired` and `remove`."""
 
+    def __init__(self, store: GalleryStore) -> None:
+        self._store = store
 
-def days_ago(days: int) -> datetime:
-    """The moment so many days ago, in UTC."""
-    return datetime.now(UTC) - timedelta(days=days)
+    @property
+    def days(self) -> int | None:
+        """How many days samples may be kept; None: for ever."""
+        return read_days(self._store, RETENTION_DAYS)
 
+    def set_days(self, days: int | None) -> None:
+        """Say how long samples may be kept. GalleryError for a number that is no whole one from 1 to 100,000."""
+        if days is not None:
+            check_number("retention in days", days, low=1, high=LONGEST_DAYS, whole=True, error=GalleryError)
+        with self._store.writing():
+            if days is None:
+                self._store.delete_setting(RETENTION_DAYS)
+            else:
+                self._store.set_setting(RETENTION_DAYS, str(days))
 
-# The log of a gallery: who was enrolled, removed, matched and so on, by ids alone, for those who answer for it.
-#
-# Off unless switched on: it is itself a record of people, namely of when they were recognised. Entries older than it
-# is to be kept go whenever one is added.
+    def expired(self) -> Expired | None:
+        """What has been kept for longer than the retention allows; None: nothing."""
+        with self._store.reading():
+            days = self.days
+            if days is None:
+                return None
+            before = days_ago(days)
+            found = Expired(before, tuple(self._store.people_before(before)), self._store.samples_before(before))
+        return found if found.people or found.samples else None
 
-
-DEFAULT_LOG_DAYS: Final = 365
-FOR_EVER: Final = 0
-
-
-def log_days(store: GalleryStore) -> int | None:
-    """How many days entries are kept, FOR_EVER included; None: the log is off."""
-    return read_days(store, LOG_DAYS)
-
-
-def set_log_days(store: GalleryStore, days: int | None) -> None:
-    """Switch the log on, or with None off, which is an entry itself. Called inside `writing()`."""
-    if days is None:
-        write_log(store, LogEntry(Event.LOG_OFF))
-        store.delete_setting(LOG_DAYS)
-        return
-    check_number("days of the log", days, low=FOR_EVER, high=LONGEST_DAYS, whole=True, error=GalleryError)
-    was_off = log_days(store) is None
-    store.set_setting(LOG_DAYS, str(days))
-    if was_off:
-        write_log(store, LogEntry(Event.LOG_ON))
-
-
-def write_log(store: GalleryStore, *entries: LogEntry) -> None:
-    """Add entries, if the log is on, and drop those that are too old. Called inside `writing()` or `logging()`."""
-    days = log_days(store)
-    if days is None or not entries:
-        return
-    store.add_log(entries)
-    if days != FOR_EVER:
-        store.trim_log(days_ago(days))
+    def remove(self, expired: Expired) -> None:
+        """Delete what `expired` has found, without a trace; of it, only what is still there and still that old."""
+        with self._store.writing():
+            people = {person.id for person in self._store.people_before(expired.before)}
+            people &= {person.id for person in expired.people}
+            samples = self._store.samples_before(expired.before)
+            delete_samples(
+                self._store, [one for one in samples if one in expired.samples and samples[one] not in people]
+            )
+            for person_id in sorted(people):
+                self._store.delete_person(person_id)
+                log_events(self._store, LogEntry(Event.REMOVED, person_id=person_id))
+        self._store.purge()

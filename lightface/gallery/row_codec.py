@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lightface.errors import GalleryError
 from lightface.gallery.records import (
     Event,
-    FaceSample,
     LogEntry,
     Person,
+    StoredSample,
     StoredThreshold,
     check_metadata,
     check_sample,
@@ -141,52 +141,58 @@ class EncryptedCodec:
 
     def encode_person(self, row: Row) -> Row:
         person_id, name, key, metadata, created_at = row
-        word = self.index_name(key)
-        sealed = self._encrypt_text([name, metadata], "person", person_id, created_at, word)
-        return person_id, sealed, word, "", created_at
+        blind_index = self.index_name(key)
+        ciphertext = self._encrypt_text([name, metadata], "person", person_id, created_at, blind_index)
+        return person_id, ciphertext, blind_index, "", created_at
 
     def decode_person(self, row: Row) -> Row:
-        person_id, sealed, word, _, created_at = row
-        name, metadata = self._decrypt_text(sealed, "person", person_id, created_at, word)
+        person_id, ciphertext, blind_index, _, created_at = row
+        name, metadata = self._decrypt_text(ciphertext, "person", person_id, created_at, blind_index)
         return person_id, name, None, metadata, created_at
 
     def encode_sample(self, row: Row) -> Row:
         sample_id, person_id, embedding, source_path, image_sha256, *rest, created_at = row
         numbers = [None if number is None else float(number) for number in rest]  # as their columns would have them
         secret = _to_padded_json([_text(source_path), image_sha256, *numbers])
-        data, word = _SIZE.pack(len(embedding)) + embedding + secret, self.index_image(image_sha256)
-        sealed = self.cipher.encrypt(data, _associated_data("sample", sample_id, person_id, created_at, word))
-        return sample_id, person_id, sealed, b"", word, *_NO_BOX, None, None, created_at
+        data, blind_index = _SIZE.pack(len(embedding)) + embedding + secret, self.index_image(image_sha256)
+        ciphertext = self.cipher.encrypt(
+            data, _associated_data("sample", sample_id, person_id, created_at, blind_index)
+        )
+        return sample_id, person_id, ciphertext, b"", blind_index, *_NO_BOX, None, None, created_at
 
     def decode_sample(self, row: Row) -> Row:
-        sample_id, person_id, sealed, model_id, _, word, *_, created_at = row
-        embedding, secret = self._decrypt_embedding(sealed, sample_id, person_id, created_at, word)
+        sample_id, person_id, ciphertext, model_id, _, blind_index, *_, created_at = row
+        embedding, secret = self._decrypt_embedding(ciphertext, sample_id, person_id, created_at, blind_index)
         opened_id = None if model_id is None else self.decode_setting("model_id", model_id)
         return sample_id, person_id, embedding, opened_id, *json.loads(secret), created_at
 
     def decode_vector(self, row: Row) -> tuple[int, bytes]:
-        sample_id, person_id, created_at, word, sealed = row
-        return person_id, self._decrypt_embedding(sealed, sample_id, person_id, created_at, word)[0]
+        sample_id, person_id, created_at, blind_index, ciphertext = row
+        return person_id, self._decrypt_embedding(ciphertext, sample_id, person_id, created_at, blind_index)[0]
 
     def encode_threshold(self, row: Row) -> Row:
         far, threshold, source, created_at = row
-        sealed = self._encrypt_text(_text(source), "threshold", float(far), float(threshold), created_at)
-        return far, threshold, sealed.encode(), created_at
+        ciphertext = self._encrypt_text(_text(source), "threshold", float(far), float(threshold), created_at)
+        return far, threshold, ciphertext.encode(), created_at
 
     def decode_threshold(self, row: Row) -> Row:
-        far, threshold, sealed, created_at = row
-        return far, threshold, self._decrypt_text(sealed, "threshold", far, threshold, created_at), created_at
+        far, threshold, ciphertext, created_at = row
+        return far, threshold, self._decrypt_text(ciphertext, "threshold", far, threshold, created_at), created_at
 
-    def _decrypt_embedding(self, sealed: bytes, *place: object) -> tuple[bytes, bytes]:
-        data = self.cipher.decrypt(sealed, _associated_data("sample", *place))
+    def _decrypt_embedding(self, ciphertext: bytes, *associated: object) -> tuple[bytes, bytes]:
+        data = self.cipher.decrypt(ciphertext, _associated_data("sample", *associated))
         end = _SIZE.size + _SIZE.unpack_from(data)[0]
         return data[_SIZE.size : end], data[end:]
 
-    def _encrypt_text(self, value: object, *place: object) -> str:
-        return base64.b64encode(self.cipher.encrypt(_to_padded_json(value), _associated_data(*place))).decode("ascii")
+    def _encrypt_text(self, value: object, *associated: object) -> str:
+        return base64.b64encode(self.cipher.encrypt(_to_padded_json(value), _associated_data(*associated))).decode(
+            "ascii"
+        )
 
-    def _decrypt_text(self, sealed: str, *place: object) -> Any:
-        return json.loads(self.cipher.decrypt(base64.b64decode(sealed, validate=True), _associated_data(*place)))
+    def _decrypt_text(self, ciphertext: str, *associated: object) -> Any:
+        return json.loads(
+            self.cipher.decrypt(base64.b64decode(ciphertext, validate=True), _associated_data(*associated))
+        )
 
 
 class FirstEncryptedCodec(EncryptedCodec):
@@ -200,16 +206,16 @@ class FirstEncryptedCodec(EncryptedCodec):
         return value
 
     def decode_person(self, row: Row) -> Row:
-        person_id, sealed, word, _, created_at = row
-        name, metadata = self._decrypt_text(sealed, "person", person_id, created_at)
-        if self.index_name(name_key(name)) != word:
+        person_id, ciphertext, blind_index, _, created_at = row
+        name, metadata = self._decrypt_text(ciphertext, "person", person_id, created_at)
+        if self.index_name(name_key(name)) != blind_index:
             raise ValueError("a person under another's name")
         return person_id, name, None, metadata, created_at
 
-    def _decrypt_embedding(self, sealed: bytes, *place: object) -> tuple[bytes, bytes]:
-        *place_of_old, word = place
-        embedding, secret = super()._decrypt_embedding(sealed, *place_of_old)
-        if self.index_image(json.loads(secret)[1]) != word:
+    def _decrypt_embedding(self, ciphertext: bytes, *associated: object) -> tuple[bytes, bytes]:
+        *associated_before, blind_index = associated
+        embedding, secret = super()._decrypt_embedding(ciphertext, *associated_before)
+        if self.index_image(json.loads(secret)[1]) != blind_index:
             raise ValueError("a sample under another's photograph")
         return embedding, secret
 
@@ -255,7 +261,7 @@ def to_person(row: tuple[Any, ...]) -> Person:
     return Person(to_id(person_id), normalize_name(name), known, _date(created_at))
 
 
-def to_sample(row: tuple[Any, ...]) -> FaceSample:
+def to_sample(row: tuple[Any, ...]) -> StoredSample:
     """A sample of a row of SAMPLE_COLUMNS whose embedding is an array already."""
     (
         sample_id,
@@ -270,7 +276,7 @@ def to_sample(row: tuple[Any, ...]) -> FaceSample:
         created_at,
     ) = row
     x_min, y_min, x_max, y_max = box_px
-    sample = FaceSample(
+    sample = StoredSample(
         id=to_id(sample_id),
         person_id=to_id(person_id),
         vector=vector,

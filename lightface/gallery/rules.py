@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -16,14 +15,15 @@ from lightface.errors import (
     ModelMismatchError,
     PersonNotFoundError,
 )
-from lightface.gallery import retention
+from lightface.gallery.event_log import log_events, read_days
 from lightface.gallery.exchange import ExportHeader, ExportRecord
 from lightface.gallery.records import (
     Event,
-    FaceSample,
     ImportSummary,
     LogEntry,
+    NewSample,
     Person,
+    StoredSample,
     StoredThreshold,
     check_new_sample,
     check_new_threshold,
@@ -33,11 +33,10 @@ from lightface.gallery.records import (
     latest_thresholds,
     normalize_name,
 )
-from lightface.gallery.store import GalleryStore
+from lightface.gallery.store import LOG_DAYS, MODEL_ID, GalleryStore
 from lightface.records import BoxPx
 
 _LAST_ID: Final = 2**63 - 1  # that a database takes
-MODEL_ID: Final = "model_id"  # the setting that pins a gallery to its model
 
 
 def check_model(store: GalleryStore, model_id: str) -> None:
@@ -71,17 +70,18 @@ def pin_model(store: GalleryStore, model_id: str) -> None:
     check_model(store, model_id)
 
 
-def find_person(store: GalleryStore, person: str | int) -> Person:
-    """The person of that name or id; PersonNotFoundError, naming the closest, where there is none."""
+def find_person(store: GalleryStore, person: str | int) -> Person | None:
+    """The person of that name or id."""
     if isinstance(person, int):
-        found = store.person_by_id(person) if 0 < person <= _LAST_ID else None
-        closest: list[str] = []
-    else:
-        found = store.person_by_name(person)
-        closest = [] if found else difflib.get_close_matches(person, [other.name for other in store.people()], 1)
+        return store.person_by_id(person) if 0 < person <= _LAST_ID else None
+    return store.person_by_name(person)
+
+
+def require_person(store: GalleryStore, person: str | int) -> Person:
+    """The person of that name or id; PersonNotFoundError where there is none."""
+    found = find_person(store, person)
     if found is None:
-        hint = f"did you mean {closest[0]!r}?" if closest else "`lightface gallery list` shows everybody"
-        raise PersonNotFoundError(f"there is no person {person!r} in the gallery; {hint}")
+        raise PersonNotFoundError(f"there is no person {person!r} in the gallery; name one of its people")
     return found
 
 
@@ -116,13 +116,13 @@ def find_or_add_person(store: GalleryStore, name: str, metadata: Mapping[str, st
     return person
 
 
-def find_enrolled(store: GalleryStore, image_sha256: str, box_px: BoxPx | None) -> FaceSample | None:
+def find_enrolled(store: GalleryStore, image_sha256: str, box_px: BoxPx | None) -> StoredSample | None:
     """The stored sample of that face of that photograph."""
     samples = store.samples_of_image(image_sha256)
     return next((sample for sample in samples if is_same_face(sample.box_px, box_px)), None)
 
 
-def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_id: bool = False) -> None:
+def add_sample(store: GalleryStore, person: Person, sample: NewSample | StoredSample, *, keep_id: bool = False) -> None:
     """Store a sample of a person.
 
     Raises GalleryError for one that is not fit to be stored, DuplicateFaceError and IdentityConflictError
@@ -134,13 +134,16 @@ def add_sample(store: GalleryStore, person: Person, sample: FaceSample, *, keep_
         raise GalleryError(f"an embedding of {sample.vector.size} numbers does not fit the {stored_size} of its model")
     enrolled = find_enrolled(store, sample.image_sha256, sample.box_px)
     if enrolled is None:
-        sample_id = store.insert_sample(person.id, sample if keep_id else replace(sample, id=None))
-        retention.write_log(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
+        if keep_id and isinstance(sample, StoredSample):
+            store.insert_samples([sample])
+            sample_id = sample.id
+        else:
+            sample_id = store.insert_sample(person.id, sample)
+        log_events(store, LogEntry(Event.ENROLLED, person_id=person.id, sample_id=sample_id))
         return
     if enrolled.person_id == person.id:
         raise DuplicateFaceError(f"{sample.source_path} is enrolled for {person.name!r} already; leave it out")
-    assert enrolled.person_id is not None  # it came from the store
-    owner = find_person(store, enrolled.person_id)
+    owner = require_person(store, enrolled.person_id)
     raise IdentityConflictError(
         f"{sample.source_path} is enrolled for {owner.name!r} and cannot be {person.name!r} as well; "
         "remove it there, or merge the two"
@@ -160,10 +163,16 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
     if sample is None:
         raise _no_sample(sample_id)
     store.delete_samples([sample_id])
-    store.insert_sample(target.id, sample)
-    retention.write_log(
-        store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id)
-    )
+    store.insert_samples([replace(sample, person_id=target.id)])
+    log_events(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
+
+
+def delete_samples(store: GalleryStore, sample_ids: Collection[int]) -> None:
+    """Delete samples that are there."""
+    if read_days(store, LOG_DAYS) is not None:
+        found = filter(None, map(store.sample_by_id, sorted(sample_ids)))
+        log_events(store, *(LogEntry(Event.REMOVED, person_id=one.person_id, sample_id=one.id) for one in found))
+    store.delete_samples(sample_ids)
 
 
 def import_records(
@@ -182,8 +191,7 @@ def import_records(
                 known = None if is_empty else find_namesake(store, record.name)
                 people[record.id] = _import_person(store, record, known, keep_id=is_empty)
                 people_added += known is None
-            case FaceSample():
-                assert record.person_id is not None  # `read_export` has seen to it
+            case StoredSample():
                 try:
                     add_sample(store, people[record.person_id], record, keep_id=is_empty)
                     samples_added += 1

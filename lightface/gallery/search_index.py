@@ -22,8 +22,9 @@ from lightface.records import FloatArray, IntArray
 
 _log = logging.getLogger(__name__)
 
-# From so many people on the codes are kept in a file: below, reading all samples takes a fraction of a second.
-FILED_FROM: Final = 20_000
+# From so many people on a search by codes is no slower than one among all templates in memory (`scripts/bench search`
+# compares the two). Below, reading all samples takes a fraction of a second, so that no codes need be kept in a file.
+PAYS_FROM: Final = 20_000
 
 _PEOPLE_AT_ONCE: Final = 20_000  # while an index is made: some 20 MB for each sample that they have
 _NO_ROWS: Final = np.empty(0, np.int64)
@@ -119,7 +120,7 @@ class PeopleIndex:
             return _Snapshot(None, Codes.none(), _NO_ROWS, Codes.none())
         source = IndexSource(self._describe_gallery(), *newest)
         person_ids = np.array(self._store.people_since(0), np.int64)
-        codes = self._file(self._path, source, person_ids) if self._path and len(person_ids) >= FILED_FROM else None
+        codes = self._file(self._path, source, person_ids) if self._path and len(person_ids) >= PAYS_FROM else None
         return _Snapshot(source, self._encode(person_ids) if codes is None else codes, _NO_ROWS, Codes.none())
 
     def _file(self, path: Path, source: IndexSource, person_ids: IntArray) -> Codes | None:

@@ -22,10 +22,10 @@ import numpy as np
 from lightface.databases import ReadBudget, Schema, check_schema, error_code, open_database, schema_made_by, transaction
 from lightface.errors import GalleryError, LockedGalleryError, OutputError
 from lightface.files import check_owned, make_folder, touch_private
-from lightface.gallery.records import LARGEST_ID, FaceSample, Person, folded_name
+from lightface.gallery.exchange import reencrypt_records
+from lightface.gallery.records import LARGEST_ID, NewSample, Person, StoredSample, folded_name
 from lightface.gallery.row_codec import CIPHER_SETTING, codec_of, to_int
-from lightface.gallery.store import SAMPLE_VALUES, SqlStore
-from lightface.gallery.upkeep import reencrypt_records
+from lightface.gallery.store import SAMPLE_VALUES, GalleryStore
 from lightface.records import FloatArray, IntArray, are_unit_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _HIGHEST_ID: Final = 2**63 - 1
 _REWRITTEN: Final = "rewritten"  # the setting that is another one after each change of samples but their addition
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(GalleryStore):
     """A `GalleryStore` in one SQLite file with a write-ahead log beside it."""
 
     _TEXT = "CAST(? AS TEXT)"  # lets the undecodable bytes of a file name into a text column
@@ -177,6 +177,11 @@ class SqliteStore(SqlStore):
             found = self._first(query, (), self._codec.decode_vector)
         return None if found is None else len(found[1]) // 4
 
+    def is_large(self) -> bool:
+        from lightface.gallery.search_index import PAYS_FROM
+
+        return bool(self._query("SELECT 1 FROM person LIMIT 1 OFFSET ?", (PAYS_FROM - 1,)))
+
     def people_near(self, probes: FloatArray, k: int) -> list[int]:
         if self._index is None:
             from lightface.gallery.search_index import PeopleIndex  # which most work on a gallery does without
@@ -206,14 +211,14 @@ class SqliteStore(SqlStore):
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
     ) -> Person:
-        if person_id is None:  # sealed rows are bound to their ids
+        if person_id is None:  # encrypted rows are bound to their ids
             person_id = self._next_id("person")
         return super().insert_person(name, metadata, created_at, person_id=person_id)
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        if sample.id is None:
-            sample = replace(sample, id=self._next_id("sample"))
-        return super().insert_sample(person_id, sample)
+    def insert_sample(self, person_id: int, sample: NewSample) -> int:
+        sample_id = self._next_id("sample")  # encrypted rows are bound to their ids
+        self.insert_samples([sample.stored(sample_id, person_id)])
+        return sample_id
 
     def delete_person(self, person_id: int) -> None:
         self._rewriting()
@@ -245,9 +250,8 @@ class SqliteStore(SqlStore):
         self._is_rewriting = True
         self.set_setting(_REWRITTEN, secrets.token_hex(8))
 
-    def _rewrite_sample(self, sample: FaceSample) -> None:
+    def _rewrite_sample(self, sample: StoredSample) -> None:
         """Overwrite the row of a sample, however it lay there before."""
-        assert sample.person_id is not None  # it came from here
         places = ", ".join(
             f"{column} = {self._TEXT if column == 'source_path' else '?'}" for column in SAMPLE_VALUES.split(", ")
         )
@@ -268,7 +272,7 @@ class SqliteStore(SqlStore):
         return next_id
 
     def use(self, cipher: GalleryCipher | None) -> None:
-        """Read and write rows that are sealed so from now on."""
+        """Read and write rows that are encrypted so from now on."""
         if cipher is not self.cipher:
             self._codec = codec_of(cipher)
             self._index = None  # which keeps a file in clear or none
@@ -397,7 +401,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             created_at TEXT NOT NULL
         ) STRICT""",
     ),
-    (  # from here on, rows may be sealed, see `row_codec`
+    (  # from here on, rows may be encrypted, see `row_codec`
         "INSERT INTO setting VALUES ('revision', '0')",
         """CREATE TABLE log (
             id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,4 +1,4 @@
-"""The stores of a gallery: what a `Gallery` asks of one, and what those in SQL have in common."""
+"""The store of a gallery: what a `Gallery` asks of it, and the statements that every database understands."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from lightface.errors import GalleryError
-from lightface.gallery.records import FaceSample, LogEntry, Person, StoredThreshold, folded_name, name_key, parse_date
+from lightface.gallery.records import (
+    LogEntry,
+    NewSample,
+    Person,
+    StoredSample,
+    StoredThreshold,
+    folded_name,
+    name_key,
+    parse_date,
+)
 from lightface.gallery.row_codec import (
     CONVERSION_ERRORS,
     LOG_COLUMNS,
@@ -37,159 +45,10 @@ if TYPE_CHECKING:
     from lightface.gallery.encryption import GalleryCipher
 
 
-class GalleryStore(Protocol):
-    """Tables of settings, people, samples and thresholds. Any thread may use it.
-
-    Every method raises GalleryError or OutputError with one clear line where the store fails. Methods that
-    change anything are called inside `writing()`.
-    """
-
-    @property
-    def location(self) -> str:
-        """Where the records are, for messages; holds no secret."""
-
-    def close(self) -> None:
-        """Give up the connection."""
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Other threads wait until the block ends. GalleryError where the store is closed, or another process's."""
-
-    def reading(self) -> AbstractContextManager[None]:
-        """One unchanging view for all reads inside."""
-
-    def writing(self) -> AbstractContextManager[None]:
-        """All changes inside or none, and no other writer from the first read on."""
-
-    def logging(self) -> AbstractContextManager[None]:
-        """Log entries inside, all or none; does not count as a change of the contents."""
-
-    def version(self) -> Hashable:
-        """A value that differs once the contents were changed, here or by another process."""
-
-    def size_bytes(self) -> int:
-        """Room that the records take on disk."""
-
-    @property
-    def residual_copies(self) -> str | None:
-        """Where what was deleted may live on, out of the reach of `purge`, for the user to see to; None: nowhere."""
-
-    def purge(self) -> None:
-        """Overwrite what was deleted, wherever the store has kept a copy of it."""
-
-    @property
-    def cipher(self) -> GalleryCipher | None:
-        """The keys that the records are encrypted with; None: they are in clear."""
-
-    def reencrypt(self, cipher: GalleryCipher | None) -> None:
-        """Encrypt all records with other keys than before, or, with None, with none."""
-
-    def setting(self, name: str) -> str | None:
-        """A setting's value, None where it was never set."""
-
-    def set_setting(self, name: str, value: str) -> None:
-        """Set or overwrite a setting."""
-
-    def delete_setting(self, name: str) -> None:
-        """Forget a setting."""
-
-    def people(self) -> list[Person]:
-        """Everybody, by id."""
-
-    def person_by_id(self, person_id: int) -> Person | None:
-        """The person of that id."""
-
-    def person_by_name(self, name: str) -> Person | None:
-        """The person of that name, or else of one that has the same `folded_name`."""
-
-    def insert_person(
-        self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
-    ) -> Person:
-        """Add a person, under the next free id where none is given."""
-
-    def insert_people(self, people: Collection[Person]) -> None:
-        """Add many people under their own ids."""
-
-    def update_person(self, person: Person) -> None:
-        """Overwrite name and metadata of the person of that id."""
-
-    def delete_person(self, person_id: int) -> None:
-        """Delete a person with all samples."""
-
-    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
-        """The samples of one person or of everybody, by person id and then by id."""
-
-    def sample_by_id(self, sample_id: int) -> FaceSample | None:
-        """The sample of that id."""
-
-    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
-        """The samples taken from one image, by id."""
-
-    def sample_ids(self) -> set[int]:
-        """The ids of all samples."""
-
-    def sample_counts(self) -> dict[int, int]:
-        """Number of samples by person id, for everybody."""
-
-    def template_sizes(self) -> dict[int, int]:
-        """How many people have so many samples, by that number; those without any are left out."""
-
-    def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
-        """Embeddings (S, D) and their person ids (S,), of these people or all, in the order of `samples()`."""
-
-    def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
-        """The ids of people who include the `k` nearest, by template, of each row of `probes` (P, D); None: all."""
-
-    def embedding_size(self) -> int | None:
-        """D, or None where there is no sample."""
-
-    def created_at(self) -> datetime:
-        """When the store was made."""
-
-    def last_enrolled_at(self) -> datetime | None:
-        """The date of the youngest sample."""
-
-    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        """Add a sample to a person, under its own id if it has one; its id."""
-
-    def insert_samples(self, samples: Iterable[FaceSample]) -> None:
-        """Add many samples, each under the id and to the person that it names."""
-
-    def move_samples(self, source_id: int, target_id: int) -> None:
-        """Give all samples of one person to another."""
-
-    def delete_samples(self, sample_ids: Collection[int]) -> None:
-        """Delete samples."""
-
-    def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
-        """Overwrite the embeddings of samples, by sample id."""
-
-    def thresholds(self) -> list[StoredThreshold]:
-        """Thresholds by falling false-accept rate."""
-
-    def put_threshold(self, threshold: StoredThreshold) -> None:
-        """Set or overwrite the threshold of a false-accept rate."""
-
-    def delete_thresholds(self) -> int:
-        """Forget all thresholds; how many there were."""
-
-    def samples_before(self, date: datetime) -> dict[int, int]:
-        """The ids of the samples that are older, with their people's."""
-
-    def people_before(self, date: datetime) -> list[Person]:
-        """The people who are older and have no younger sample, by id."""
-
-    def log(self, since: datetime | None) -> list[LogEntry]:
-        """The entries of the log, of that date or later, in their order."""
-
-    def add_log(self, entries: Iterable[LogEntry]) -> None:
-        """Add entries to the log. Called inside `writing()` or `logging()`."""
-
-    def trim_log(self, before: datetime) -> None:
-        """Drop older entries of the log. Called inside `writing()` or `logging()`."""
-
-
-# What the stores of a gallery in SQL have in common: most of their statements, which every database understands.
-
+# Names of settings.
+MODEL_ID: Final = "model_id"  # pins a gallery to its model
+LOG_DAYS: Final = "log_days"  # how long entries of the log are kept, 0 for ever; not set: the log is off
+RETENTION_DAYS: Final = "retention_days"  # how long samples may be kept; not set: for ever
 
 Record = TypeVar("Record")
 
@@ -199,13 +58,15 @@ SAMPLE_VALUES: Final = (
 )
 
 
-class SqlStore(ABC):
-    """The part of a `GalleryStore` that is plain SQL, with `?` for a value.
+class GalleryStore(ABC):
+    """Settings, people, samples, thresholds and a log in the tables of a database.
 
-    A database adds transactions, its own statements, and what it does when embeddings change or are erased.
+    Here is what every database understands, in SQL with `?` for a value. A subclass adds transactions, its own
+    statements, and what it does when embeddings change or are erased.
 
-    Any thread may use a store. There is one connection and one lock, which is held for a statement or a transaction:
-    what threads do beside, they do at once.
+    Every method raises GalleryError or OutputError with one clear line where the store fails. Methods that change
+    anything are called inside `writing()`. Any thread may use a store. There is one connection and one lock, which is
+    held for a statement or a transaction: what threads do beside, they do at once.
     """
 
     _TEXT: ClassVar[str]  # the placeholder of a text that `from_text` has made bytes of
@@ -219,9 +80,10 @@ class SqlStore(ABC):
     @property
     @abstractmethod
     def location(self) -> str:
-        """As in `GalleryStore`."""
+        """Where the records are, for messages; holds no secret."""
 
     def close(self) -> None:
+        """Give up the connection."""
         if os.getpid() == self._process_id:  # in a forked process, the connection is still the parent's
             with self._lock:
                 self._is_closed = True
@@ -229,12 +91,67 @@ class SqlStore(ABC):
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """Other threads wait until the block ends. GalleryError where the store is closed, or another process's."""
         if os.getpid() != self._process_id:  # with a lock that a thread of the parent may have held for ever
             raise GalleryError(f"{self.location} was opened before this process was forked; open it in this process")
         with self._lock:
             if self._is_closed:
                 raise GalleryError(f"{self.location} is closed; open it again")
             yield
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[None]:
+        """One unchanging view for all reads inside."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[None]:
+        """All changes inside or none, and no other writer from the first read on."""
+
+    @abstractmethod
+    def logging(self) -> AbstractContextManager[None]:
+        """Log entries inside, all or none; does not count as a change of the contents."""
+
+    @abstractmethod
+    def version(self) -> Hashable:
+        """A value that differs once the contents were changed, here or by another process."""
+
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """Room that the records take on disk."""
+
+    @property
+    @abstractmethod
+    def residual_copies(self) -> str | None:
+        """Where what was deleted may live on, out of the reach of `purge`, for the user to see to; None: nowhere."""
+
+    @abstractmethod
+    def purge(self) -> None:
+        """Overwrite what was deleted, wherever the store has kept a copy of it."""
+
+    @property
+    @abstractmethod
+    def cipher(self) -> GalleryCipher | None:
+        """The keys that the records are encrypted with; None: they are in clear."""
+
+    @abstractmethod
+    def reencrypt(self, cipher: GalleryCipher | None) -> None:
+        """Encrypt all records with other keys than before, or, with None, with none."""
+
+    @abstractmethod
+    def vectors(self, person_ids: Collection[int] | None = None) -> tuple[FloatArray, IntArray]:
+        """Embeddings (S, D) and their person ids (S,), of these people or all, in the order of `samples()`."""
+
+    @abstractmethod
+    def is_large(self) -> bool:
+        """Whether `people_near` finds the nearest faster than they are found among all templates in memory."""
+
+    @abstractmethod
+    def people_near(self, probes: FloatArray, k: int) -> list[int] | None:
+        """The ids of people who include the `k` nearest, by template, of each row of `probes` (P, D); None: all."""
+
+    @abstractmethod
+    def embedding_size(self) -> int | None:
+        """D, or None where there is no sample."""
 
     @abstractmethod
     def _disconnect(self) -> None:
@@ -277,30 +194,38 @@ class SqlStore(ABC):
         """A row was added under an id that the table had not chosen itself and must not choose again."""
 
     def setting(self, name: str) -> str | None:
+        """A setting's value, None where it was never set."""
         query = "SELECT value FROM setting WHERE name = ?"
         return self._first(query, (name,), lambda row: self._codec.decode_setting(name, str(row[0])))
 
     def set_setting(self, name: str, value: str) -> None:
+        """Set or overwrite a setting."""
         self._query(
             "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, self._codec.encode_setting(name, value)),
         )
 
     def delete_setting(self, name: str) -> None:
+        """Forget a setting."""
         self._query("DELETE FROM setting WHERE name = ?", (name,))
 
     def people(self) -> list[Person]:
+        """Everybody, by id."""
         return self._read(f"SELECT {PERSON_COLUMNS} FROM person ORDER BY id", (), self._to_person)
 
     def person_by_id(self, person_id: int) -> Person | None:
+        """The person of that id."""
         return self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE id = ?", (person_id,), self._to_person)
 
     def person_by_name(self, name: str) -> Person | None:
+        """The person of that name, or else of one that has the same `folded_name`."""
         keys = (name_key(name), folded_name(name))  # the first, of people whose folded name was taken
         for key in keys:
             with self.alone():
-                word = self._codec.index_name(key)
-                found = self._first(f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (word,), self._to_person)
+                indexed = self._codec.index_name(key)
+                found = self._first(
+                    f"SELECT {PERSON_COLUMNS} FROM person WHERE name_key = ?", (indexed,), self._to_person
+                )
             if found is not None:
                 if key not in (name_key(found.name), folded_name(found.name)):
                     raise self._damage("a person is found under another's name")
@@ -310,6 +235,7 @@ class SqlStore(ABC):
     def insert_person(
         self, name: str, metadata: Mapping[str, str], created_at: datetime, *, person_id: int | None = None
     ) -> Person:
+        """Add a person, under the next free id where none is given."""
         if person_id is not None:
             person = Person(person_id, name, dict(metadata), created_at)
             self.insert_people([person])
@@ -319,6 +245,7 @@ class SqlStore(ABC):
         return Person(to_int(row), name, dict(metadata), created_at)
 
     def insert_people(self, people: Collection[Person]) -> None:
+        """Add many people under their own ids."""
         if not people:
             return
         keys: dict[str, str] = {}  # by name, for it takes long to ask for each of very many
@@ -331,16 +258,19 @@ class SqlStore(ABC):
         self._id_given("person", max(one.id for one in people))
 
     def update_person(self, person: Person) -> None:
+        """Overwrite name and metadata of the person of that id."""
         self._erasing()
         key = self._free_key(person.name, but_for=person.id)
         person_id, *values, _created_at = self._from_person(person, key)
         self._query("UPDATE person SET name = ?, name_key = ?, metadata = ? WHERE id = ?", (*values, person_id))
 
     def delete_person(self, person_id: int) -> None:
+        """Delete a person with all samples."""
         self._erasing()
         self._query("DELETE FROM person WHERE id = ?", (person_id,))  # the samples follow by the foreign key
 
-    def samples(self, person_id: int | None = None) -> Iterator[FaceSample]:
+    def samples(self, person_id: int | None = None) -> Iterator[StoredSample]:
+        """The samples of one person or of everybody, by person id and then by id."""
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample"
         if person_id is None:
             self._check_owners("sample", "person_id")
@@ -357,10 +287,12 @@ class SqlStore(ABC):
         if self._query(f"SELECT 1 FROM {table} WHERE {column} NOT IN (SELECT id FROM person) LIMIT 1", values):
             raise self._damage("samples of nobody")
 
-    def sample_by_id(self, sample_id: int) -> FaceSample | None:
+    def sample_by_id(self, sample_id: int) -> StoredSample | None:
+        """The sample of that id."""
         return self._first(f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE id = ?", (sample_id,), self._to_sample)
 
-    def samples_of_image(self, image_sha256: str) -> list[FaceSample]:
+    def samples_of_image(self, image_sha256: str) -> list[StoredSample]:
+        """The samples taken from one image, by id."""
         query = f"SELECT {SAMPLE_COLUMNS} FROM sample WHERE image_sha256 = ? ORDER BY id"
         with self.alone():
             found = self._read(query, (self._codec.index_image(image_sha256),), self._to_sample)
@@ -369,9 +301,11 @@ class SqlStore(ABC):
         return found
 
     def sample_ids(self) -> set[int]:
+        """The ids of all samples."""
         return set(self._read("SELECT id FROM sample", (), to_int))
 
     def sample_counts(self) -> dict[int, int]:
+        """Number of samples by person id, for everybody."""
         query = (
             "SELECT person.id, count(sample.id) FROM person LEFT JOIN sample ON sample.person_id = person.id "
             "GROUP BY person.id ORDER BY person.id"
@@ -379,6 +313,7 @@ class SqlStore(ABC):
         return dict(self._read(query, (), to_ids))
 
     def template_sizes(self) -> dict[int, int]:
+        """How many people have so many samples, by that number; those without any are left out."""
         query = (
             "SELECT samples, count(*) FROM (SELECT count(*) AS samples FROM sample GROUP BY person_id) AS sizes "
             "GROUP BY samples ORDER BY samples"
@@ -386,6 +321,7 @@ class SqlStore(ABC):
         return dict(self._read(query, (), tuple))
 
     def created_at(self) -> datetime:
+        """When the store was made."""
         text = self.setting("created_at")
         try:
             return parse_date(text or "")
@@ -393,25 +329,24 @@ class SqlStore(ABC):
             raise self._damage(f"it has no date: {error}") from error
 
     def last_enrolled_at(self) -> datetime | None:
+        """The date of the youngest sample."""
         return self._first("SELECT created_at FROM sample ORDER BY created_at DESC LIMIT 1", (), to_date)
 
-    def insert_sample(self, person_id: int, sample: FaceSample) -> int:
-        if sample.id is not None:
-            self.insert_samples([replace(sample, person_id=person_id)])
-            return sample.id
+    def insert_sample(self, person_id: int, sample: NewSample) -> int:
+        """Add a sample to a person, under the next free id, which is returned."""
         values = self._from_sample(person_id, sample)
         placeholders = f"?, ?, {self._TEXT}, ?, ?, ?, ?, ?, ?, ?, ?"
         (row,) = self._query(f"INSERT INTO sample ({SAMPLE_VALUES}) VALUES ({placeholders}) RETURNING id", values)
         self._samples_changed([person_id])
         return to_int(row)
 
-    def insert_samples(self, samples: Iterable[FaceSample]) -> None:
+    def insert_samples(self, samples: Iterable[StoredSample]) -> None:
+        """Add many samples, each under the id and to the person that it names."""
         owners, last_id = set(), 0
 
         def rows() -> Iterator[tuple[object, ...]]:
             nonlocal last_id
             for sample in samples:
-                assert sample.id is not None and sample.person_id is not None  # whoever asks for it has seen to it
                 owners.add(sample.person_id)
                 last_id = max(last_id, sample.id)
                 yield self._codec.encode_sample((sample.id, *self._from_sample(sample.person_id, sample)))
@@ -422,14 +357,17 @@ class SqlStore(ABC):
             self._samples_changed(owners)
 
     def move_samples(self, source_id: int, target_id: int) -> None:
+        """Give all samples of one person to another."""
         self._query("UPDATE sample SET person_id = ? WHERE person_id = ?", (target_id, source_id))
         self._samples_changed([source_id, target_id])
 
     def delete_samples(self, sample_ids: Collection[int]) -> None:
+        """Delete samples."""
         self._erasing()
         self._change_each("DELETE FROM sample WHERE id = ? RETURNING person_id", ((one,) for one in sample_ids))
 
     def update_vectors(self, vectors: Mapping[int, FloatArray]) -> None:
+        """Overwrite the embeddings of samples, by sample id."""
         self._erasing()
         self._change_each(
             "UPDATE sample SET embedding = ? WHERE id = ? RETURNING person_id",
@@ -437,10 +375,12 @@ class SqlStore(ABC):
         )
 
     def thresholds(self) -> list[StoredThreshold]:
+        """Thresholds by falling false-accept rate."""
         query = "SELECT far, threshold, source, created_at FROM threshold ORDER BY far DESC"
         return self._read(query, (), lambda row: to_threshold(self._codec.decode_threshold(row)))
 
     def put_threshold(self, threshold: StoredThreshold) -> None:
+        """Set or overwrite the threshold of a false-accept rate."""
         row = (threshold.far, threshold.threshold, from_text(threshold.source), from_date(threshold.created_at))
         self._query("DELETE FROM threshold WHERE far = ?", (threshold.far,))
         self._query(
@@ -449,13 +389,16 @@ class SqlStore(ABC):
         )
 
     def delete_thresholds(self) -> int:
+        """Forget all thresholds; how many there were."""
         return len(list(self._query("DELETE FROM threshold RETURNING far")))
 
     def samples_before(self, date: datetime) -> dict[int, int]:
+        """The ids of the samples that are older, with their people's."""
         query = "SELECT id, person_id FROM sample WHERE created_at < ? ORDER BY id"
         return dict(self._read(query, (from_date(date),), to_ids))
 
     def people_before(self, date: datetime) -> list[Person]:
+        """The people who are older and have no younger sample, by id."""
         query = (
             f"SELECT {PERSON_COLUMNS} FROM person WHERE created_at < ? AND NOT EXISTS "
             "(SELECT 1 FROM sample WHERE person_id = person.id AND created_at >= ?) ORDER BY id"
@@ -463,15 +406,18 @@ class SqlStore(ABC):
         return self._read(query, (from_date(date),) * 2, self._to_person)
 
     def log(self, since: datetime | None) -> list[LogEntry]:
+        """The entries of the log, of that date or later, in their order."""
         condition, values = ("", ()) if since is None else (" WHERE at >= ?", (from_date(since),))
         return self._read(f"SELECT {LOG_COLUMNS} FROM log{condition} ORDER BY id", values, to_log_entry)
 
     def add_log(self, entries: Iterable[LogEntry]) -> None:
+        """Add entries to the log. Called inside `writing()` or `logging()`."""
         for one in entries:
             values = (one.event.value, one.person_id, one.target_id, one.sample_id, one.similarity, from_date(one.at))
             self._query(f"INSERT INTO log ({LOG_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def trim_log(self, before: datetime) -> None:
+        """Drop older entries of the log. Called inside `writing()` or `logging()`."""
         self._query("DELETE FROM log WHERE at < ?", (from_date(before),))
 
     def _change_each(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
@@ -492,7 +438,7 @@ class SqlStore(ABC):
     def _to_person(self, row: tuple[Any, ...]) -> Person:
         return to_person(self._codec.decode_person(row))
 
-    def _from_sample(self, person_id: int, sample: FaceSample) -> tuple[object, ...]:
+    def _from_sample(self, person_id: int, sample: NewSample) -> tuple[object, ...]:
         """The values of a sample's row but for its id."""
         return (
             *(person_id, self._from_vector(sample.vector), from_text(sample.source_path), sample.image_sha256),
@@ -500,7 +446,7 @@ class SqlStore(ABC):
             *(sample.det_score, sample.quality, from_date(sample.created_at)),
         )
 
-    def _to_sample(self, row: tuple[Any, ...]) -> FaceSample:
+    def _to_sample(self, row: tuple[Any, ...]) -> StoredSample:
         sample_id, person_id, embedding, *rest = self._codec.decode_sample(row)
         return to_sample((sample_id, person_id, self._to_vector(embedding), *rest))
 

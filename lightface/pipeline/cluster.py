@@ -22,7 +22,7 @@ from lightface.errors import (
     check_count,
     check_number,
 )
-from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery import Gallery, NewSample, normalize_name
 from lightface.gallery.likeness import find_conflicts
 from lightface.images import hash_file
 from lightface.locations import RemotePath
@@ -187,7 +187,7 @@ def _find_conflicts(
 
 
 def _free_number(gallery: Gallery, prefix: str, first: int = 1) -> int:
-    return next(number for number in itertools.count(first) if gallery.get_person(f"{prefix} {number}") is None)
+    return next(number for number in itertools.count(first) if gallery.find_person(f"{prefix} {number}") is None)
 
 
 def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictError | None) -> EnrolledPhoto:
@@ -195,7 +195,7 @@ def _enroll(gallery: Gallery, name: str, row: FaceRow, known: IdentityConflictEr
         return EnrolledPhoto(row.image_path, name, Status.REJECTED, error=known)
     assert row.embedding is not None and row.model_id is not None  # or it would be in no group
     try:
-        sample = FaceSample(
+        sample = NewSample(
             vector=row.embedding,
             model_id=row.model_id,
             source_path=str(name_photo(row.image_path)),

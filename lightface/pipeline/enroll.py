@@ -19,7 +19,7 @@ from lightface.errors import (
     PhotoError,
     ThresholdError,
 )
-from lightface.gallery import FaceSample, Gallery, normalize_name
+from lightface.gallery import Gallery, NewSample, normalize_name
 from lightface.gallery.likeness import Conflict, find_conflicts, find_parts
 from lightface.images import PassedOver, PhotoSource, find_folders, find_photos, hash_file
 from lightface.images.photos import as_source
@@ -236,7 +236,7 @@ class _Enrolment:
         if self.threshold is None:
             return unlike
         for name, owned in _faces_of(photos).items():
-            person = self.gallery.get_person(name)
+            person = self.gallery.find_person(name)
             stored = [] if person is None else self.gallery.samples(person.id)[-_OWN_SAMPLES:]
             paths = [sample.source_path for sample in stored] + [str(path) for (_, path), _ in owned.values()]
             vectors = np.stack([sample.vector for sample in stored] + [face.vector for _, face in owned.values()])
@@ -282,13 +282,13 @@ def _is_enrolled(gallery: Gallery, name: str, path: Path) -> bool:
         sample = gallery.find_enrolled(hash_file(path))
     except ImageError:  # to be told when it is its turn
         return False
-    person = None if sample is None else gallery.get_person(name)
+    person = None if sample is None else gallery.find_person(name)
     return person is not None and sample is not None and sample.person_id == person.id
 
 
-def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> FaceSample:
+def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> NewSample:
     assert photo.sha256 is not None  # it was read
-    return FaceSample(
+    return NewSample(
         vector=face.vector,
         model_id=face.model_id,
         source_path=str(photo.path.absolute()),  # not resolved: the user's own name for the place

@@ -9,23 +9,14 @@ from typing import Any
 
 from lightface.drawing import draw_faces
 from lightface.errors import GalleryError, PhotoError, check_count
-from lightface.gallery import Gallery, GalleryMatrix
+from lightface.gallery import Gallery
 from lightface.images import PhotoSource, load_photo
-from lightface.matching import (
-    DEFAULT_PERSON_SCORING,
-    DecisionBands,
-    PersonScoring,
-    assign_people,
-    decide,
-    person_scores,
-    rank_people,
-)
+from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
 from lightface.records import (
     ByteArray,
     FaceEmbedding,
     FaceSelection,
-    FloatArray,
     Match,
     Status,
     fields_of,
@@ -139,7 +130,6 @@ def identify_photos(
     results = []
     for photo in pipeline.selecting(selection).embed_paths(paths):
         result = _identify(photo, gallery, bands, limit, scoring)
-        gallery.log_matches(face.match for face in result.faces if face.match is not None)
         results.append(result)
         if progress is not None:
             progress(result)
@@ -151,27 +141,11 @@ def _identify(
 ) -> IdentifiedPhoto:
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error, threshold=bands.threshold)
-    vectors = stack_vectors(photo.faces)
-    # Only the nearest max(limit, n) people of each of n faces matter: the other faces can take at most n - 1 of them.
-    matrix = gallery.matrix_near(vectors, max(limit, len(vectors))) if scoring == "mean" else gallery.matrix()
-    scores = person_scores(vectors, matrix.vectors, matrix.person_index, len(matrix.people), how=scoring)
-    people = assign_people(scores, bands.naming_threshold)
+    found = gallery.search(stack_vectors(photo.faces), bands=bands, limit=limit, scoring=scoring)
     return IdentifiedPhoto(
         photo.path,
-        tuple(
-            IdentifiedFace(
-                face,
-                match=None if person is None else _to_match(matrix, row, person, bands),
-                candidates=tuple(_to_match(matrix, row, index, bands) for index in rank_people(row, limit).tolist()),
-            )
-            for face, row, person in zip(photo.faces, scores, people, strict=True)
-        ),
+        tuple(IdentifiedFace(face, one.match, one.candidates) for face, one in zip(photo.faces, found, strict=True)),
         refused=photo.refused,
         not_selected=photo.not_selected,
         threshold=bands.threshold,
     )
-
-
-def _to_match(matrix: GalleryMatrix, scores: FloatArray, index: int, bands: DecisionBands) -> Match:
-    person, similarity = matrix.people[index], float(scores[index])
-    return Match(person.id, person.name, similarity, decide(similarity, bands))

@@ -12,7 +12,7 @@ import numpy as np
 
 from lightface.detection import MtcnnDetector
 from lightface.errors import FaceNotFoundError, GalleryError, ImageError, PhotoError, ThresholdError, check_number
-from lightface.gallery import FaceSample, Gallery, is_same_face
+from lightface.gallery import Gallery, StoredSample, is_same_face
 from lightface.gallery.likeness import leave_out
 from lightface.gallery.records import overlap
 from lightface.images import count_pixels, hash_file
@@ -259,7 +259,7 @@ class Trouble(StrEnum):
 class UnusableSample:
     """A sample that cannot be embedded again, and why."""
 
-    sample: FaceSample
+    sample: StoredSample
     person_name: str
     trouble: Trouble
     error: PhotoError
@@ -327,7 +327,7 @@ def reembed_gallery(
     if moved:
         if not drop_unusable:
             _refuse(samples, [(one.sample, str(one.error)) for one in unusable])
-        dropped = [one.sample.id for one in unusable if one.sample.id is not None]
+        dropped = [one.sample.id for one in unusable]
         gallery.replace_embeddings(pipeline.model_id, vectors, drop=dropped)
     flipped = _name_flips(shift, kept, names)
     return ReembedReport(model_id, pipeline.model_id, len(vectors), tuple(unusable), shift, flipped, moved)
@@ -336,24 +336,24 @@ def reembed_gallery(
 _NO_SHIFT = EmbeddingShift(None, None, None, None, None, None, None, ())
 
 
-def _refuse(samples: Sequence[FaceSample], unusable: Sequence[tuple[FaceSample, str]]) -> None:
+def _refuse(samples: Sequence[StoredSample], unusable: Sequence[tuple[StoredSample, str]]) -> None:
     if unusable:
         first, reason = unusable[0]
         raise GalleryError(
             f"{len(unusable):,} of {count_of(len(samples), 'sample')} cannot be embedded again, "
             f"the first from {first.source_path} ({reason}); "
-            "--dry-run lists them: bring the photographs back, or drop those samples with --drop-unusable"
+            "`dry_run` lists them: bring the photographs back, or drop those samples with `drop_unusable`"
         )
 
 
 def _embed_again(
     pipeline: FacePipeline,
-    samples: Sequence[FaceSample],
+    samples: Sequence[StoredSample],
     names: Mapping[int, str],
     progress: Callable[[PhotoFaces], None] | None,
 ) -> tuple[dict[int, FloatArray], list[UnusableSample]]:
     """The new unit row of each sample by its id, and the samples for which there is none."""
-    by_place: dict[tuple[bool, Path], list[FaceSample]] = {}
+    by_place: dict[tuple[bool, Path], list[StoredSample]] = {}
     for sample in samples:
         by_place.setdefault((sample.box_px is None, Path(sample.source_path)), []).append(sample)
     vectors: dict[int, FloatArray] = {}
@@ -362,7 +362,6 @@ def _embed_again(
         paths = [path for is_crop, path in by_place if is_crop == are_crops]
         for photo in _ungate(pipeline, already_aligned=are_crops).embed_paths(paths):
             for sample in by_place[are_crops, photo.path]:
-                assert sample.id is not None and sample.person_id is not None  # it came from a gallery
                 try:
                     vectors[sample.id] = _find_again(sample, photo, pipeline)
                 except PhotoError as error:
@@ -377,7 +376,7 @@ def _ungate(pipeline: FacePipeline, *, already_aligned: bool) -> FacePipeline:
     return pipeline.selecting(FaceSelection.ALL).without_gates(already_aligned=already_aligned)
 
 
-def _find_again(sample: FaceSample, photo: PhotoFaces, pipeline: FacePipeline) -> FloatArray:
+def _find_again(sample: StoredSample, photo: PhotoFaces, pipeline: FacePipeline) -> FloatArray:
     """The new unit row of a sample: of the face that its box marks or, of a crop, of the whole."""
     found = _pick(sample, photo)
     if found is None and _is_unchanged(sample, photo):
@@ -395,11 +394,14 @@ def _find_again(sample: FaceSample, photo: PhotoFaces, pipeline: FacePipeline) -
     raise FaceNotFoundError("the enrolled face is not found in the photograph any more")
 
 
-def _look_closer(sample: FaceSample, pipeline: FacePipeline) -> Iterator[FacePipeline]:
-    """Pipelines for a face that was let in by other settings, however small or doubtful, in however large a picture."""
-    ungated = _ungate(pipeline, already_aligned=False)
+def _look_closer(sample: StoredSample, pipeline: FacePipeline) -> Iterator[FacePipeline]:
+    """Pipelines for a face that was let in by other settings.
+
+    However small or doubtful it is, in however large a picture, turned whichever way, with a part of the file missing.
+    """
+    ungated = _ungate(pipeline, already_aligned=sample.box_px is None)
     max_pixels = max(ungated.gates.max_pixels, count_pixels(Path(sample.source_path)))
-    gates = replace(ungated.gates, max_side_px=None, max_pixels=max_pixels)
+    gates = replace(ungated.gates, max_side_px=None, max_pixels=max_pixels, turns=True, allow_truncated=True)
     if not isinstance(pipeline.detector, MtcnnDetector) or sample.box_px is None:
         yield FacePipeline(pipeline.detector, pipeline.embedder, gates=gates)
         return
@@ -411,11 +413,12 @@ def _look_closer(sample: FaceSample, pipeline: FacePipeline) -> Iterator[FacePip
             min_face_share=0,
             det_threshold=0,
             max_side_px=None,
+            turns=True,
         )
         yield FacePipeline(pipeline.detector.with_settings(settings), pipeline.embedder, gates=gates)
 
 
-def _pick(sample: FaceSample, photo: PhotoFaces) -> FloatArray | None:
+def _pick(sample: StoredSample, photo: PhotoFaces) -> FloatArray | None:
     """Of the faces of the same photograph the one that the sample's box marks best."""
     if photo.sha256 != sample.image_sha256:
         return None
@@ -429,7 +432,7 @@ def _pick(sample: FaceSample, photo: PhotoFaces) -> FloatArray | None:
     return photo.faces[max(marked)[1]].vector if marked else None
 
 
-def _is_unchanged(sample: FaceSample, photo: PhotoFaces) -> bool:
+def _is_unchanged(sample: StoredSample, photo: PhotoFaces) -> bool:
     """Whether a photograph is the one that was enrolled, be it that it was not decoded."""
     try:
         return (photo.sha256 or hash_file(photo.path)) == sample.image_sha256
@@ -437,7 +440,7 @@ def _is_unchanged(sample: FaceSample, photo: PhotoFaces) -> bool:
         return False
 
 
-def _name_trouble(sample: FaceSample, photo: PhotoFaces) -> Trouble:
+def _name_trouble(sample: StoredSample, photo: PhotoFaces) -> Trouble:
     if photo.sha256 is None:
         return Trouble.UNREADABLE if os.path.exists(photo.path) else Trouble.GONE
     return Trouble.CHANGED if photo.sha256 != sample.image_sha256 else Trouble.FACE_NOT_FOUND
@@ -458,7 +461,7 @@ def _known_threshold(
 
 
 def _compare(
-    kept: Sequence[FaceSample],
+    kept: Sequence[StoredSample],
     vectors: Mapping[int, FloatArray],
     before: SourcedThreshold | None,
     after: SourcedThreshold | None,
@@ -467,20 +470,21 @@ def _compare(
     _, person_index = np.unique([sample.person_id for sample in kept], return_inverse=True)
     return compare_embeddings(
         np.stack([sample.vector for sample in kept]) if kept else nothing,
-        np.stack([vectors[sample.id] for sample in kept if sample.id is not None]) if kept else nothing,
+        np.stack([vectors[sample.id] for sample in kept]) if kept else nothing,
         person_index.astype(np.int64),
         threshold_before=before,
         threshold_after=after,
     )
 
 
-def _name_flips(shift: EmbeddingShift, kept: Sequence[FaceSample], names: Mapping[int, str]) -> tuple[NamedSample, ...]:
-    owners = [names[sample.person_id] for sample in kept if sample.person_id is not None]
-    by_position = list(dict.fromkeys(sample.person_id for sample in kept if sample.person_id is not None))
+def _name_flips(
+    shift: EmbeddingShift, kept: Sequence[StoredSample], names: Mapping[int, str]
+) -> tuple[NamedSample, ...]:
+    owners = [names[sample.person_id] for sample in kept]
+    by_position = list(dict.fromkeys(sample.person_id for sample in kept))
     flips = []
     for flip in shift.flipped:
         sample = kept[flip.sample]
-        assert sample.id is not None  # it came from a gallery
         before, after = (
             None if naming.person is None else names[by_position[naming.person]] for naming in (flip.before, flip.after)
         )

@@ -1,8 +1,9 @@
-"""Who is nearest, among 10^4 to 10^6 people: a gallery's index against FAISS and numpy, which have all rows in memory.
+"""Who is nearest, among 10^4 to 10^6 people: a gallery's search against FAISS and numpy, which have all rows in memory.
 
-Ours is what `identify` does for each face once it is embedded, on a gallery in SQLite: the index tells who can be near,
-their samples are read from the gallery and compared. Rows are drawn with the mean and the covariance of real
-embeddings. Also the way from a closed gallery to the first answer, with the index's file and without.
+Ours is what `identify` does for each face once it is embedded, on a gallery in SQLite. Either all templates are in
+memory, or the index tells who can be near, and their samples are read and compared. Rows are drawn with the mean and
+the covariance of real embeddings. Also the way from a closed gallery to the first answer, with the index's file and
+without.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle
@@ -24,10 +26,10 @@ import numpy as np
 from benchmarks.figures import Context, Row, race
 from lightface.alignment import accept_aligned
 from lightface.embedding import Embedder
-from lightface.gallery import FaceSample, Gallery, Person, open_gallery
+from lightface.gallery import Gallery, Person, StoredSample, open_gallery, search_index
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.images import decode_photo
-from lightface.matching import person_scores, rank_people
+from lightface.matching import DecisionBands, rank_people
 from lightface.models.weights import load_model
 from lightface.records import FloatArray, IntArray
 
@@ -94,9 +96,10 @@ class _Case:
 
             return prepare
 
-        with open_gallery(self.path) as gallery:
+        with _open(self.path, codes_from=1) as indexed, _open(self.path, codes_from=10**9) as whole:
             builders: dict[str, Callable[[], Query]] = {
-                "lightface index": lambda: lambda probe: _ask(gallery, probe),
+                "lightface index": lambda: lambda probe: _ask(indexed, probe),
+                "lightface templates": lambda: lambda probe: _ask(whole, probe),
                 "FAISS flat": lambda: _faiss(self.rows, "Flat"),
                 "FAISS fp16": lambda: _faiss(self.rows, "SQfp16"),
                 "numpy": lambda: lambda probe: rank_people((probe @ self.rows.T)[0], NEAREST),
@@ -149,8 +152,8 @@ _START = """if True:
     from pathlib import Path
     import numpy as np, torch
     from lightface.gallery import open_gallery
-    from lightface.gallery import people_index
-    from lightface.matching import person_scores
+    from lightface.gallery import search_index
+    from lightface.matching import DecisionBands
 
     def memory():
         lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
@@ -161,18 +164,28 @@ _START = """if True:
     probe[0, 0] = 1
     before, began = memory(), time.perf_counter()
     with open_gallery(Path(path)) as gallery:
-        matrix = gallery.matrix() if way == "all" else gallery.matrix_near(probe, 5)
-        person_scores(probe, matrix.vectors, matrix.person_index, len(matrix.people))
+        search_index.PAYS_FROM = 10**9 if way == "all" else 1
+        gallery.search(probe, bands=DecisionBands(0.4))
         seconds, after = time.perf_counter() - began, memory()
     names = ("MB", "mapped MB", "peak MB")
     print(json.dumps({"seconds": seconds, **{name: b - a for name, a, b in zip(names, before, after)}}))
 """
 
 
+@contextmanager
+def _open(path: Path, *, codes_from: int) -> Iterator[Gallery]:
+    """A gallery that is searched by codes if it has so many people, and otherwise by all templates."""
+    usual = search_index.PAYS_FROM
+    with open_gallery(path) as gallery:
+        search_index.PAYS_FROM = codes_from  # type: ignore[misc]
+        gallery.search(np.eye(1, SIZE, dtype=np.float32), bands=DecisionBands(0.4))
+        search_index.PAYS_FROM = usual  # type: ignore[misc]
+        yield gallery
+
+
 def _ask(gallery: Gallery, probe: FloatArray) -> IntArray:
-    near = gallery.matrix_near(probe, NEAREST)
-    scores = person_scores(probe, near.vectors, near.person_index, len(near.people))
-    return np.array([near.people[index].id - 1 for index in rank_people(scores[0], NEAREST)])
+    (found,) = gallery.search(probe, bands=DecisionBands(0.4), limit=NEAREST)
+    return np.array([one.person_id - 1 for one in found.candidates])
 
 
 def _faiss(rows: FloatArray, description: str) -> Query:
@@ -194,7 +207,7 @@ def _enroll(rows: FloatArray, path: Path) -> None:
         with store.writing():
             store.insert_people(people)
             store.insert_samples(
-                FaceSample(
+                StoredSample(
                     vector=rows[person.id - 1],
                     model_id=MODEL_ID,
                     source_path=f"/photos/{person.id}.jpg",

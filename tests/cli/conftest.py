@@ -63,12 +63,12 @@ def landscape_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def made_up_gallery(tmp_path: Path) -> Path:
     """A gallery of Ada (two samples) and Émile (one), whose embeddings are unit vectors."""
-    from lightface.gallery import FaceSample, open_gallery
+    from lightface.gallery import NewSample, open_gallery
 
     path = tmp_path / "made-up.sqlite"
 
-    def sample(number: int) -> FaceSample:
-        return FaceSample(
+    def sample(number: int) -> NewSample:
+        return NewSample(
             vector=np.eye(256, dtype=np.float32)[number],
             model_id="lightcnn9-000000000000",
             source_path=f"/photos/{number}.jpg",

@@ -14,12 +14,12 @@ import pytest
 from command_line import Cli, assert_one_line
 from PIL import Image
 
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def sample(folder: Path, number: int, axis: int, *, cosine: float = 0.7) -> FaceSample:
+def sample(folder: Path, number: int, axis: int, *, cosine: float = 0.7) -> NewSample:
     """A face of cosine `cosine` to an axis, in a photograph of its own."""
     from lightface.images import hash_file
 
@@ -27,7 +27,7 @@ def sample(folder: Path, number: int, axis: int, *, cosine: float = 0.7) -> Face
     Image.new("RGB", (80, 80), (10 * number, 100, 50)).save(path)
     vector = np.zeros(256, np.float32)
     vector[axis], vector[100 + number] = cosine, np.sqrt(1 - cosine**2)
-    return FaceSample(
+    return NewSample(
         vector=vector,
         model_id="someone-else's-weights",
         source_path=str(path),

@@ -33,3 +33,10 @@ def test_a_fault_exits_with_2(cli: Cli, checks: list[Check]) -> None:
     result = cli("doctor", "--device", "cpu", "--json")
     assert (result.exit_code, result.stderr) == (2, "1 of 3 checks failed\n")
     assert [check["health"] for check in json.loads(result.stdout)] == ["ok", "note", "fault"]
+
+
+def test_a_setting_that_helps_is_named_as_an_option(cli: Cli, checks: list[Check]) -> None:
+    checks.append(Check("precision", Health.FAULT, "auto is bf16", "use `precision` fp32"))
+    assert "-> use --precision fp32\n" in cli("doctor", "--device", "cpu").stdout
+    (*_, last) = json.loads(cli("doctor", "--device", "cpu", "--json").stdout)
+    assert last["remedy"] == "use --precision fp32"

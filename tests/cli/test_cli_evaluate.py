@@ -18,7 +18,7 @@ from PIL import Image
 
 from lightface.cli.console import GOES_ON
 from lightface.evaluation.cache import CachedFace, default_cache_path
-from lightface.gallery import FaceSample, open_gallery
+from lightface.gallery import NewSample, open_gallery
 from lightface.pipeline import FacePipeline, enroll_people, resolve_bands
 from lightface.records import AlignedFace, ByteArray, FloatArray
 
@@ -403,7 +403,7 @@ def family(tmp_path: Path, pipeline: FacePipeline) -> Path:
             rows = own + 0.8 * generator.normal(size=(4, 256))
             rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
             samples = [
-                FaceSample(row, pipeline.model_id, f"/{number}-{n}", f"{10 * number + n:064x}")
+                NewSample(row, pipeline.model_id, f"/{number}-{n}", f"{10 * number + n:064x}")
                 for n, row in enumerate(rows)
             ]
             gallery.enroll(f"p{number}", samples, metadata={"age": "child" if child else "adult", "home": "here"})

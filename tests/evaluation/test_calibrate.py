@@ -17,7 +17,7 @@ from lightface.evaluation.calibrate import (
     store_calibration,
 )
 from lightface.evaluation.figures import ScoredPairs
-from lightface.gallery import FaceSample, Gallery, open_gallery
+from lightface.gallery import Gallery, NewSample, open_gallery
 from lightface.matching import template_factor
 from lightface.measurement.metrics import threshold_at_far
 from lightface.models.registry import WeightsRecord, find_weights
@@ -44,7 +44,7 @@ def enroll(gallery: Gallery, people: int, samples: int, *, noise: float = 1.0, d
         gallery.enroll(
             f"person {person}",
             [
-                FaceSample(row, "weights-1", f"/{person}/{n}", f"{1000 * person + n:064x}")
+                NewSample(row, "weights-1", f"/{person}/{n}", f"{1000 * person + n:064x}")
                 for n, row in enumerate(vectors)
             ],
         )

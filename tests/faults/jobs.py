@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from spawning import Spawner
 
 from lightface.errors import GalleryError, LockedGalleryError
-from lightface.gallery import FaceSample, Gallery, KeyFile, open_gallery
+from lightface.gallery import Gallery, KeyFile, StoredSample, open_gallery
 from lightface.gallery.row_codec import CIPHER_SETTING
 from lightface.records import FloatArray
 from lightface.tables import read_faces
@@ -121,7 +121,7 @@ def _fits(key: Path, state: Path) -> bool:
     return True
 
 
-def _describe(sample: FaceSample) -> tuple[object, ...]:
+def _describe(sample: StoredSample) -> tuple[object, ...]:
     place = (sample.id, sample.person_id, sample.source_path, sample.image_sha256)
     return (*place, sample.model_id, sample.box_px, sample.det_score, sample.quality)
 

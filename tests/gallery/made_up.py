@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightface.gallery import FaceSample
+from lightface.gallery import Gallery, NewSample, Person
 from lightface.records import FloatArray
 
 
@@ -17,7 +17,7 @@ def make_vector(seed: int) -> FloatArray:
     return vector
 
 
-def make_sample(photo: int, **changes: Any) -> FaceSample:
+def make_sample(photo: int, **changes: Any) -> NewSample:
     """The one face of photograph number `photo`, which is the seed of its embedding as well."""
     values: dict[str, Any] = {
         "vector": make_vector(photo),
@@ -28,4 +28,11 @@ def make_sample(photo: int, **changes: Any) -> FaceSample:
         "det_score": 0.99,
         "quality": 0.8,
     }
-    return FaceSample(**{**values, **changes})
+    return NewSample(**{**values, **changes})
+
+
+def find(gallery: Gallery, person: str | int) -> Person:
+    """The person of that name or id, who must be there."""
+    found = gallery.find_person(person)
+    assert found is not None
+    return found

@@ -10,26 +10,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import make_sample, make_vector
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import (
-    FaceSample,
     Gallery,
     GalleryKey,
     KeyFile,
+    NewSample,
     Passphrase,
+    StoredSample,
     StoredThreshold,
     encryption,
+    exchange,
     make_key_file,
     open_gallery,
     search_index,
     sqlite,
-    upkeep,
 )
 from lightface.gallery.encryption import GalleryCipher
 
@@ -64,14 +66,14 @@ def filled(gallery: Gallery) -> Gallery:
 
 def contents(gallery: Gallery) -> list[object]:
     samples: list[object] = [
-        {name: getattr(sample, name) for name in FaceSample.__slots__ if name != "vector"}
+        {one.name: getattr(sample, one.name) for one in fields(StoredSample) if one.name != "vector"}
         | {"v": sample.vector.tobytes()}
         for sample in gallery.samples()
     ]
     return [gallery.model_id, *gallery.people(), *gallery.thresholds(), *samples]
 
 
-def small_sample(photo: int) -> FaceSample:
+def small_sample(photo: int) -> NewSample:
     """One whose embedding has the size of those in first_encryption.sql."""
     return make_sample(photo, vector=np.eye(1, 64, photo, dtype=np.float32)[0])
 
@@ -177,7 +179,7 @@ class TestAtRest:
     ) -> None:
         expected = contents(filled)
         hashes = iter("ab")
-        monkeypatch.setattr(upkeep, "hash_records", lambda records: next(hashes))
+        monkeypatch.setattr(exchange, "hash_records", lambda records: next(hashes))
         with pytest.raises(GalleryError, match="nothing was changed"):
             filled.encrypt(key_file)
         monkeypatch.undo()
@@ -191,6 +193,7 @@ class TestAtRest:
 class TestKill:
     script = """
 import sys
+from dataclasses import fields
 from pathlib import Path
 from lightface.gallery import KeyFile, open_gallery
 keys = [KeyFile(Path(name)) for name in sys.argv[2:]]
@@ -402,15 +405,15 @@ class TestIntegrity:
     def test_a_setting_is_what_was_set(
         self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile, change: str
     ) -> None:
-        encrypted.set_log_days(5)
-        encrypted.set_retention_days(5000)
+        encrypted.log.set_days(5)
+        encrypted.retention.set_days(5000)
         encrypted.close()
         raw(gallery_path, change)
         with (
             pytest.raises(GalleryError, match="is damaged"),
             open_gallery(gallery_path, key=key_file, model_id="model-a") as opened,
         ):
-            opened.expired()
+            opened.retention.expired()
 
     def test_what_was_encrypted_cannot_be_passed_off_as_older(
         self, encrypted: Gallery, gallery_path: Path, key_file: KeyFile
@@ -460,13 +463,13 @@ class TestFirstEncryption:
         people = {person.name: person.id for person in gallery.people()}
         assert people == {"Ada Lovelace": 1, "Bob  Ray": 2, "Bob Ray": 3}
         for name in ("Ada Lovelace", "Bob  Ray", "Bob Ray"):
-            assert gallery.find_person(name).name == name
-        assert gallery.find_person("ada lovelace").metadata == {"consent": "form 7"}
+            assert find(gallery, name).name == name
+        assert find(gallery, "ada lovelace").metadata == {"consent": "form 7"}
         assert [sample.source_path for sample in gallery.samples()][:4] == [f"/photos/{n}.jpg" for n in (1, 2, 3, 4)]
         found = gallery.find_enrolled(make_sample(3).image_sha256)
         assert found is not None and found.person_id == 2 and found.quality == 0.8
         assert gallery.thresholds()[0].source == "/data/pairs.csv"
-        assert (gallery.model_id, gallery.log_days, gallery.retention_days) == ("model-a", 365, 3650)
+        assert (gallery.model_id, gallery.log.days, gallery.retention.days) == ("model-a", 365, 3650)
         assert gallery.matrix().vectors.shape[1] == 64
 
     def test_opens_and_stays_while_it_is_read(self, old_path: Path) -> None:
@@ -567,7 +570,7 @@ class TestSearch:
     def test_a_large_gallery_keeps_no_index_on_disk(
         self, filled: Gallery, gallery_path: Path, key_file: KeyFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(search_index, "FILED_FROM", 5)
+        monkeypatch.setattr(search_index, "PAYS_FROM", 5)
         probe = make_vector(31)[np.newaxis]
         near = [person.name for person in filled.matrix_near(probe, 3).people]
         index = Path(f"{gallery_path}.index")

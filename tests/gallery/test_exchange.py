@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import make_sample, make_vector
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError, IdentityConflictError, LightfaceError, ModelMismatchError, OutputError
 from lightface.gallery import (
-    FaceSample,
     Gallery,
     ImportSummary,
+    StoredSample,
     StoredThreshold,
     gallery_exists,
     import_gallery,
     open_gallery,
     places,
 )
-from lightface.gallery.store import SqlStore
+from lightface.gallery.store import GalleryStore
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 from lightface.records import FloatArray
 
@@ -35,7 +36,7 @@ from lightface.records import FloatArray
 def contents(gallery: Gallery) -> list[object]:
     """All that a gallery holds, in comparable form."""
     samples: list[object] = [
-        {name: getattr(sample, name) for name in FaceSample.__slots__ if name != "vector"}
+        {one.name: getattr(sample, one.name) for one in fields(StoredSample) if one.name != "vector"}
         | {"v": sample.vector.tobytes()}
         for sample in gallery.samples()
     ]
@@ -123,7 +124,7 @@ class TestJoin:
         empty.enroll("Somebody", [make_sample(50)])
         empty.enroll("Rene\u0301e \u5f20", [make_sample(51)], metadata={"note": "mine", "own": "kept"})
         assert empty.import_from(export) == ImportSummary(2, 3, 0)
-        joined = empty.find_person("ren\u00e9e \u5f20")
+        joined = find(empty, "ren\u00e9e \u5f20")
         assert (joined.id, joined.name) == (2, "Ren\u00e9e \u5f20")
         assert joined.metadata == {"note": "mine", "own": "kept", "": "\U0001f600"}
         assert len(empty.samples(joined.id)) == 2
@@ -158,7 +159,7 @@ class TestJoin:
         lines[1]["name"], lines[2]["name"] = "Ann Lee", "Ann  Lee"
         export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         empty.import_from(export, allow_alike=True)
-        assert [empty.find_person(line["name"]).id for line in lines[1:3]] == [line["id"] for line in lines[1:3]]
+        assert [find(empty, line["name"]).id for line in lines[1:3]] == [line["id"] for line in lines[1:3]]
         empty.enroll("Ann  Lee", [make_sample(60)])
         with pytest.raises(GalleryError, match="look like one name"):
             empty.enroll("ANN LEE", [make_sample(61)])
@@ -279,7 +280,7 @@ class TestNewGallery:
         def interrupt(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(SqlStore, "put_threshold", interrupt)
+        monkeypatch.setattr(GalleryStore, "put_threshold", interrupt)
         with pytest.raises(KeyboardInterrupt):
             import_gallery(tmp_path / "new" / "gallery.sqlite", export)
         assert list((tmp_path / "new").iterdir()) == []

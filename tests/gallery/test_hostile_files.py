@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harmful_galleries import ENDLESS, PAGE, multiply, raw, use
-from made_up import make_sample
+from made_up import find, make_sample
 
 from lightface.databases import check_schema, schema_made_by, schema_of
 from lightface.errors import GalleryError, OutputError
@@ -89,7 +89,7 @@ class TestSchema:
             "INSERT INTO person VALUES (7, 'Ada  L', 'ada  l', '{}', '2026-11-01T10:00:00.000000+00:00')",
         )
         with open_gallery(path) as gallery:
-            assert gallery.find_person("Ada  L").id == 7
+            assert find(gallery, "Ada  L").id == 7
 
     def test_two_tables_in_one_page(self, path: Path) -> None:
         raw(
@@ -119,7 +119,7 @@ class TestPages:
     @pytest.mark.parametrize("table", ["person", "sample", "setting", "log"])
     def test_a_table_without_end(self, path: Path, table: str) -> None:
         with open_gallery(path) as gallery:
-            gallery.set_log_days(0)
+            gallery.log.set_days(0)
             gallery.enroll("Cid", [make_sample(4)])
         multiply(path, table, levels=8)
         started_s = time.process_time()
@@ -161,11 +161,11 @@ class TestPages:
         monkeypatch.setattr(databases, "_FREE_BYTES", 40_000)
         path = tmp_path / "gallery.sqlite"
         with open_gallery(path, create=True) as gallery:
-            gallery.set_log_days(0)
+            gallery.log.set_days(0)
             for number in range(60):
                 gallery.enroll(f"Person {number}", [make_sample(number * 20 + one) for one in range(20)])
             assert len(gallery.samples()) == len(gallery.matrix().vectors) == 1200
-            assert len(gallery.people()) == 60 and len(gallery.log()) == 1201
+            assert len(gallery.people()) == 60 and len(gallery.log.entries()) == 1201
             gallery.remove_person("Person 7")
             assert gallery.stats().sample_count == 1180
         monkeypatch.chdir(tmp_path)

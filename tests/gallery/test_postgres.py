@@ -14,9 +14,9 @@ import pytest
 from made_up import make_sample, make_vector
 
 from lightface.errors import GalleryError, LightfaceError, OutputError
-from lightface.gallery import Event, FaceSample, Gallery, StoredThreshold, gallery_exists, open_gallery
-from lightface.matching import person_scores, rank_people
-from lightface.records import FloatArray, Match, Status
+from lightface.gallery import Event, Gallery, NewSample, StoredThreshold, gallery_exists, open_gallery
+from lightface.matching import DecisionBands, person_scores, rank_people
+from lightface.records import FloatArray
 
 if TYPE_CHECKING:
     import psycopg as psycopg_types
@@ -148,7 +148,7 @@ class TestRefusals:
         assert "newer lightface (schema 99, known is 3); upgrade" in message_of(postgres_url)
 
     def test_a_read_only_server(self, gallery: Gallery) -> None:
-        gallery._store._query("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
+        gallery._store._query("SET default_transaction_read_only = on")
         with pytest.raises(OutputError, match="takes no changes"):
             gallery.enroll("Ada", [make_sample(1)])
 
@@ -171,7 +171,7 @@ class TestRefusals:
         assert "\n" not in str(caught.value)
 
     def test_another_writer_is_waited_for_but_not_for_ever(self, gallery: Gallery, raw: Connection) -> None:
-        gallery._store._query("SET lock_timeout = '200ms'")  # type: ignore[attr-defined]
+        gallery._store._query("SET lock_timeout = '200ms'")
         with raw.transaction():
             raw.execute("UPDATE setting SET value = value WHERE name = 'revision'")
             with pytest.raises(GalleryError, match="held by another process"):
@@ -192,7 +192,7 @@ def test_a_lost_connection_in_mid_enrolment_loses_and_doubles_nothing(
     gallery.enroll("Ada", [make_sample(1)])
     insert_sample = postgres.PostgresStore.insert_sample
 
-    def cut(store: PostgresStore, person_id: int, sample: FaceSample) -> None:
+    def cut(store: PostgresStore, person_id: int, sample: NewSample) -> None:
         insert_sample(store, person_id, sample)
         raw.execute("SELECT pg_terminate_backend(%s)", (store._connection.info.backend_pid,))
 
@@ -348,17 +348,17 @@ def test_the_documented_roles_can_do_their_work_and_no_more(postgres_url: str, r
             assert len(gallery.matrix_near(make_vector(1)[np.newaxis], 1).people) == 1
             with pytest.raises(GalleryError, match="this user may not"):
                 gallery.remove_person("Ada")
-        match = Match(1, "Ada", 0.9, Status.MATCHED)
+        probe, bands = make_vector(1)[np.newaxis], DecisionBands(0.4)
         with open_gallery(owner) as gallery:
-            gallery.set_log_days(30)
+            gallery.log.set_days(30)
         with open_gallery(reader) as gallery, pytest.raises(GalleryError, match="this user may not"):
-            gallery.log_matches([match])
+            gallery.search(probe, bands=bands)
         (grant,) = re.findall(r"`(GRANT [^`]+;)`", text)
         with psycopg.connect(owner, autocommit=True) as connection:
             connection.execute(grant.encode())
         with open_gallery(reader) as gallery:
-            gallery.log_matches([match])
-            assert [one.event for one in gallery.log()] == [Event.LOG_ON, Event.MATCHED]
+            gallery.search(probe, bands=bands)
+            assert [one.event for one in gallery.log.entries()] == [Event.LOG_ON, Event.MATCHED]
         with psycopg.connect(writer) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DROP TABLE lightface.sample")
     finally:

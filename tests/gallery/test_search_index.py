@@ -18,7 +18,7 @@ from made_up import make_sample, make_vector
 from lightface.errors import ModelMismatchError
 from lightface.gallery import Gallery, GalleryMatrix, open_gallery, search_index
 from lightface.gallery.search_index import Codes, IndexSource, encode, find_near, read_index, write_index
-from lightface.matching import person_scores, rank_people
+from lightface.matching import DecisionBands, person_scores, rank_people
 from lightface.records import FloatArray
 
 PROBES = np.stack([make_vector(seed) for seed in (3, 7, 1000)])
@@ -28,7 +28,7 @@ K = 3
 @pytest.fixture(autouse=True)
 def always_filed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes go into a file however few people there are."""
-    monkeypatch.setattr(search_index, "FILED_FROM", 1)
+    monkeypatch.setattr(search_index, "PAYS_FROM", 1)
 
 
 @pytest.fixture
@@ -66,6 +66,10 @@ def nearest(matrix: GalleryMatrix, probes: FloatArray, k: int) -> list[list[tupl
 def check(gallery: Gallery, probes: FloatArray = PROBES, k: int = K) -> None:
     """The nearest are those of the whole matrix, with the same similarities."""
     near = gallery.matrix_near(probes, k)
+    found = gallery.search(probes, bands=DecisionBands(0.4), limit=k)
+    assert [[(one.person_name, round(one.similarity, 5)) for one in result.candidates] for result in found] == nearest(
+        near, probes, k
+    )
     assert nearest(near, probes, k) == nearest(gallery.matrix(), probes, k)
     assert list(near.people) == sorted(near.people, key=lambda person: person.id)
     assert near.model_id == gallery.model_id
@@ -95,9 +99,22 @@ def test_a_later_search_takes_the_file(
 
 
 def test_small_galleries_have_no_file(crowd: Gallery, index_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_index, "FILED_FROM", 41)
+    monkeypatch.setattr(search_index, "PAYS_FROM", 41)
     check(crowd)
     assert not index_path.exists()
+
+
+def test_few_people_are_searched_without_the_index(
+    crowd: Gallery, index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "PAYS_FROM", 41)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_index.PeopleIndex, "people_near", lambda *_: pytest.fail("the index was asked"))
+        crowd.search(PROBES, bands=DecisionBands(0.4))
+    assert not index_path.exists()
+    crowd.enroll("person 40", [make_sample(500)])
+    check(crowd)
+    assert index_path.exists()
 
 
 def test_what_is_added_is_found_without_making_the_index_anew(
@@ -162,7 +179,7 @@ def test_an_index_of_before_a_removal_is_not_left_by_whoever_was_making_it(
             other.remove_person("person 1")
 
     write_index = search_index.write_index
-    monkeypatch.setattr(search_index, "FILED_FROM", 1)
+    monkeypatch.setattr(search_index, "PAYS_FROM", 1)
     monkeypatch.setattr(search_index, "write_index", make_while_somebody_leaves)
     reader.matrix_near(PROBES, K)
     assert not index_path.exists()

@@ -15,7 +15,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
-from made_up import make_sample, make_vector
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError, OutputError
 from lightface.gallery import Gallery, StoredThreshold, open_gallery, sqlite
@@ -231,7 +231,7 @@ class TestMigrations:
             "INSERT INTO threshold VALUES (0.001, 0.4, 'pairs.csv', '2026-11-03T10:00:00.000000+00:00')",
         )
         with open_gallery(gallery_path, model_id="model-a") as gallery:
-            ada = gallery.find_person("ada")
+            ada = find(gallery, "ada")
             assert (ada.id, ada.metadata) == (7, {"team": "x"})
             (sample,) = gallery.samples(7)
             assert (sample.id, sample.source_path, sample.box_px) == (9, "/photos/1.jpg", (10, 20, 110, 140))

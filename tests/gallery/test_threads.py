@@ -17,6 +17,7 @@ from made_up import make_sample, make_vector
 
 from lightface.errors import DuplicateFaceError, GalleryError
 from lightface.gallery import Gallery, StoredThreshold, open_gallery
+from lightface.matching import DecisionBands
 
 THREADS = 8
 
@@ -26,14 +27,15 @@ CALLS: list[Callable[[Gallery], object]] = [
     Gallery.matrix,
     Gallery.stats,
     Gallery.thresholds,
-    Gallery.log,
-    Gallery.expired,
+    lambda gallery: gallery.log.entries(),
+    lambda gallery: gallery.retention.expired(),
     lambda gallery: gallery.model_id,
     lambda gallery: gallery.is_empty,
     lambda gallery: gallery.find_person("ada"),
     lambda gallery: gallery.find_enrolled(make_sample(1).image_sha256),
     lambda gallery: gallery.matrix_near(make_vector(1)[np.newaxis], 1),
-    lambda gallery: gallery.set_log_days(7),
+    lambda gallery: gallery.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4)),
+    lambda gallery: gallery.log.set_days(7),
     lambda gallery: gallery.set_threshold(StoredThreshold(1e-3, 0.4, "pairs.csv")),
     lambda gallery: gallery.enroll("Bob", [make_sample(2)]),
     lambda gallery: gallery.remove_person("Bob"),
@@ -128,7 +130,7 @@ def test_a_change_that_takes_long_holds_up_the_others_and_fails_none(gallery: Ga
     with ThreadPoolExecutor(2) as pool:
         writer = pool.submit(slowly)
         inside.wait(timeout=600)
-        assert gallery.retention_days == 7  # of after the change, not of its middle
+        assert gallery.retention.days == 7  # of after the change, not of its middle
         writer.result(timeout=600)
 
 

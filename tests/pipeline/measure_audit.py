@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lightface.gallery import FaceSample, Gallery, GalleryAudit, audit_gallery, open_gallery
+from lightface.gallery import Gallery, GalleryAudit, StoredSample, audit_gallery, open_gallery
 from lightface.gallery.likeness import Conflict, find_conflicts
 from lightface.pipeline import enroll_photos, find_people, load_pipeline, resolve_bands
 from lightface.records import FaceSelection
@@ -63,7 +62,7 @@ def swap_labels(gallery: Gallery, threshold: float, generator: np.random.Generat
     return len(right), len(listed), named
 
 
-def plant(people: dict[str, list[FaceSample]], outside: Sequence[FaceSample], kind: str) -> dict[str, set[str]]:
+def plant(people: dict[str, list[StoredSample]], outside: Sequence[StoredSample], kind: str) -> dict[str, set[str]]:
     """Change the samples of the first six people; the photographs that are wrong now, by the person they are put to."""
     first = list(people)[:PLANTED]
     if kind == "swapped":
@@ -92,7 +91,7 @@ def named_by(audit: GalleryAudit) -> dict[str, set[str]]:
 
 
 def count_planted(
-    samples: Mapping[str, Sequence[FaceSample]], kind: str, size: int, threshold: float, folder: Path
+    samples: Mapping[str, Sequence[StoredSample]], kind: str, size: int, threshold: float, folder: Path
 ) -> tuple[int, int, int]:
     """In `DRAWS` galleries: planted people with all wrong photographs named; people listed; of these, planted."""
     generator = np.random.default_rng(size)
@@ -108,7 +107,7 @@ def count_planted(
         wrong = plant(people, [sample for name in outside for sample in samples[name]], kind)
         with open_gallery(folder / f"{kind} {size} {draw}.sqlite", create=True) as gallery:
             for name, owned in people.items():
-                gallery.enroll(name, [replace(sample, id=None, person_id=None) for sample in owned])
+                gallery.enroll(name, list(owned))
             doubted = named_by(audit_gallery(gallery, threshold=threshold))
         right += sum(paths <= doubted.get(name, set()) for name, paths in wrong.items())
         listed += len(doubted)
@@ -116,7 +115,7 @@ def count_planted(
     return right, listed, planted
 
 
-def count_conflicts(samples: Mapping[str, Sequence[FaceSample]], threshold: float, folder: Path) -> Figures:
+def count_conflicts(samples: Mapping[str, Sequence[StoredSample]], threshold: float, folder: Path) -> Figures:
     """Half of each person's photographs are enrolled; the others are offered under right, wrong and new names."""
     rows = {name: np.stack([sample.vector for sample in owned]) for name, owned in samples.items()}
     halves = {name: owned[1::2] for name, owned in rows.items()}
@@ -124,7 +123,7 @@ def count_conflicts(samples: Mapping[str, Sequence[FaceSample]], threshold: floa
     with open_gallery(folder / "halves.sqlite", create=True) as gallery:
         at_once = find_conflicts(gallery, rows, threshold=threshold)
         for name, owned in samples.items():
-            gallery.enroll(name, [replace(sample, id=None, person_id=None) for sample in owned[::2]])
+            gallery.enroll(name, list(owned[::2]))
         right = find_conflicts(gallery, halves, threshold=threshold)
         wrong = [
             find_conflicts(gallery, {names[place - 1]: halves[name]}, threshold=threshold)

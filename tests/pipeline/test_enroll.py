@@ -106,7 +106,7 @@ def test_a_sample_tells_where_it_came_from(
     assert (sample.det_score, sample.model_id) == (0.99, "stand-in")
     assert result.face is not None
     assert (sample.vector == result.face.vector).all()
-    assert gallery.find_person("Ada").metadata == {"team": "engines"}
+    assert [person.metadata for person in gallery.people() if person.name == "Ada"] == [{"team": "engines"}]
 
 
 def test_the_selection_decides_which_of_several_faces(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_photograph_that_is_not_what_it_was(
         paint(photos["Ruby"], GREEN)
     if change == "broken":
         photos["Ruby"].write_bytes(b"no picture")
-    with pytest.raises(GalleryError, match=r"1 of 2 samples .*--drop-unusable"):
+    with pytest.raises(GalleryError, match=r"1 of 2 samples .*`drop_unusable`"):
         reembed_gallery(other, enrolled)
     assert enrolled.model_id == "stand-in"
     assert len(enrolled.samples()) == 2
@@ -105,7 +105,7 @@ def test_a_photograph_that_is_not_what_it_was(
     report = reembed_gallery(other, enrolled, drop_unusable=True)
     assert (report.embedded, len(report.unusable), report.moved) == (1, 1, True)
     (left,) = enrolled.samples()
-    assert left.person_id == enrolled.find_person("Gwen").id
+    assert (gwen := enrolled.find_person("Gwen")) is not None and left.person_id == gwen.id
     assert enrolled.model_id == "other"
 
 
@@ -122,7 +122,7 @@ def test_what_is_gone_is_told_before_anything_is_embedded(
 ) -> None:
     photos["Gwen"].unlink()
     heard: list[PhotoFaces] = []
-    with pytest.raises(GalleryError, match=r"1 of 2 samples .*two\.png \(it is gone\); --dry-run lists them"):
+    with pytest.raises(GalleryError, match=r"1 of 2 samples .*two\.png \(it is gone\); `dry_run` lists them"):
         reembed_gallery(other, enrolled, progress=heard.append)
     assert heard == []
 
@@ -196,6 +196,7 @@ def pipeline_of(detector: MtcnnDetector, name: str, **gates: Any) -> FacePipelin
         min_face_share=limits.min_face_share,
         det_threshold=limits.det_threshold,
         max_side_px=limits.max_side_px,
+        turns=limits.turns,
     )
     return FacePipeline(detector.with_settings(settings), MeanEmbedder(name), gates=limits)
 
@@ -231,6 +232,64 @@ def test_a_face_that_was_let_in_is_found_whatever_the_gate(
     (after,) = gallery.samples()
     assert (after.id, after.model_id) == (before.id, "strict")
     assert after.vector @ before.vector == pytest.approx(1, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def unusual(grace_hopper_rgb: ByteArray, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Photographs of one face that a gate refuses, by what is wrong with them."""
+    folder, portrait = tmp_path_factory.mktemp("unusual"), Image.fromarray(grace_hopper_rgb)
+    soft = portrait.resize((portrait.width // 24, portrait.height // 24)).resize(portrait.size)
+    found = {name: folder / f"{name}.jpg" for name in ("on its side", "cut short", "dark", "blurred", "clipped")}
+    portrait.rotate(90, expand=True).save(found["on its side"])
+    portrait.save(found["cut short"], quality=95)
+    data = found["cut short"].read_bytes()
+    found["cut short"].write_bytes(data[: int(len(data) * 0.97)])
+    portrait.point(lambda value: value // 6).save(found["dark"])
+    soft.save(found["blurred"])
+    portrait.point(lambda value: min(255, 3 * value)).save(found["clipped"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "gate"),
+    [
+        ("on its side", {"turns": False}),
+        ("cut short", {"allow_truncated": False}),
+        *((fault, {"min_quality": 1.0}) for fault in ("dark", "blurred", "clipped")),
+    ],
+)
+def test_no_gate_makes_a_sample_disappear(
+    detector: MtcnnDetector, gallery: Gallery, unusual: dict[str, Path], fault: str, gate: dict[str, Any]
+) -> None:
+    path = unusual[fault]
+    loose = pipeline_of(detector, "loose", min_quality=0.0, det_threshold=0.5, turns=True, allow_truncated=True)
+    enroll_photos(loose, gallery, "Grace", [path])
+    (before,) = gallery.samples()
+    strict = pipeline_of(detector, "strict", **gate)
+    (refused,) = strict.embed_paths([path])
+    assert refused.error is not None
+    report = reembed_gallery(strict, gallery, drop_unusable=True)
+    assert (report.embedded, report.unusable) == (1, ())
+    (after,) = gallery.samples()
+    assert (after.id, after.model_id) == (before.id, "strict")
+    assert after.vector @ before.vector == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("gate", [{"allow_truncated": False}, {"max_pixels": 1000}], ids=str)
+def test_a_crop_that_a_gate_refuses_is_embedded_as_a_crop(
+    detector: MtcnnDetector, gallery: Gallery, tmp_path: Path, grace_hopper_rgb: ByteArray, gate: dict[str, Any]
+) -> None:
+    path = tmp_path / "crop.jpg"
+    Image.fromarray(cv2.resize(grace_hopper_rgb[:512], (128, 128), interpolation=cv2.INTER_AREA)).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    loose = pipeline_of(detector, "loose", already_aligned=True, min_quality=0.0, allow_truncated=True)
+    enroll_photos(loose, gallery, "Crop", [path])
+    (before,) = gallery.samples()
+    assert before.box_px is None
+    strict = pipeline_of(detector, "strict", **{"allow_truncated": True, **gate})
+    assert reembed_gallery(strict, gallery, drop_unusable=True).unusable == ()
+    (after,) = gallery.samples()
+    assert after.vector @ before.vector == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("already_aligned", [False, True])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightface.errors import ThresholdError
-from lightface.gallery import FaceSample, Gallery, StoredThreshold
+from lightface.gallery import Gallery, NewSample, StoredThreshold
 from lightface.matching import template_factor
 from lightface.models.registry import WeightsRecord, find_weights
 from lightface.pipeline import resolve_bands, resolve_threshold
@@ -54,7 +54,7 @@ def enroll(gallery: Gallery, **samples_of: int) -> None:
     for name, count in samples_of.items():
         for _ in range(count):
             number += 1
-            gallery.enroll(name, [FaceSample(np.eye(256, dtype=np.float32)[number], "m", "/x", f"{number:064x}")])
+            gallery.enroll(name, [NewSample(np.eye(256, dtype=np.float32)[number], "m", "/x", f"{number:064x}")])
 
 
 def test_means_of_samples_ask_for_more_than_photographs(record: WeightsRecord, gallery: Gallery) -> None:

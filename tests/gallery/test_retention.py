@@ -10,33 +10,35 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from made_up import make_sample, make_vector
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
-from lightface.gallery import Event, FaceSample, Gallery, KeyFile, LogEntry, StoredThreshold, open_gallery
-from lightface.gallery.store import SqlStore
-from lightface.records import Match, Status
+from lightface.gallery import Event, Gallery, KeyFile, LogEntry, NewSample, StoredThreshold, open_gallery
+from lightface.gallery.store import GalleryStore
+from lightface.matching import DecisionBands
 
 
 def told(gallery: Gallery, since: datetime | None = None) -> list[tuple[object, ...]]:
     """The log without its dates."""
-    return [(one.event.value, one.person_id, one.target_id, one.sample_id) for one in gallery.log(since)]
+    return [(one.event.value, one.person_id, one.target_id, one.sample_id) for one in gallery.log.entries(since)]
 
 
 @pytest.fixture
 def logged(gallery: Gallery) -> Gallery:
     gallery.enroll("Before", [make_sample(90)])
-    gallery.set_log_days(365)
+    gallery.log.set_days(365)
     return gallery
 
 
 class TestLog:
     def test_is_off_unless_switched_on(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)])
-        gallery.log_matches([Match(1, "Ada", 0.9, Status.MATCHED)])
+        (found,) = gallery.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4))
+        assert found.match is not None and found.match.person_name == "Ada"
         gallery.remove_person("Ada")
-        assert gallery.log_days is None and gallery.log() == []
+        assert gallery.log.days is None and gallery.log.entries() == []
 
     def test_tells_what_happened_to_whom(self, logged: Gallery, tmp_path: Path) -> None:
         logged.enroll("Ada", [make_sample(1), make_sample(2)])
@@ -48,7 +50,7 @@ class TestLog:
         logged.replace_embeddings("model-b", {n: make_vector(n) for n in (1, 2)}, drop=[3])
         logged.export_to(tmp_path / "export.jsonl")
         logged.remove_person("Ada")
-        logged.set_log_days(None)
+        logged.log.set_days(None)
         logged.enroll("Eve", [make_sample(5, model_id="model-b")])
         assert told(logged) == [
             ("log on", None, None, None),
@@ -67,14 +69,14 @@ class TestLog:
         ]
 
     def test_tells_matches_and_leaves_the_search_as_it_is(self, logged: Gallery, place: Path | str) -> None:
-        matrix = logged.matrix()
-        matches = [Match(1, "Before", 0.75, Status.MATCHED), Match(1, "Before", 0.5, Status.REVIEW)]
+        matrix, probe = logged.matrix(), make_vector(90)[np.newaxis]
         with open_gallery(place) as other:
-            other.log_matches([*matches, Match(1, "Before", 0.1, Status.UNKNOWN)])
-        logged.log_matches([])
-        assert [(one.event, one.person_id, one.similarity) for one in logged.log()[1:]] == [
-            (Event.MATCHED, 1, 0.75),
-            (Event.REVIEW, 1, 0.5),
+            for bands in (DecisionBands(0.4), DecisionBands(1.5, 0.4), DecisionBands(1.5)):
+                other.search(probe, bands=bands)
+        logged.search(probe[:0], bands=DecisionBands(0.4))
+        assert [(one.event, one.person_id, one.similarity) for one in logged.log.entries()[1:]] == [
+            (Event.MATCHED, 1, 1.0),
+            (Event.REVIEW, 1, 1.0),
         ]
         assert logged.matrix() is matrix  # nothing was read again
 
@@ -85,11 +87,11 @@ class TestLog:
 
     def test_imports_and_copies(self, logged: Gallery, tmp_path: Path) -> None:
         logged.export_to(tmp_path / "export.jsonl")
-        logged.set_retention_days(30)
+        logged.retention.set_days(30)
         with open_gallery(tmp_path / "other.sqlite", create=True) as other:
             logged.copy_to(other, in_clear=True)
             # The obligations go with the people, the log stays.
-            assert (other.log_days, other.retention_days, other.log()) == (365, 30, [])
+            assert (other.log.days, other.retention.days, other.log.entries()) == (365, 30, [])
             other.remove_person("Before")
             other.import_from(tmp_path / "export.jsonl")
             assert told(other) == [("removed", 1, None, None), ("enrolled", 1, None, 1)]
@@ -102,21 +104,21 @@ class TestLog:
 
         add(366)
         add(364)
-        assert len(logged.log()) == 3
+        assert len(logged.log.entries()) == 3
         logged.rename_person("Before", "After")
         assert [one[:2] for one in told(logged)] == [("log on", None), ("renamed", None), ("renamed", 1)]
-        logged.set_log_days(0)
+        logged.log.set_days(0)
         add(50_000)
         logged.rename_person("After", "Before")
-        assert len(logged.log()) == 5
-        assert len(logged.log(since=datetime.now(UTC) - timedelta(days=400))) == 4
+        assert len(logged.log.entries()) == 5
+        assert len(logged.log.entries(since=datetime.now(UTC) - timedelta(days=400))) == 4
         for days in (-1, 10**9):
             with pytest.raises(GalleryError, match="days of the log is"):
-                logged.set_log_days(days)
+                logged.log.set_days(days)
 
     def test_of_encryption(self, gallery_path: Path, key_file: KeyFile) -> None:
         with open_gallery(gallery_path, create=True) as gallery:
-            gallery.set_log_days(1)
+            gallery.log.set_days(1)
             gallery.encrypt(key_file)
             gallery.enroll("Ada", [make_sample(1)])
             gallery.decrypt()
@@ -143,41 +145,41 @@ class TestRetention:
                     gallery._store.delete_person(person.id)
                     gallery._store.insert_people([replace(person, created_at=datetime.now(UTC) - timedelta(days=40))])
             for photo, person_id, days in ((1, 1, 40), (2, 1, 41), (3, 2, 40), (4, 2, 0)):
-                gallery._store.insert_samples([replace(sample(photo, days), id=photo, person_id=person_id)])
+                gallery._store.insert_samples([sample(photo, days).stored(photo, person_id)])
         return gallery
 
     def test_without_a_limit_nothing_is_too_old(self, aged: Gallery) -> None:
-        assert aged.retention_days is None and aged.expired() is None
+        assert aged.retention.days is None and aged.retention.expired() is None
 
     def test_finds_and_removes_what_is_too_old(self, aged: Gallery) -> None:
-        aged.set_log_days(365)
-        aged.set_retention_days(60)
-        assert aged.expired() is None
-        aged.set_retention_days(30)
-        expired = aged.expired()
+        aged.log.set_days(365)
+        aged.retention.set_days(60)
+        assert aged.retention.expired() is None
+        aged.retention.set_days(30)
+        expired = aged.retention.expired()
         assert expired is not None
         assert [person.name for person in expired.people] == ["Old", "Without"]
         assert expired.samples == {1: 1, 2: 1, 3: 2}
         assert len(aged.people()) == 4  # nothing is removed unasked
-        aged.remove_expired(expired)
+        aged.retention.remove(expired)
         assert aged.stats().samples_per_person == {2: 1, 3: 1}
         assert [sample.id for sample in aged.samples()] == [4, 5]
         assert told(aged)[1:] == [("removed", 2, None, 3), ("removed", 1, None, None), ("removed", 4, None, None)]
-        assert aged.expired() is None
+        assert aged.retention.expired() is None
 
     def test_whoever_was_enrolled_anew_meanwhile_stays(self, aged: Gallery) -> None:
-        aged.set_retention_days(30)
-        expired = aged.expired()
+        aged.retention.set_days(30)
+        expired = aged.retention.expired()
         assert expired is not None
         aged.enroll("Old", [make_sample(7)])
-        aged.remove_expired(expired)
+        aged.retention.remove(expired)
         assert aged.stats().samples_per_person == {1: 1, 2: 1, 3: 1}
 
     def test_opening_warns(self, aged: Gallery, place: Path | str, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, logger="lightface"):
             open_gallery(place).close()
             assert caplog.messages == []
-            aged.set_retention_days(30)
+            aged.retention.set_days(30)
             open_gallery(place).close()
         (message,) = caplog.messages
         assert "holds 2 people and 3 samples past their 30 days; see 'lightface gallery expire'" in message
@@ -186,10 +188,10 @@ class TestRetention:
     def test_limits(self, gallery: Gallery) -> None:
         for days in (0, -1, 10**9):
             with pytest.raises(GalleryError, match="retention in days is"):
-                gallery.set_retention_days(days)
-        gallery.set_retention_days(7)
-        gallery.set_retention_days(None)
-        assert gallery.retention_days is None
+                gallery.retention.set_days(days)
+        gallery.retention.set_days(7)
+        gallery.retention.set_days(None)
+        assert gallery.retention.days is None
 
 
 @pytest.mark.parametrize("setting", ["log_days", "retention_days"])
@@ -198,14 +200,15 @@ def test_a_damaged_limit_is_one_line(gallery: Gallery, place: Path | str, settin
         with gallery._store.writing():
             gallery._store.set_setting(setting, value)
         with pytest.raises(GalleryError, match=rf"is damaged \(its setting {setting}"), open_gallery(place) as opened:
-            opened.log_matches([])
+            opened.enroll("Ada", [make_sample(1)])
+            opened.search(make_vector(1)[np.newaxis], bands=DecisionBands(0.4))
 
 
 class TestMetadata:
     def test_is_added_changed_and_taken_away(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)], metadata={"team": "x", "consent": "form 1"})
         changed = gallery.set_metadata("ada", {"consent": "form 2", "team": "", "since": "May"})
-        assert changed.metadata == gallery.find_person(1).metadata == {"consent": "form 2", "since": "May"}
+        assert changed.metadata == find(gallery, 1).metadata == {"consent": "form 2", "since": "May"}
         with pytest.raises(GalleryError, match="must be texts"):
             bad: Callable[..., object] = gallery.set_metadata
             bad("Ada", {"consent": 1})
@@ -275,14 +278,14 @@ def test_an_empty_gallery_is_copied_too(gallery: Gallery, target_place: Path | s
 def test_a_copy_that_is_not_the_same_is_undone(
     filled: Gallery, target_place: Path | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    convert = SqlStore._from_sample
+    convert = GalleryStore._from_sample
 
-    def damage(store: SqlStore, person_id: int, sample: FaceSample) -> tuple[object, ...]:
+    def damage(store: GalleryStore, person_id: int, sample: NewSample) -> tuple[object, ...]:
         *values, _quality, created_at = convert(store, person_id, sample)
         return (*values, 0.123, created_at)
 
     with open_gallery(target_place, create=True) as target:
-        monkeypatch.setattr(SqlStore, "_from_sample", damage)
+        monkeypatch.setattr(GalleryStore, "_from_sample", damage)
         with pytest.raises(GalleryError, match="nothing was copied, try again"):
             filled.copy_to(target, in_clear=True)
         assert target.people() == [] and target.model_id is None

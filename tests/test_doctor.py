@@ -109,7 +109,7 @@ def test_a_device_that_is_not_there_is_a_fault() -> None:
         pytest.skip("this machine has a GPU")
     found = faults(list(check_installation(device="cuda")))
     assert [check.name for check in found] == ["device", "detector", "embedding"]
-    assert "use --device cpu" in found[0].detail
+    assert "use `device` cpu" in found[0].detail
 
 
 def test_the_gallery_is_looked_over(tmp_path: Path, healthy: list[Check]) -> None:

@@ -194,7 +194,7 @@ def test_a_worker_that_cannot_begin_prints_no_traceback(tmp_path: Path) -> None:
         "from lightface.batch.local import _Died, _Worker\n"
         "if __name__ == '__main__':\n"
         "    try:\n"
-        "        _Worker((b'no pickle', None, 1, 30)).embed([])\n"
+        "        _Worker((b'no pickle', 1, 30)).embed([])\n"
         "    except _Died:\n"
         "        print('broken')\n"
     )

@@ -106,9 +106,8 @@ class Gallery:
 
     def check_model(self, model_id: str | None = None) -> None:
         """Raise ModelMismatchError where the gallery is not one of that model; None: of the one it was opened for."""
-        model_id = model_id or self._expected_model_id
-        if model_id is not None:
-            rules.check_model(self._store, model_id)
+        with self._store.reading():
+            self._check_model(model_id)
 
     def people(self) -> list[Person]:
         """Everybody, by name."""
@@ -138,7 +137,7 @@ class Gallery:
         with self._store.reading():
             version = self._store.version()
             if self._matrix is None or self._matrix_version != version:
-                self.check_model()
+                self._check_model()
                 self._matrix, self._matrix_version = self._read_matrix(), version
             return self._matrix
 
@@ -175,7 +174,7 @@ class Gallery:
         `matrix`.
         """
         with self._store.reading():
-            self.check_model()
+            self._check_model()
             near = self._store.people_near(probes, k)
             if near is not None:
                 return self._read_matrix(near)
@@ -215,7 +214,7 @@ class Gallery:
         with self._store.writing():
             for sample in samples:
                 rules.pin_model(self._store, sample.model_id)
-            self.check_model()
+            self._check_model()
             person = rules.find_or_add_person(self._store, name, metadata or {}, datetime.now(UTC))
             for sample in samples:
                 rules.add_sample(self._store, person, sample)
@@ -422,7 +421,7 @@ class Gallery:
             summary = rules.import_records(
                 self._store, read_export(path, allow_alike=allow_alike), allow_looser=allow_looser
             )
-            self.check_model()
+            self._check_model()
         self._store.purge()  # metadata that were joined
         return summary
 
@@ -431,6 +430,12 @@ class Gallery:
             reencrypt_records(self._store, cipher)
             log_events(self._store, LogEntry(event))
         self._store.purge()
+
+    def _check_model(self, model_id: str | None = None) -> None:
+        """`check_model` inside `reading()` or `writing()`: between two reads another process might enroll the first."""
+        model_id = model_id or self._expected_model_id
+        if model_id is not None:
+            rules.check_model(self._store, model_id)
 
     def _require_person(self, person: str | int) -> Person:
         return rules.require_person(self._store, person)
@@ -442,7 +447,7 @@ class Gallery:
         with self._store.reading():
             version = self._store.version()
             if self._searched_version != version:
-                self.check_model()
+                self._check_model()
                 self._templates, self._is_large = None, self._store.is_large()
                 self._searched_version = version
             near = self._store.people_near(vectors, k) if self._is_large else None

@@ -239,7 +239,7 @@ def _bounds(codes: Codes, probes: FloatArray) -> Iterator[tuple[FloatArray, Floa
 
 def _multiply(rows: CodeArray, probes: CodeArray) -> npt.NDArray[np.int32] | FloatArray:
     """Products (P, K) of codes, without an error."""
-    if _multiplies_exactly():
+    if rows.shape[1] > 1 and _multiplies_exactly():  # of rows of one number torch makes anything
         import torch  # not at the top: most work on a gallery does without
 
         # numpy has no fast product of 8-bit integers.

@@ -344,6 +344,15 @@ def test_bounds_hold_and_are_close() -> None:
     assert len(find_near(codes, probes[:1], 5, leave_out=NOBODY)) < 60
 
 
+def test_rows_of_one_number_are_multiplied_as_well() -> None:
+    """Of these torch's product of integers makes anything, now and then."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        rows, probes = (rng.integers(-127, 128, (count, 1), np.int8) for count in rng.integers(1, 400, 2))
+        exact = probes.astype(np.int32) @ rows.T.astype(np.int32)
+        assert np.array_equal(search_index._multiply(rows, probes), exact)
+
+
 def test_a_row_of_one_number_is_coded_without_loss() -> None:
     codes = encode(np.arange(4), np.eye(4, dtype=np.float32))
     assert np.array_equal(codes.values, 127 * np.eye(4))

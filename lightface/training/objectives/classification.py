@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +28,7 @@ class SoftmaxSettings:
     label_smoothing: float = 0.0  # share of the target that is spread over all classes
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1, without 1")
+        _check_label_smoothing(self.label_smoothing)
 
     def expected_first_loss(self, classes: int) -> float:
         """Of a network that knows nothing: ln of the number of classes."""
@@ -68,18 +68,17 @@ class CosFaceSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 1:
             raise ConfigError(f"margin is {self.margin}; a CosFace margin must lie in 0..1, without 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1, without 1")
+        _check_label_smoothing(self.label_smoothing)
 
     def expected_first_loss(self, classes: int) -> float:
         """Of a network that knows nothing."""
         return expected_margin_loss(classes, scale=self.scale, setback=self.scale * self.margin)
 
 
-class CosFace(Objective):
-    """Cosines to one direction a class, with an additive margin."""
+class MarginObjective(Objective):
+    """Cosines to one direction a class, of which the own class's must exceed the others by a margin."""
 
-    def __init__(self, settings: CosFaceSettings, *, embedding_size: int, classes: int) -> None:
+    def __init__(self, settings: CosFaceSettings | ArcFaceSettings, *, embedding_size: int, classes: int) -> None:
         super().__init__()
         self.settings = settings
         self.classifier = nn.Linear(embedding_size, classes, bias=False)
@@ -88,8 +87,19 @@ class CosFace(Objective):
     def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
         cosines = F.linear(F.normalize(embeddings), F.normalize(self.classifier.weight))
         own = label_mask(targets.labels, len(self.classifier.weight))
-        logits = self.settings.scale * (cosines - self.settings.margin * own)
+        logits = self.settings.scale * self.set_back(cosines, own)
         return labelled_cross_entropy(logits, targets.labels, label_smoothing=self.settings.label_smoothing)
+
+    @abstractmethod
+    def set_back(self, cosines: Tensor, own: Tensor) -> Tensor:
+        """The cosines (B, C), less the margin where `own` (B, C) says that it is the crop's own class."""
+
+
+class CosFace(MarginObjective):
+    """The margin is taken from the cosine."""
+
+    def set_back(self, cosines: Tensor, own: Tensor) -> Tensor:
+        return cosines - self.settings.margin * own
 
 
 # ArcFace: the angle to the own class is enlarged by a margin.
@@ -109,28 +119,18 @@ class ArcFaceSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.pi / 2:
             raise ConfigError(f"margin is {self.margin}; an ArcFace margin must lie in 0..1.57 radians")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1, without 1")
+        _check_label_smoothing(self.label_smoothing)
 
     def expected_first_loss(self, classes: int) -> float:
         """Of a network that knows nothing: about a right angle the margin takes sin(margin) from the cosine."""
         return expected_margin_loss(classes, scale=self.scale, setback=self.scale * math.sin(self.margin))
 
 
-class ArcFace(Objective):
-    """Cosines to one direction a class, with a margin on the angle."""
+class ArcFace(MarginObjective):
+    """The margin is added to the angle."""
 
-    def __init__(self, settings: ArcFaceSettings, *, embedding_size: int, classes: int) -> None:
-        super().__init__()
-        self.settings = settings
-        self.classifier = nn.Linear(embedding_size, classes, bias=False)
-        nn.init.normal_(self.classifier.weight, std=embedding_size**-0.5)
-
-    def forward(self, embeddings: Tensor, targets: Targets) -> Tensor:
-        cosines = F.linear(F.normalize(embeddings), F.normalize(self.classifier.weight))
-        own = label_mask(targets.labels, len(self.classifier.weight))
-        logits = self.settings.scale * torch.where(own, self._enlarge_angle(cosines), cosines)
-        return labelled_cross_entropy(logits, targets.labels, label_smoothing=self.settings.label_smoothing)
+    def set_back(self, cosines: Tensor, own: Tensor) -> Tensor:
+        return torch.where(own, self._enlarge_angle(cosines), cosines)
 
     def _enlarge_angle(self, cosines: Tensor) -> Tensor:
         """cos(angle + margin) where that falls with the angle; beyond, a line that goes on falling."""
@@ -140,3 +140,8 @@ class ArcFace(Objective):
         enlarged = cosines * math.cos(margin) - sines * math.sin(margin)
         line = cosines - math.sin(math.pi - margin) * margin
         return torch.where(cosines > math.cos(math.pi - margin), enlarged, line)
+
+
+def _check_label_smoothing(value: float) -> None:
+    if not 0 <= value < 1:
+        raise ConfigError(f"label_smoothing is {value}; it must lie in 0..1, without 1")

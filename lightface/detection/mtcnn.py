@@ -152,7 +152,9 @@ class MtcnnDetector:
         upright = [list(sightings) for sightings in found]
         for turn in QUARTERS[1:]:
             again = [index for index, sightings in enumerate(upright) if needs_turn(sightings, turn)]
-            turned = [photos[index].turned(turn) for index in again]
+            # A large photograph is turned at the size at which it is searched: whole, it would be in memory twice.
+            steps = [self._smallest_px(photos[index].size) / LOCATE_CROP_PX for index in again]
+            turned = [photos[index].turned(turn, step=step) for index, step in zip(again, steps, strict=True)]
             seen = self._search(turned) if turned else []
             for index, photo, sightings in zip(again, turned, seen, strict=True):
                 found[index] += [replace(one, turn=turn).turned_back(photo.size) for one in sightings]
@@ -200,13 +202,17 @@ class MtcnnDetector:
         return candidates.take(kept).with_boxes(make_square(moved))
 
     def _plan_levels(self, index: int, size: tuple[int, int]) -> list[Level]:
+        smallest_px, factor = self._smallest_px(size), self.settings.pyramid_factor
+        return plan_levels(index, size, smallest_face_px=smallest_px, factor=factor)
+
+    def _smallest_px(self, size: tuple[int, int]) -> float:
+        """The smallest face that is looked for in a photograph of that size."""
         height, width = size
         smallest_px = max(self.settings.min_face_size_px, self.settings.min_face_share * min(height, width))
-        if self.settings.max_side_px is not None:
-            reduction = max(height, width) / self.settings.max_side_px
-            smallest_px = max(smallest_px, min(smallest_px, _SMALLEST_REDUCED_FACE_PX) * reduction)
-        factor = self.settings.pyramid_factor
-        return plan_levels(index, size, smallest_face_px=smallest_px, factor=factor)
+        if self.settings.max_side_px is None:
+            return smallest_px
+        reduction = max(height, width) / self.settings.max_side_px
+        return max(smallest_px, min(smallest_px, _SMALLEST_REDUCED_FACE_PX) * reduction)
 
     def _refine(self, photos: Sequence[Halves], candidates: Candidates) -> Candidates:
         inside, crops = cut_crops(photos, candidates, size_px=REFINE_CROP_PX)

@@ -41,10 +41,12 @@ class Halves:
         height, width = self.images_rgb[0].shape[:2]
         return height << self.first, width << self.first
 
-    def turned(self, quarters: int) -> Halves:
-        """The same turned counter-clockwise by `quarters` of a full turn."""
+    def turned(self, quarters: int, *, step: float = 1) -> Halves:
+        """The same turned counter-clockwise by `quarters` of a full turn, from the half that `step` asks for on."""
+        half = self.choose(step)
         # Halved anew, as the halves leave out what is odd at the end, which has become the beginning.
-        return halve(np.ascontiguousarray(np.rot90(self.images_rgb[0], quarters)), reduction=1 << self.first)
+        image_rgb = np.ascontiguousarray(np.rot90(self.images_rgb[half], quarters))
+        return halve(image_rgb, reduction=1 << (self.first + half))
 
     def choose(self, step: float) -> int:
         """The index of the last half with no fewer pixels than one for `step` of the photograph's, if there is one."""

@@ -117,3 +117,15 @@ def test_levels_reach_from_the_smallest_face_to_the_whole_image() -> None:
 @pytest.mark.parametrize("size", [(0, 0), (1, 1), (11, 400), (23, 23)])
 def test_an_image_smaller_than_the_smallest_face_has_no_level(size: tuple[int, int]) -> None:
     assert plan_levels(0, size, smallest_face_px=24, factor=0.709) == []
+
+
+def test_a_large_photograph_is_turned_at_the_size_that_is_searched() -> None:
+    """Whole, it would be in memory twice. What is odd at its end is left out before it becomes the beginning."""
+    image_rgb = np.random.default_rng(0).integers(0, 256, (403, 602, 3), np.uint8)
+    halves = halve(image_rgb)
+    for quarters in (1, 2, 3):
+        turned = halves.turned(quarters, step=5.0)  # a half again has 4 pixels for one, the next would have 8
+        assert np.array_equal(turned.images_rgb[0], np.rot90(halves.images_rgb[2], quarters))
+        assert turned.size == ((400, 600) if quarters == 2 else (600, 400))
+        whole = halves.turned(quarters)
+        assert np.array_equal(whole.images_rgb[0], np.rot90(image_rgb, quarters))

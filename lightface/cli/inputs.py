@@ -100,11 +100,17 @@ def read_entries(texts: Sequence[str], *, option: str) -> dict[str, str]:
 
 @contextmanager
 def stdin_as_file(*, may_be_large: bool = False) -> Iterator[Path]:
-    """The bytes of stdin as a file for the time of the block, readable by its owner only."""
+    """The bytes of stdin as a file for the time of the block, readable by its owner only.
+
+    ConfigError where there are more than a photograph may have, unless they are JSON, which `may_be_large`.
+    """
+    head = sys.stdin.buffer.read(_BLOCK_BYTES)
+    is_bounded = not (may_be_large and head.lstrip().startswith(b"{"))  # an endless device begins otherwise
     with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
         path = Path(folder, "stdin")
         with path.open("wb") as file:
-            file.writelines(_read_blocks(may_be_large=may_be_large))
+            file.write(head)
+            file.writelines(_read_blocks(is_bounded=is_bounded))
         yield path
 
 
@@ -116,11 +122,11 @@ def _read_list(head: bytes = b"") -> bytes:
         raise ConfigError(f"stdin cannot be taken for a list ({error.strerror}); write one name a line") from error
 
 
-def _read_blocks(*, may_be_large: bool = False) -> Iterator[bytes]:
+def _read_blocks(*, is_bounded: bool = True) -> Iterator[bytes]:
     """The rest of stdin. ConfigError where there are more bytes than a photograph may have."""
     read = 0
     while block := sys.stdin.buffer.read(_BLOCK_BYTES):
         read += len(block)
-        if read > MOST_BYTES and not may_be_large:
-            raise ConfigError(f"stdin has more than {MOST_BYTES / 1e9:.1f} GB, which no photograph has; check it")
+        if read > MOST_BYTES and is_bounded:
+            raise ConfigError(f"stdin has more than {MOST_BYTES / 1e9:.1f} GB, and is neither a photograph nor an export; check it")
         yield block

@@ -151,6 +151,13 @@ def test_an_import_of_something_else_changes_nothing(cli: Cli, made_up_gallery: 
     assert names(made_up_gallery) == ["Ada", "Émile"]
 
 
+def test_import_does_not_copy_what_never_ends(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lightface.cli.inputs.MOST_BYTES", 3_000_000)
+    nowhere = tmp_path / "none.sqlite"
+    assert_one_line(cli("gallery", "import", "-", "--gallery", nowhere, input=bytes(4_000_000)), "stdin has more than")
+    assert not nowhere.exists()
+
+
 def test_an_import_says_which_thresholds_it_brought(cli: Cli, made_up_gallery: Path, tmp_path: Path) -> None:
     with open_gallery(made_up_gallery) as gallery:
         gallery.set_threshold(StoredThreshold(far=1e-3, threshold=0.41, source="club pairs"))

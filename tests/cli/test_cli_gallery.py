@@ -154,7 +154,7 @@ def test_an_import_of_something_else_changes_nothing(cli: Cli, made_up_gallery: 
 def test_import_does_not_copy_what_never_ends(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("lightface.cli.inputs.MOST_BYTES", 3_000_000)
     nowhere = tmp_path / "none.sqlite"
-    assert_one_line(cli("gallery", "import", "-", "--gallery", nowhere, input=bytes(4_000_000)), "stdin has more than")
+    assert_one_line(cli("gallery", "import", "-", "--gallery", nowhere, input=bytes(6_000_000)), "stdin has more than")
     assert not nowhere.exists()
 
 

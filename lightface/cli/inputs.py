@@ -128,5 +128,7 @@ def _read_blocks(*, is_bounded: bool = True) -> Iterator[bytes]:
     while block := sys.stdin.buffer.read(_BLOCK_BYTES):
         read += len(block)
         if read > MOST_BYTES and is_bounded:
-            raise ConfigError(f"stdin has more than {MOST_BYTES / 1e9:.1f} GB, and is neither a photograph nor an export; check it")
+            raise ConfigError(
+                f"stdin has more than {MOST_BYTES / 1e9:.1f} GB, and is neither a photograph nor an export; check it"
+            )
         yield block

@@ -1,7 +1,7 @@
 """Where lightface keeps what is the user's: data, caches and settings, in the folders that the system has for them.
 
 data      gallery.sqlite, models/, journals/             must not be lost
-cache     evaluation.sqlite, training/, cluster/, ...    can be deleted at any time
+cache     evaluation.sqlite, training/, faces/, ...    can be deleted at any time
 config    config.toml
 """
 
@@ -32,6 +32,7 @@ def cache_folder() -> Path:
     folder = platformdirs.user_cache_path(_NAME, appauthor=False)
     for name in ("training", "kernels"):
         _bring_over(platformdirs.user_cache_path(_NAME) / name, folder / name)
+    _bring_over(folder / "cluster", folder / "faces")  # its name when `cluster` alone kept them
     return folder
 
 
@@ -41,7 +42,7 @@ def config_folder() -> Path:
 
 
 def _bring_over(old: Path, new: Path) -> None:
-    """Move, once, what an earlier lightface kept elsewhere: on Windows some of it lay a folder of the same name deeper.
+    """Move, once, what an earlier lightface kept elsewhere; on Windows some of it lay a folder of the same name deeper.
 
     What cannot be moved stays where it is, and is told.
     """

@@ -46,6 +46,13 @@ def test_what_an_earlier_lightface_kept_deeper_is_moved_once(windows: Path) -> N
     assert not (old / "models").exists() and not (old / "Cache" / "training").exists()
 
 
+def test_face_tables_that_cluster_kept_are_found_by_all_commands(windows: Path) -> None:
+    kept = folders.cache_folder() / "cluster" / "0123.parquet"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert (folders.cache_folder() / "faces" / "0123.parquet").exists() and not kept.exists()
+
+
 def test_nothing_is_moved_over_what_is_there(windows: Path) -> None:
     old, new = (windows / "lightface" / place / "models" for place in ("lightface", "."))
     for folder, text in ((old, "old"), (new, "new")):

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.console import complain, counting_bar, note, progress_bar
-from lightface.cli.loading import load_face_pipeline, open_gallery_of
+from lightface.cli.console import complain, counting_bar, note
+from lightface.cli.face_tables import Faces, read_faces_of
+from lightface.cli.loading import open_gallery_of
 from lightface.cli.options import BATCH, EMBEDDING, GALLERY, AlreadyAligned, Json, Recursive, with_settings
-from lightface.cli.results import make_folder, print_json, print_table, refuse_to_replace
+from lightface.cli.results import print_json, print_table, refuse_to_replace
 from lightface.cli.settings import Settings
-from lightface.locations import RemotePath, to_path
+from lightface.locations import RemotePath
 from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
-    from lightface.batch import EmbedProgress
     from lightface.pipeline import EnrolledPhoto
     from lightface.pipeline.cluster import FaceGroups
     from lightface.tables import ClusterRow
 
 
-Faces = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FACES",
-        parser=to_path,
-        help="A face table that embed wrote, also in parts or by URL; or a folder of photographs.",
-    ),
-]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a table: .parquet, .csv, .jsonl or .npz.")
 ]
@@ -61,7 +51,7 @@ MinSize = Annotated[int | None, typer.Option("--min-size", min=1, help="How many
 def cluster(
     settings: Settings,
     *,
-    path: Faces,
+    faces: Faces,
     output: Output = None,
     folder: Folder = None,
     html: Page = None,
@@ -77,10 +67,10 @@ def cluster(
     A folder is embedded first; stopped at any time, the next run goes on from there.
     """
     from lightface.pipeline.cluster import cluster_faces
-    from lightface.tables import check_folder, check_output, holds_parts, read_faces, write_clusters
+    from lightface.tables import check_folder, check_output, write_clusters
 
     if output is not None:
-        refuse_to_replace([path], [output], option="--output")
+        refuse_to_replace(faces, [output], option="--output")
         check_output(output)
     if folder is not None:
         check_folder(folder)
@@ -88,10 +78,9 @@ def cluster(
         from lightface.pages.reports import check_report_outputs
 
         check_report_outputs([html], [".html"])
-    of_photographs = path.is_dir() and not holds_parts(path)
-    table = _embed(settings, path, recursive=recursive, already_aligned=already_aligned) if of_photographs else path
+    rows_of_faces = read_faces_of(settings, faces, recursive=recursive, already_aligned=already_aligned)
     limits = {} if min_size is None else {"min_size": min_size}
-    groups = cluster_faces(read_faces(table), threshold=threshold, **limits)
+    groups = cluster_faces(rows_of_faces, threshold=threshold, **limits)
     if folder is not None or html is not None or enroll_as is not None:
         _tell_urls(groups)
     enrolled = [] if enroll_as is None else _enroll(settings, groups, enroll_as)
@@ -109,35 +98,6 @@ def cluster(
         _report(groups, rows)
     if enroll_as is not None and groups.groups and not any(one.error is None for one in enrolled):
         raise typer.Exit(2)  # each refusal has been told
-
-
-def cache_folder() -> Path:
-    """Where the face tables of folders lie, in the user's cache folder."""
-    from lightface.folders import cache_folder
-
-    return cache_folder() / "cluster"
-
-
-def _embed(settings: Settings, folder: Path, *, recursive: bool, already_aligned: bool) -> Path:
-    """The face table of a folder, in `cache_folder`, where the next run finds what this one has finished."""
-    from lightface.batch import embed_folder
-
-    key = hashlib.sha256(f"{os.path.realpath(folder)}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    cache = cache_folder()
-    make_folder(cache)
-    cache.chmod(0o700)  # the files in it are private too; this hides which folders were looked at
-    table = cache / f"{key}.parquet"
-    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
-    with progress_bar("embedding") as advance:
-
-        def follow(progress: EmbedProgress) -> None:
-            advance(progress.done, progress.total)
-
-        summary = embed_folder(
-            pipeline, [folder], table, recursive=recursive, progress=follow, **settings.given("batch_size", "workers")
-        )
-    note(f"{summary}; kept in {table} with its journal")
-    return table
 
 
 def _enroll(settings: Settings, groups: FaceGroups, prefix: str) -> list[EnrolledPhoto]:

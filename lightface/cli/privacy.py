@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightface.cli.cluster import cache_folder
 from lightface.cli.console import confirm, note
+from lightface.cli.face_tables import kept_tables_folder
 from lightface.cli.loading import gallery_place, new_key, open_gallery_of
 from lightface.cli.options import GALLERY, Json, with_settings
 from lightface.cli.results import print_json, print_table
@@ -201,8 +201,8 @@ def expire(
 def tell_what_stays(residual_copies: str | None) -> None:
     """Say after a removal what it could not reach."""
     note("not reached: the photographs, and the tables, journals, reports, exports, copies and backups made before")
-    if cache_folder().exists():
-        note(f"nor what 'lightface cluster' keeps of folders in {cache_folder()}, which can be deleted at any time")
+    if kept_tables_folder().exists():
+        note(f"nor the face tables of folders in {kept_tables_folder()}, which can be deleted at any time")
     if residual_copies is not None:
         note(residual_copies)
 

@@ -131,7 +131,7 @@ def test_a_gallery_of_another_model_takes_nobody(cluster: Cli, table: Path, made
 
 def test_a_folder_is_embedded_once(cluster: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = make_colour_pipeline()
-    monkeypatch.setattr("lightface.cli.cluster.load_face_pipeline", lambda *arguments, **options: pipeline)
+    monkeypatch.setattr("lightface.cli.face_tables.load_face_pipeline", lambda *arguments, **options: pipeline)
     first = cluster(photos)
     assert first.exit_code == 0, first.output
     assert "embedded 7 photographs with 7 faces; 0 unchanged; kept in" in first.stderr
@@ -152,6 +152,16 @@ def test_a_table_in_parts(cluster: Cli, table: Path, photos: Path, tmp_path: Pat
     assert (result.exit_code, result.stdout) == (0, cluster(table).stdout)
     (tmp_path / "parts" / "_SUCCESS").unlink()
     assert_one_line(cluster(parts), "is not complete", "wait for 'lightface embed'")
+
+
+def test_several_places_and_a_photograph_of_two_counts_once(
+    cluster: Cli, table: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_colour_pipeline()
+    monkeypatch.setattr("lightface.cli.face_tables.load_face_pipeline", lambda *arguments, **options: pipeline)
+    result = cluster(photos / "p001", table, photos)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[-1] == "6 of 7 faces in 2 groups, 1 in none, at threshold 0.500"
 
 
 def test_faces_of_two_models_are_refused(cluster: Cli, table: Path, tmp_path: Path) -> None:

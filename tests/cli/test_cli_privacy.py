@@ -9,7 +9,7 @@ import pytest
 from command_line import Cli, assert_one_line
 
 from lightface import doctor
-from lightface.cli.cluster import cache_folder
+from lightface.cli.face_tables import kept_tables_folder
 from lightface.evaluation.cache import CachedFace, EmbeddingCache, default_cache_path
 from lightface.gallery import KeyFile, Passphrase, make_key_file, open_gallery
 from lightface.gallery import encryption as cipher
@@ -182,15 +182,15 @@ class TestRemoval:
         with EmbeddingCache(default_cache_path()) as cache:
             assert set(cache.find(hashes, made_by="a")) == {hashes[2]}
             assert cache.find(hashes, made_by="b") == {}
-        assert str(cache_folder()) not in result.stderr
-        cache_folder().mkdir()
+        assert str(kept_tables_folder()) not in result.stderr
+        kept_tables_folder().mkdir()
         default_cache_path().write_bytes(b"no cache")
         result = cli("gallery", "remove", "Émile", "--yes")
         assert result.exit_code == 2 and result.stderr.startswith("removed Émile")
         assert "cannot use the cache" in result.stderr
         default_cache_path().unlink()
         cli("gallery", "import", "-", input=export)
-        assert str(cache_folder()) in cli("gallery", "remove", "Émile", "--yes").stderr
+        assert str(kept_tables_folder()) in cli("gallery", "remove", "Émile", "--yes").stderr
 
 
 class TestLog:

@@ -45,6 +45,7 @@ class EmbedPlan:
 
     todo: list[Path]  # absolute, sorted
     unchanged: int  # photographs that an earlier run has dealt with
+    moved: int  # photographs at another path than before, whose contents an earlier run has dealt with
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class EmbedSummary:
     faces: int  # those faces
     failed: int  # photographs that were tried in this run and gave none
     unchanged: int  # photographs that an earlier run has dealt with
+    moved: int  # photographs at another path than before, whose contents an earlier run has dealt with
     removed: int  # photographs of earlier runs that are gone, with their rows
     faces_in_output: int
     failures_in_output: Mapping[str, int]  # photographs without a face, by reason
@@ -83,7 +85,7 @@ class EmbedSummary:
     def __str__(self) -> str:
         return (
             f"embedded {count_of(self.embedded, 'photograph')} with {count_of(self.faces, 'face')}; "
-            f"{self.unchanged:,} unchanged"
+            f"{self.unchanged:,} unchanged{f'; {self.moved:,} moved' if self.moved else ''}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class EmbedJob:
         self._journal = journal
         self._made_by = made_by
         self._started_s = time.monotonic()
-        self._plan = EmbedPlan([], 0)
+        self._plan = EmbedPlan([], 0, 0)
         self._embedded = self._faces = self._failed = 0
         self._first_failures: list[FailedPhoto] = []
 
@@ -114,8 +116,10 @@ class EmbedJob:
     def plan(self, paths: Sequence[Path], *, drop_others: bool = False) -> EmbedPlan:
         """Leave out the photographs that are as an earlier run, of this model and these settings, has left them.
 
-        Size and time of change decide; where they differ, the SHA-256 of the contents. Photographs that could not be
-        read are tried again, for that may lie in permissions, or in a decoder that was missing.
+        Size and time of change decide; where they differ, the SHA-256 of the contents. By that, too, a photograph at a
+        new path is recognised, as a moved or copied one, and has the rows that were made of the same contents.
+        Photographs that could not be read are tried again, for that may lie in permissions, or in a decoder that was
+        missing.
 
         Raises ImageError where there are no photographs: rather that than an output emptied, because a disk is not
         mounted or a path is mistyped. Raises OutputError where an earlier run has dealt with photographs that are still
@@ -126,18 +130,25 @@ class EmbedJob:
         places = map(name_photo, paths)
         todo: list[Path] = []
         touched: list[Path] = []
+        contents: dict[Path, str] = {}  # SHA-256 of what may be known under another path
         unchanged = 0
         for photo in self._journal.compare(((path, stamp(path)) for path in places), made_by=self._made_by):
-            if photo.sha256 is None or not (photo.same_stamp or _has_sha256(photo.path, photo.sha256)):
-                todo.append(photo.path)
+            if photo.sha256 is not None and photo.same_stamp:
+                unchanged += 1
                 continue
-            unchanged += 1
-            if not photo.same_stamp:
+            sha256 = _sha256_of(photo.path) if photo.sha256 is not None or photo.known_size else None
+            if sha256 is not None and sha256 == photo.sha256:
+                unchanged += 1
                 touched.append(photo.path)
+                continue
+            todo.append(photo.path)
+            if sha256 is not None:
+                contents[photo.path] = sha256
         if not drop_others:
             self._refuse_to_drop()
         self._journal.keep(touched)
-        self._plan = EmbedPlan(todo, unchanged)
+        moved = self._journal.take_over(contents.items(), made_by=self._made_by) if contents else set()
+        self._plan = EmbedPlan([path for path in todo if path not in moved], unchanged, len(moved))
         return self._plan
 
     def _refuse_to_drop(self) -> None:
@@ -184,6 +195,7 @@ class EmbedJob:
             faces=self._faces,
             failed=self._failed,
             unchanged=self._plan.unchanged,
+            moved=self._plan.moved,
             removed=removed,
             faces_in_output=self._journal.face_count(),
             failures_in_output=self._journal.failure_counts(),
@@ -211,18 +223,38 @@ def journal_path(place: Path | str) -> Path:
     return open_output(place).journal
 
 
+def is_of_renamed(journal: Path, folder: Path) -> bool:
+    """Whether a journal is of a folder that lies at `folder` now: its photographs are gone from where they were, and
+    some file in `folder`, of the same path below it, has the size and time of change of one of them.
+
+    A journal that cannot be read, or is in use, is of none.
+    """
+    is_found = False
+    try:
+        with Journal(journal) as known:
+            for path, stamp_then in known.photos():
+                if stamp(path) != NO_STAMP:
+                    return False
+                tails = (folder.joinpath(*path.parts[-count:]) for count in range(1, len(path.parts)))
+                is_found = is_found or any(stamp(place) == stamp_then for place in tails)
+    except OutputError:
+        return False
+    return is_found
+
+
 def describe_rows(pipeline: FacePipeline) -> str:
     """Everything that decides which rows a photograph yields."""
     return pipeline.fingerprint(method=_METHOD)
 
 
-def _has_sha256(path: Path, sha256: str) -> bool:
+def _sha256_of(path: Path) -> str | None:
+    """Of a file's contents; None where they cannot be read."""
     if isinstance(path, RemotePath):  # whose stamp is mostly a checksum, and which would have to be fetched for this
-        return False
+        return None
     try:
-        return hash_file(path) == sha256
+        return hash_file(path)
     except ImageError:
-        return False
+        return None
 
 
 # Embed folders of photographs into one table, by whichever engine.

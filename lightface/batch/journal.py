@@ -51,6 +51,8 @@ _SCHEMA: Final = (
     ) STRICT""",
 )
 
+_SIZE_OF_STAMP: Final = "substr(stamp, 1, instr(stamp, ':') - 1)"  # see `output.stamp`
+
 
 @dataclass(frozen=True, slots=True)
 class KnownPhoto:
@@ -59,6 +61,7 @@ class KnownPhoto:
     path: Path
     sha256: str | None  # at the earlier run; None where that has left nothing that could still hold
     same_stamp: bool  # size and time of change are as they were
+    known_size: bool  # the journal has contents of this size, perhaps under another path
 
 
 class Journal:
@@ -96,12 +99,73 @@ class Journal:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO found VALUES (?, ?)", ((os.fsencode(path), stamp) for path, stamp in stamps)
             )
-        for path, stamp, sha256, same in self._read(
-            """SELECT found.path, found.stamp, photo.sha256, photo.stamp = found.stamp FROM found
+            self._run("DELETE FROM known_size")
+            self._run(
+                f"""INSERT OR IGNORE INTO known_size SELECT {_SIZE_OF_STAMP} FROM photo
+                WHERE made_by = ? AND sha256 IS NOT NULL""",
+                made_by,
+            )
+        for path, stamp, sha256, same, known_size in self._read(
+            f"""SELECT found.path, found.stamp, photo.sha256, photo.stamp = found.stamp,
+            {_SIZE_OF_STAMP.replace("stamp", "found.stamp")} IN (SELECT size FROM known_size) FROM found
             LEFT JOIN photo ON photo.path = found.path AND photo.made_by = ? ORDER BY found.path""",
             made_by,
         ):
-            yield KnownPhoto(to_path(os.fsdecode(path), stamp=stamp), sha256, same_stamp=bool(same))
+            place = to_path(os.fsdecode(path), stamp=stamp)
+            yield KnownPhoto(place, sha256, same_stamp=bool(same), known_size=bool(known_size))
+
+    def take_over(self, contents: Iterable[tuple[Path, str]], *, made_by: str) -> set[Path]:
+        """Give photographs of this run, by SHA-256, what an earlier run has found in the same contents.
+
+        The row of a path that is not of this run moves to the new path; of one that is, a copy is made. Which
+        photographs got something is returned.
+        """
+        with self._changing():
+            self._run("CREATE TEMP TABLE moved (path BLOB PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID")
+            self._connection.executemany(
+                "INSERT INTO moved VALUES (?, ?)", ((os.fsencode(path), sha256) for path, sha256 in contents)
+            )
+            self._run(
+                """CREATE TEMP TABLE taken AS SELECT path, stamp, source, NOT is_of_run AND taker = 1 AS is_move FROM (
+                    SELECT path, source, is_of_run, row_number() OVER (PARTITION BY source ORDER BY path) AS taker
+                    FROM (
+                        SELECT moved.path, photo.id AS source, photo.path IN (SELECT path FROM found) AS is_of_run,
+                        row_number() OVER (
+                            PARTITION BY moved.path ORDER BY photo.path IN (SELECT path FROM found), photo.id
+                        ) AS choice
+                        FROM moved JOIN photo ON photo.sha256 = moved.sha256 WHERE photo.made_by = ?
+                    ) WHERE choice = 1
+                ) JOIN found USING (path)""",
+                made_by,
+            )
+            taken = {to_path(os.fsdecode(path)) for (path,) in self._run("SELECT path FROM taken")}
+            if taken:
+                self._forget_output()
+                self._take_over()
+            self._run("DROP TABLE moved")
+            self._run("DROP TABLE taken")
+        return taken
+
+    def _take_over(self) -> None:
+        """Move and copy the rows of the table `taken`."""
+        # What lies at a new path may be another's source, when two files have swapped names: it is put aside first,
+        # under a path that no file has.
+        self._run("UPDATE photo SET path = CAST(x'00' || id AS BLOB) WHERE path IN (SELECT path FROM taken)")
+        self._run(
+            """INSERT INTO photo (path, stamp, sha256, made_by, reason)
+            SELECT taken.path, taken.stamp, sha256, made_by, reason FROM taken JOIN photo ON photo.id = source
+            WHERE NOT is_move"""
+        )
+        columns = "face_index, x_min, y_min, x_max, y_max, landmarks, det_score, quality, embedding, model_id"
+        self._run(
+            f"""INSERT INTO face (photo_id, {columns}) SELECT photo.id, {columns} FROM taken
+            JOIN photo ON photo.path = taken.path JOIN face ON face.photo_id = source WHERE NOT is_move"""
+        )
+        self._run(
+            """UPDATE photo SET path = taken.path, stamp = taken.stamp FROM taken
+            WHERE is_move AND photo.id = source"""
+        )
+        self._run("DELETE FROM photo WHERE substr(path, 1, 1) = x'00'")
 
     def keep(self, paths: Sequence[Path]) -> None:
         """Give new stamps to photographs whose contents have not changed."""
@@ -116,6 +180,11 @@ class Journal:
         with self._changing():
             for photo in photos:
                 self._record(photo, made_by)
+
+    def photos(self) -> Iterator[tuple[Path, str]]:
+        """Every photograph that is known, with its stamp, by path."""
+        for path, stamp in self._read("SELECT path, stamp FROM photo ORDER BY path"):
+            yield to_path(os.fsdecode(path)), stamp
 
     def others(self) -> Iterator[Path]:
         """The photographs that are known and not of this run, by path."""
@@ -240,6 +309,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last photographs, no more
     connection.execute("CREATE TEMP TABLE found (path BLOB PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID")
+    connection.execute("CREATE TEMP TABLE known_size (size TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
 @contextmanager

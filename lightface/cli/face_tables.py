@@ -74,6 +74,8 @@ def _embed(settings: Settings, pipeline: FacePipeline, folder: Path, *, recursiv
     make_folder(kept)
     kept.chmod(0o700)  # the files in it are private too; this hides which folders were looked at
     table = kept / f"{key}.parquet"
+    if not table.exists():
+        _take_over_renamed(folder, table)
     with progress_bar("embedding") as advance:
 
         def follow(progress: EmbedProgress) -> None:
@@ -84,3 +86,14 @@ def _embed(settings: Settings, pipeline: FacePipeline, folder: Path, *, recursiv
         )
     note(f"{summary}; kept in {table} with its journal")
     return table
+
+
+def _take_over_renamed(folder: Path, table: Path) -> None:
+    """Go on with the journal of the table that was kept for the folder under its name of before, if there is one."""
+    from lightface.batch.job import is_of_renamed, journal_path
+
+    for journal in sorted(table.parent.glob("*.parquet.journal")):
+        if is_of_renamed(journal, folder):
+            os.replace(journal, journal_path(table))
+            journal.with_suffix("").unlink(missing_ok=True)
+            return

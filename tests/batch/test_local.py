@@ -119,6 +119,83 @@ def test_a_photograph_that_only_looks_changed_is_known_by_its_contents(
     assert embed().unchanged == 4
 
 
+def test_a_renamed_folder_of_200_photographs_costs_no_embedding(
+    embedder: MeanEmbedder, output: Path, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "2024", tmp_path / "holidays" / "2024"
+    for number in range(200):
+        paint(before / f"{number:03}.png", (number, 200 - number, 7))
+    pipeline = make_pipeline(embedder)
+    assert embed_folder(pipeline, [before], output).embedded == 200
+    rows = read_rows(output)
+    after.parent.mkdir()
+    before.rename(after)
+    os.utime(after / "000.png", ns=(1, 1))  # as many copying programs leave it
+    summary = embed_folder(pipeline, [after], output)
+    assert (summary.embedded, summary.failed, summary.moved) == (0, 0, 200)
+    assert (summary.unchanged, summary.removed, embedder.count) == (0, 0, 200)
+    assert str(summary) == "embedded 0 photographs with 0 faces; 0 unchanged; 200 moved"
+    for row in rows:
+        row["image_path"] = str(after / Path(row["image_path"]).name)
+    assert read_rows(output) == rows
+    again = embed_folder(pipeline, [after], output)
+    assert (again.unchanged, again.moved) == (200, 0)
+
+
+def test_moved_photographs_keep_their_failures_and_all_their_faces(embed: Embed, output: Path, folder: Path) -> None:
+    embed()
+    for name in ("black.png", "below/pair.png", "broken.jpg"):
+        (folder / name).rename(folder / f"z{Path(name).name}")
+    summary = embed()
+    assert (summary.embedded, summary.moved, summary.removed) == (0, 2, 1)  # what could not be read is tried again
+    assert outline(output, folder)[2:] == [
+        ("zblack.png", None, "error", "face_not_found"),
+        ("zbroken.jpg", None, "error", "invalid_image"),
+        ("zpair.png", 0, "embedded", None),
+        ("zpair.png", 1, "embedded", None),
+    ]
+
+
+def test_copies_of_a_photograph_take_over_its_rows(
+    embed: Embed, output: Path, folder: Path, embedder: MeanEmbedder
+) -> None:
+    embed()
+    for name in ("copy.png", "other.png"):
+        shutil.copy(folder / "below" / "pair.png", folder / name)
+    summary = embed()
+    assert (summary.embedded, summary.moved, summary.removed, embedder.count) == (0, 2, 0, 4)
+    paths = [row[0] for row in outline(output, folder)]
+    assert [paths.count(name) for name in ("below/pair.png", "copy.png", "other.png")] == [2, 2, 2]
+    (folder / "below" / "pair.png").unlink()  # and the copies stand by themselves
+    assert embed().faces_in_output == 6
+
+
+def test_photographs_that_have_swapped_names_are_known(
+    embed: Embed, output: Path, folder: Path, embedder: MeanEmbedder
+) -> None:
+    embed()
+    (folder / "a.png").rename(folder / "aside.png")
+    (folder / "b.png").rename(folder / "a.png")
+    (folder / "aside.png").rename(folder / "b.png")
+    for name in ("a.png", "b.png"):
+        os.utime(folder / name, ns=(1, 1))
+    summary = embed()
+    assert (summary.embedded, summary.moved, summary.faces_in_output, embedder.count) == (0, 2, 4, 4)
+    assert [int(np.argmax(row["embedding"])) for row in read_rows(output)[:2]] == [1, 0]
+
+
+def test_only_what_may_be_known_is_hashed_and_only_the_same_settings_count(
+    embed: Embed, output: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed()
+    (folder / "a.png").rename(folder / "z.png")
+    other = make_pipeline(MeanEmbedder(), min_face_size_px=21.0)
+    assert embed_folder(other, [folder], output).moved == 0
+    paint(folder / "new.png", (3, 4, 5), width=163)
+    monkeypatch.setattr("lightface.batch.job.hash_file", lambda path: pytest.fail(f"{path} was read"))
+    assert embed_folder(other, [folder], output).embedded == 1
+
+
 def test_a_photograph_of_equal_size_with_other_contents_is_embedded_again(
     embed: Embed, output: Path, folder: Path
 ) -> None:

@@ -112,6 +112,8 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(
     # What is finished needs no cluster.
     (crowd / "broken.jpg").unlink()
     assert embed_folder(pipeline, [crowd], output, engine=RayEngine("no.such.example:1")).unchanged == 24
+    moved = crowd.rename(crowd.with_name("moved"))
+    assert embed_folder(pipeline, [moved], output, engine=RayEngine("no.such.example:1")).moved == 24
 
 
 def test_a_photograph_that_ends_its_worker_is_reported_alone(

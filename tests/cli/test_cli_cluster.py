@@ -141,6 +141,22 @@ def test_a_folder_is_embedded_once(cluster: Cli, photos: Path, monkeypatch: pyte
     assert again.stdout == first.stdout
 
 
+def test_a_renamed_folder_is_not_embedded_again(
+    cluster: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightface.cli.face_tables import kept_tables_folder
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pipeline = make_colour_pipeline()
+    monkeypatch.setattr("lightface.cli.face_tables.load_face_pipeline", lambda *arguments, **options: pipeline)
+    assert cluster(photos).exit_code == 0
+    other = paint_people(tmp_path / "other", 1, 2)
+    assert "embedded 2 photographs" in cluster(other).stderr  # nothing of a folder that is still there is taken
+    renamed = photos.rename(tmp_path / "renamed")
+    assert "embedded 0 photographs with 0 faces; 0 unchanged; 7 moved; kept in" in cluster(renamed).stderr
+    assert len(list(kept_tables_folder().iterdir())) == 4  # two tables with their journals: none is left behind
+
+
 @pytest.mark.parametrize("by_url", [False, True])
 def test_a_table_in_parts(cluster: Cli, table: Path, photos: Path, tmp_path: Path, by_url: bool) -> None:
     from lightface.batch import embed_folder

@@ -142,6 +142,8 @@ def _tell_doubts(result: EnrolledPhoto) -> None:
     if result.error is not None and not isinstance(result.error, DuplicateFaceError):
         remedy = ", or give --even-if-alike" if result.alike is not None else ""
         complain(explain(result.path, result.error) + remedy)
+    if result.moved_from is not None:
+        note(f"{result.path} has moved: the gallery named {result.moved_from}, where no file is any more")
     if result.unlike is not None:
         note(
             f"{result.path} is unlike the other photographs of {result.person_name}: similarity "

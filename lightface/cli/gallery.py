@@ -13,7 +13,7 @@ import typer
 
 from lightface.cli import privacy
 from lightface.cli.audit import audit
-from lightface.cli.console import complain, confirm, note
+from lightface.cli.console import complain, confirm, note, progress_bar
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
 from lightface.cli.loading import gallery_place, open_gallery_of
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
@@ -197,6 +197,37 @@ def move_samples(
     note(f"moved {count_of(len(moved), 'sample')} of {found.name} to {known.name} (id {known.id})")
     if not owned - moved:
         note(f"{found.name} stays without a sample; 'lightface gallery remove' removes the person")
+
+
+@app.command("relocate")
+@with_settings(*GALLERY)
+def relocate(
+    settings: Settings,
+    *,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The folder as the gallery knows it; it may be gone.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The folder where the photographs lie now.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look, and change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Note where the photographs of a moved folder lie now, each checked by its contents.
+
+    What is not there, or has other contents, is listed and stays as it was. Exit code 0 unless nothing was found.
+    """
+    from lightface.pipeline.relocate import Relocation, relocate_samples
+
+    with open_gallery_of(settings) as gallery, progress_bar("looking") as advance:
+        found = relocate_samples(gallery, old, new, dry_run=dry_run, looked_at=advance)
+    left = [one for one in found if one.status is not Relocation.RELOCATED]
+    if as_json:
+        print_json({"schema_version": 1, "dry_run": dry_run, "samples": found})
+    elif left:
+        rows = [(one.sample_id, one.person_name, one.status, one.new_path) for one in left]
+        print_table(("sample", "person", "status", "photograph"), rows)
+    done = "would be relocated" if dry_run else "relocated"
+    kept = f"; {count_of(len(left), 'stays', 'stay')} as before" if left else ""
+    note(f"{count_of(len(found) - len(left), 'sample')} {done}{kept}")
+    if len(left) == len(found):
+        raise typer.Exit(2)
 
 
 @app.command("export")

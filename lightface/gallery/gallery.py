@@ -253,6 +253,34 @@ class Gallery:
         self._store.purge()
         return target
 
+    def relocate_samples(self, paths: Mapping[int, tuple[str, str]]) -> int:
+        """Note for samples, by id, where their photograph lies now: the path that they name, and the new one.
+
+        A sample that is gone, or names another path by now, is left alone. How many were changed.
+        """
+        with self._store.writing():
+            count = sum(rules.relocate_sample(self._store, one, old, new) for one, (old, new) in paths.items())
+        self._store.purge()
+        return count
+
+    def follow_photos(self, found: Mapping[str, str]) -> dict[str, str]:
+        """Note where photographs lie now, by their SHA-256, if there is no file any more where their samples say.
+
+        `found` has absolute paths of files. The path that was named before, of each photograph that has moved.
+        """
+        moved: dict[str, str] = {}
+        paths: dict[int, tuple[str, str]] = {}
+        with self._store.reading():
+            for image_sha256, new in found.items():
+                for sample in self._store.samples_of_image(image_sha256):
+                    old = sample.source_path
+                    if os.path.isabs(old) and not os.path.lexists(old):  # no URL, and no link to what is unmounted
+                        moved[image_sha256] = old
+                        paths[sample.id] = (old, new)
+        if paths:
+            self.relocate_samples(paths)
+        return moved
+
     def split_person(self, person: str | int, sample_ids: Collection[int], new_name: str) -> Person:
         """Give samples of a person to a new one of that name, which must be free. GalleryError for another's sample."""
         new_name = normalize_name(new_name)

@@ -167,6 +167,18 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
     log_events(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
 
 
+def relocate_sample(store: GalleryStore, sample_id: int, old: str, new: str) -> bool:
+    """Give a sample another path of its photograph, if it still has the old one."""
+    sample = store.sample_by_id(sample_id)
+    if sample is None or sample.source_path != old or old == new:
+        return False
+    relocated = replace(sample, source_path=new)
+    check_new_sample(relocated)
+    store.delete_samples([sample_id])
+    store.insert_samples([relocated])
+    return True
+
+
 def delete_samples(store: GalleryStore, sample_ids: Collection[int]) -> None:
     """Delete samples that are there."""
     if read_days(store, LOG_DAYS) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ class EnrolledPhoto:
     error: PhotoError | None = None  # why it was rejected
     alike: Conflict | None = None  # of one that was rejected for that: somebody else whom it resembles
     unlike: UnlikeSample | None = None  # of one that was enrolled: it does not resemble the person's other samples
+    moved_from: str | None = None  # of one that was enrolled before: where it lay then, and no file does any more
 
     def __str__(self) -> str:
         done = f"{self.path}: {self.status} as {self.person_name}"
@@ -76,6 +78,7 @@ class EnrolledPhoto:
             "error": None if self.error is None else self.error.reason,
             "alike": to_plain(self.alike),
             "unlike": to_plain(self.unlike),
+            "moved_from": self.moved_from,
         }
 
 
@@ -191,7 +194,7 @@ class _Enrolment:
 
     def enroll(self, planned: Sequence[_Planned], looked_at: Callable[[Path], None] | None) -> Iterator[EnrolledPhoto]:
         """Embed photographs, compare their faces with all others, and store them one by one."""
-        known = {one for one in planned if _is_enrolled(self.gallery, *one)}
+        known = {one: sha256 for one in planned if (sha256 := _find_enrolled(self.gallery, *one)) is not None}
         photos: dict[_Planned, PhotoFaces] = {}
         interrupted = None
         try:
@@ -206,11 +209,14 @@ class _Enrolment:
             interrupted = error
         conflicts = self._find_conflicts(photos)
         unlike = self._find_unlike({one: photo for one, photo in photos.items() if one not in conflicts})
+        files = {known[one]: str(one[1].absolute()) for one in known}
+        moved = self.gallery.follow_photos({sha256: file for sha256, file in files.items() if os.path.isfile(file)})
         for one in planned:
             name, path = one
             if one in known:
                 duplicate = DuplicateFaceError(f"{path} is enrolled for {name!r} already; leave it out")
-                yield EnrolledPhoto(path, name, Status.REJECTED, error=duplicate)
+                moved_from = moved.get(known[one]) if files[known[one]] == str(path.absolute()) else None
+                yield EnrolledPhoto(path, name, Status.REJECTED, error=duplicate, moved_from=moved_from)
             elif one in photos:
                 yield self._store(name, photos[one], conflicts.get(one), unlike.get(one))
         if interrupted is not None:
@@ -277,13 +283,14 @@ def _faces_of(photos: Mapping[_Planned, PhotoFaces]) -> dict[str, dict[str, tupl
     return faces
 
 
-def _is_enrolled(gallery: Gallery, name: str, path: Path) -> bool:
+def _find_enrolled(gallery: Gallery, name: str, path: Path) -> str | None:
+    """The SHA-256 of a photograph that this person was enrolled from; None where they were not."""
     try:
         sample = gallery.find_enrolled(hash_file(path))
     except ImageError:  # to be told when it is its turn
-        return False
+        return None
     person = None if sample is None else gallery.find_person(name)
-    return person is not None and sample is not None and sample.person_id == person.id
+    return sample.image_sha256 if person is not None and sample is not None and sample.person_id == person.id else None
 
 
 def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> NewSample:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import stat
@@ -8,10 +9,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Cli, assert_one_line
 
-from lightface.gallery import StoredThreshold, open_gallery
+from lightface.gallery import NewSample, StoredThreshold, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
 
@@ -286,3 +288,37 @@ def test_an_export_at_a_terminal_shows_everything(made_up_gallery: Path) -> None
     lines = done.stdout.decode().split("\n")
     assert "\\u009b2J\\u202eeve" in lines[1] and all(line.isprintable() for line in lines)
     assert json.loads(lines[1])["metadata"]["note"] == "\x9b2J\u202eeve"
+
+
+def test_relocate(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, new = tmp_path / "club.sqlite", tmp_path / "new"
+    monkeypatch.setenv("LIGHTFACE_GALLERY", str(path))
+    new.mkdir()
+    with open_gallery(path, create=True) as gallery:
+        for number in (1, 2, 3):
+            (new / f"{number}.jpg").write_bytes(b"picture %d" % number)
+            sample = NewSample(
+                vector=np.eye(256, dtype=np.float32)[number],
+                model_id="lightcnn9-000000000000",
+                source_path=f"/photos/{number}.jpg",
+                image_sha256=hashlib.sha256(b"picture %d" % number).hexdigest(),
+            )
+            gallery.enroll("Ada", [sample])
+    (new / "2.jpg").unlink()
+    (new / "3.jpg").write_bytes(b"another")
+    dry = cli("gallery", "relocate", "/photos", new, "--dry-run")
+    assert (dry.exit_code, dry.stderr) == (0, "1 sample would be relocated; 2 stay as before\n")
+    assert [line.split() for line in dry.stdout.splitlines()] == [
+        ["sample", "person", "status", "photograph"],
+        ["2", "Ada", "missing", str(new / "2.jpg")],
+        ["3", "Ada", "different", str(new / "3.jpg")],
+    ]
+    assert "/photos/1.jpg" in cli("gallery", "show", "Ada").stdout
+    done = cli("gallery", "relocate", "/photos", new, "--json")
+    assert done.stderr == "1 sample relocated; 2 stay as before\n"
+    told = json.loads(done.stdout)
+    assert (told["schema_version"], told["dry_run"]) == (1, False)
+    assert [one["status"] for one in told["samples"]] == ["relocated", "missing", "different"]
+    assert str(new / "1.jpg") in cli("gallery", "show", "Ada").stdout
+    assert cli("gallery", "relocate", "/photos", new).exit_code == 2  # nothing could be done
+    assert_one_line(cli("gallery", "relocate", "/nowhere", new), "no sample of", "/nowhere")

@@ -641,3 +641,24 @@ def test_a_gallery_against_a_model(place: Path | str) -> None:
                 max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
+
+
+def test_samples_name_the_new_path_of_their_photograph(gallery: Gallery, tmp_path: Path) -> None:
+    new = str(tmp_path / "moved.jpg")
+    gallery.enroll("Ada", [make_sample(1), make_sample(2), make_sample(3, source_path="s3://photos/3.jpg")])
+    before = gallery.samples("Ada")
+    version = gallery.matrix()
+    assert gallery.relocate_samples({1: ("/photos/1.jpg", new), 2: ("/elsewhere/2.jpg", new), 99: ("a", new)}) == 1
+    after = gallery.samples("Ada")
+    assert [sample.source_path for sample in after] == [new, "/photos/2.jpg", "s3://photos/3.jpg"]
+    for was, now in zip(before, after, strict=True):
+        assert (was.id, was.person_id, was.image_sha256) == (now.id, now.person_id, now.image_sha256)
+        assert (was.box_px, was.quality, was.created_at) == (now.box_px, now.quality, now.created_at)
+        assert np.array_equal(was.vector, now.vector)
+    assert gallery.matrix() is not version
+    # A photograph is followed where no file is any more; not by URL.
+    found = {sample.image_sha256: f"{new} {sample.id}" for sample in before}
+    Path(new).touch()
+    assert gallery.follow_photos(found) == {before[1].image_sha256: "/photos/2.jpg"}
+    assert [one.source_path for one in gallery.samples("Ada")] == [new, f"{new} 2", "s3://photos/3.jpg"]
+    assert gallery.follow_photos({"0" * 64: new}) == {}

@@ -13,18 +13,19 @@ import typer
 
 from lightface.cli import privacy
 from lightface.cli.audit import audit
-from lightface.cli.console import complain, confirm, note, progress_bar
+from lightface.cli.console import complain, confirm, is_terminal, note, progress_bar
 from lightface.cli.inputs import STANDARD_STREAM, stdin_as_file
-from lightface.cli.loading import gallery_place, open_gallery_of
+from lightface.cli.loading import gallery_place, open_gallery_of, resolve_bands_within
 from lightface.cli.options import GALLERY, Json, command_group, with_settings
 from lightface.cli.reembed import reembed
 from lightface.cli.results import print_file, print_json, print_line, print_table
 from lightface.cli.settings import Settings
-from lightface.errors import GalleryError, PersonNotFoundError
-from lightface.words import count_of
+from lightface.errors import ConfigError, GalleryError, PersonNotFoundError
+from lightface.words import count_of, visible
 
 if TYPE_CHECKING:
     from lightface.gallery import Gallery, Person
+    from lightface.gallery.audit import MixedPerson
 
 _ID_DIGITS = 18  # of the largest ids that are told from names
 
@@ -189,14 +190,116 @@ def move_samples(
         if moved - owned:
             raise GalleryError(f"{found.name!r} has no sample {min(moved - owned)}; see 'lightface gallery show'")
         known = _look_up(gallery, target)
-        if known is None:
-            known = gallery.split_person(found.id, moved, target)
-        else:
-            for one in sorted(moved):
-                gallery.move_sample(one, known.id)
+        (known,) = gallery.give_samples(found.id, {target if known is None else known.name: moved})
     note(f"moved {count_of(len(moved), 'sample')} of {found.name} to {known.name} (id {known.id})")
     if not owned - moved:
         note(f"{found.name} stays without a sample; 'lightface gallery remove' removes the person")
+
+
+@app.command("split")
+@with_settings("threshold", *GALLERY)
+def split_person(
+    settings: Settings,
+    *,
+    person: PersonArgument,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE", help="Write a page (.html) with the faces, part by part.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NAME", help="Who the other part is: a name or an id, known or new.")
+    ] = None,
+    part: Annotated[int | None, typer.Option("--part", metavar="N", help="Which part goes to them.", min=1)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the parts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Make two people of one, under whose name there are two: shows the parts, and asks who the others are.
+
+    The parts are those of `gallery audit`. Nothing is embedded and nothing is lost; all parts are given in one change.
+    """
+    from lightface.gallery.audit import find_parts_of
+
+    if sheet is not None:
+        from lightface.pages.reports import check_report_outputs
+
+        check_report_outputs([sheet], [".html"])
+    if part is not None and to is None:
+        raise ConfigError("--part says which part goes to --to; give that as well")
+    if to is None and not dry_run and (yes or not is_terminal()):
+        raise ConfigError("nobody says who the other part is; give --to NAME, or run it in a terminal without --yes")
+    with open_gallery_of(settings) as gallery:
+        found = _find_person(gallery, person)
+        threshold = resolve_bands_within(settings, gallery).threshold
+        mixed = find_parts_of(gallery, found.id, threshold=threshold)
+        if mixed is None:
+            raise GalleryError(
+                f"the samples of {found.name!r} are alike at threshold {threshold:.3f}, so there is nothing to split; "
+                "'lightface gallery move' gives single samples to others"
+            )
+        _show_parts(mixed)
+        if sheet is not None:
+            _write_parts(mixed, sheet, gallery, threshold)
+        if dry_run:
+            return
+        chosen = _ask_for_parts(mixed) if to is None else {to: _choose_part(mixed, part)}
+        targets: dict[str, list[int]] = {}
+        for text, ids in chosen.items():
+            known = _look_up(gallery, text)
+            targets.setdefault(text if known is None else known.name, []).extend(ids)
+        if to is not None:
+            ((name, ids),) = targets.items()
+            confirm(f"Give {count_of(len(ids), 'sample')} of {found.name} to {name}?", yes=yes)
+        others = gallery.give_samples(found.id, targets)
+    for other, ids in zip(others, targets.values(), strict=True):
+        note(f"moved {count_of(len(ids), 'sample')} of {found.name} to {other.name} (id {other.id})")
+    if not targets:
+        note(f"{found.name} stays as before")
+
+
+def _show_parts(mixed: MixedPerson) -> None:
+    rows = [
+        (
+            *(number, " ".join(str(sample.id) for sample in part.samples), f"{part.similarity:.3f}"),
+            f"{part.resembles.name} {part.resembles_similarity:.3f}" if part.resembles is not None else None,
+            " ".join(sample.source_path for sample in part.samples),
+        )
+        for number, part in enumerate(mixed.parts, start=1)
+    ]
+    print_table(("part", "samples", "similarity to the others", "resembles", "photographs"), rows)
+    if mixed.is_tie:
+        note(f"nothing says which of the parts is {mixed.person.name}: look at the photographs")
+
+
+def _write_parts(mixed: MixedPerson, path: Path, gallery: Gallery, threshold: float) -> None:
+    from lightface.pages.audit_page import render_parts
+    from lightface.pages.reports import write_page
+
+    write_page(path, render_parts(mixed, location=gallery.location, threshold=threshold))
+    note(f"wrote {path}")
+
+
+def _ask_for_parts(mixed: MixedPerson) -> dict[str, list[int]]:
+    """The samples that go to others, by the name that was typed; nobody where each part stays."""
+    chosen: dict[str, list[int]] = {}
+    for number, part in enumerate(mixed.parts, start=1):
+        like = f", like {part.resembles.name}" if part.resembles is not None else ""
+        question = (
+            f"Part {number}, {count_of(len(part.samples), 'sample')}{like}: who is that? (Enter: {mixed.person.name})"
+        )
+        answer = typer.prompt(visible(question), default="", show_default=False, err=True).strip()
+        if answer and answer not in (mixed.person.name, str(mixed.person.id)):
+            chosen.setdefault(answer, []).extend(sample.id for sample in part.samples)
+    return chosen
+
+
+def _choose_part(mixed: MixedPerson, number: int | None) -> list[int]:
+    """The samples of the part that goes to another; ConfigError where it is not clear which."""
+    count = len(mixed.parts)
+    if number is None and (count > 2 or mixed.is_tie):
+        why = f"there are {count} parts" if count > 2 else f"nothing says which part is {mixed.person.name!r}"
+        raise ConfigError(f"{why}; say by --part N which one goes to the other, as listed above")
+    if number is not None and number > count:
+        raise ConfigError(f"there is no part {number}, but {count} of them; choose one with --part")
+    return [sample.id for sample in mixed.parts[(number or 2) - 1].samples]
 
 
 @app.command("relocate")

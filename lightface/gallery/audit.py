@@ -7,6 +7,7 @@ measures the figures below: 25 people with eight photographs each (199 faces), t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from lightface.errors import ThresholdError, check_number
+from lightface.errors import PersonNotFoundError, ThresholdError, check_number
 from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery.gallery import Gallery
 from lightface.gallery.likeness import find_like_people, find_like_samples, find_parts, leave_out
@@ -187,6 +188,25 @@ def audit_gallery(gallery: Gallery, *, threshold: float, min_quality: float = LO
         without_samples=tuple(one for one in listed if one.sample_count == 0),
         crowded=tuple(one for one in listed if one.sample_count >= _CROWD * typical > 0),
     )
+
+
+def find_parts_of(gallery: Gallery, person: str | int, *, threshold: float) -> MixedPerson | None:
+    """The parts that the samples of one person fall into, as `audit_gallery` sees them; None where they are alike.
+
+    Here mislabelled samples are not left out: they are in a part as well. ThresholdError where `threshold` is none,
+    PersonNotFoundError where there is no such person.
+    """
+    check_number("a threshold", threshold, error=ThresholdError)
+    found = gallery.find_person(person)
+    if found is None:
+        raise PersonNotFoundError(f"there is no person {person!r} in the gallery; name one of its people")
+    people = {one.id: one for one in gallery.people()}
+    samples = [sample for sample in gallery.samples() if sample.person_id in people]
+    counts = Counter(map(_owner, samples))
+    listed = {one.id: AuditedPerson(one.id, one.name, counts[one.id]) for one in people.values()}
+    view = _View(samples, {one.id: one.name for one in people.values()}, listed)
+    mixed = view.find_mixed(threshold, besides={sample.id for sample in samples if sample.person_id != found.id})
+    return mixed[0] if mixed else None
 
 
 class _View:

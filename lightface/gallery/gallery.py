@@ -281,20 +281,25 @@ class Gallery:
             self.relocate_samples(paths)
         return moved
 
+    def give_samples(self, person: str | int, targets: Mapping[str, Collection[int]]) -> list[Person]:
+        """Give samples of a person to others, by name: to whoever has that name, or to somebody new. One change.
+
+        Those others, in the order given; the person may be left without any sample. GalleryError for another's sample,
+        the person's own name, and a name that only looks like somebody's.
+        """
+        with self._store.writing():
+            others = rules.give_samples(self._store, self._require_person(person), targets)
+        self._store.purge()
+        return others
+
     def split_person(self, person: str | int, sample_ids: Collection[int], new_name: str) -> Person:
         """Give samples of a person to a new one of that name, which must be free. GalleryError for another's sample."""
         new_name = normalize_name(new_name)
         with self._store.writing():
             source = self._require_person(person)
-            foreign = set(sample_ids) - {sample.id for sample in self._store.samples(source.id)}
-            if foreign or self._store.person_by_name(new_name) is not None:
-                reason = (
-                    f"{source.name!r} has no sample {min(foreign)}" if foreign else f"there is a {new_name!r} already"
-                )
-                raise GalleryError(f"{reason}; look at the gallery again")
-            target = rules.find_or_add_person(self._store, new_name, {}, datetime.now(UTC))
-            for sample_id in sample_ids:
-                rules.move_sample(self._store, sample_id, target)
+            if self._store.person_by_name(new_name) is not None:
+                raise GalleryError(f"there is a {new_name!r} already; look at the gallery again")
+            (target,) = rules.give_samples(self._store, source, {new_name: sample_ids})
         self._store.purge()
         return target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
@@ -165,6 +165,21 @@ def move_sample(store: GalleryStore, sample_id: int, target: Person) -> None:
     store.delete_samples([sample_id])
     store.insert_samples([replace(sample, person_id=target.id)])
     log_events(store, LogEntry(Event.MOVED, person_id=sample.person_id, target_id=target.id, sample_id=sample_id))
+
+
+def give_samples(store: GalleryStore, source: Person, targets: Mapping[str, Collection[int]]) -> list[Person]:
+    """Give samples of a person to others, by name, who are made where new; see `Gallery.give_samples`."""
+    foreign = {one for sample_ids in targets.values() for one in sample_ids}
+    foreign -= {sample.id for sample in store.samples(source.id)}
+    if foreign:
+        raise GalleryError(f"{source.name!r} has no sample {min(foreign)}; look at the gallery again")
+    others = [find_or_add_person(store, name, {}, datetime.now(UTC)) for name in targets]
+    if any(other.id == source.id for other in others):
+        raise GalleryError(f"{source.name!r} has these samples already; name somebody else")
+    for other, sample_ids in zip(others, targets.values(), strict=True):
+        for sample_id in sorted(set(sample_ids)):
+            move_sample(store, sample_id, other)
+    return others
 
 
 def relocate_sample(store: GalleryStore, sample_id: int, old: str, new: str) -> bool:

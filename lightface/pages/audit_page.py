@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightface import __version__
-from lightface.gallery.audit import AuditedPerson, AuditedSample, GalleryAudit
+from lightface.gallery.audit import AuditedPerson, AuditedSample, GalleryAudit, MixedPerson
 from lightface.pages.document import FacePicture, PlacedFace, data_block, picture, render, show_faces
 from lightface.words import count_of
 
@@ -64,7 +64,7 @@ def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | Non
     shown = show_faces(_place(sample) for sample in _pictured(audit))
     sheets = [
         _mislabelled(audit, shown, commands.get("mislabelled", ())),
-        _mixed(audit, shown, commands.get("mixed", ())),
+        _mixed(audit.mixed, shown, commands.get("mixed", ())),
         _close_people(audit, shown, commands.get("close_people", ())),
         _repeated(audit, shown, commands.get("repeated", ())),
         _low_quality(audit, shown),
@@ -99,6 +99,25 @@ def render_audit(audit: GalleryAudit, *, mend: Mapping[str, Sequence[str]] | Non
     )
 
 
+def render_parts(mixed: MixedPerson, *, location: str, threshold: float) -> str:
+    """The page of one person whose samples fall into parts: their faces, part by part."""
+    shown = show_faces(_place(sample) for part in mixed.parts for sample in part.samples[:_SHOWN])
+    return render(
+        "audit.html",
+        title=f"Parts of {mixed.person.name}",
+        data=data_block("audit", dataclasses.asdict(mixed)),
+        known=[
+            ("Gallery", location),
+            ("Enrolled", f"{mixed.person.name} with {count_of(mixed.person.sample_count, 'sample')}"),
+            ("Threshold", f"{threshold:.3f}: from this cosine up two faces are taken for one person"),
+            ("Made by", f"lightface {__version__}"),
+        ],
+        counts=[(f"Part {number}", len(part.samples), "samples") for number, part in enumerate(mixed.parts, start=1)],
+        sheets=[_mixed([mixed], shown, (), of_a_part=_SHOWN)],
+        lists=[],
+    )
+
+
 def _pictured(audit: GalleryAudit) -> Iterator[AuditedSample]:
     for stray in audit.mislabelled[:_SHOWN]:
         yield from (stray.sample, stray.nearest_own, stray.nearest_other)
@@ -129,9 +148,15 @@ def _mislabelled(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands:
     return _Sheet("mislabelled", "Likely mislabelled", text, cells, len(audit.mislabelled), commands)
 
 
-def _mixed(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Sequence[str]) -> _Sheet:
+def _mixed(
+    mixed: Sequence[MixedPerson],
+    shown: Mapping[PlacedFace, str],
+    commands: Sequence[str],
+    *,
+    of_a_part: int = _OF_A_PART,
+) -> _Sheet:
     cells = []
-    for one in audit.mixed[:_SHOWN]:
+    for one in mixed[:_SHOWN]:
         for number, part in enumerate(one.parts, start=1):
             samples = ", ".join(str(sample.id) for sample in part.samples)
             alike = f" · like {part.resembles.name} {part.resembles_similarity:.3f}" if part.resembles else ""
@@ -139,12 +164,12 @@ def _mixed(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Seque
                 f"{one.person.name}, part {number} of {len(one.parts)} · "
                 f"{part.similarity:.3f} to the others{alike} · sample{'s' * (len(part.samples) > 1)} {samples}"
             )
-            cells.append(_cell(part.samples[:_OF_A_PART], shown, caption, columns=3))
+            cells.append(_cell(part.samples[:of_a_part], shown, caption, columns=3))
     text = (
         "Samples of one person that fall into parts which do not resemble each other: two people under one name, a "
         "stranger, or a photograph that shows too little of the face. The figures are mean cosines."
     )
-    return _Sheet("mixed", "Several people under one name", text, cells, len(audit.mixed), commands)
+    return _Sheet("mixed", "Several people under one name", text, cells, len(mixed), commands)
 
 
 def _close_people(audit: GalleryAudit, shown: Mapping[PlacedFace, str], commands: Sequence[str]) -> _Sheet:

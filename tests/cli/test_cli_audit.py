@@ -302,3 +302,59 @@ def test_samples_are_moved(cli: Cli, mixed: Path) -> None:
     assert_one_line(cli(*move, "Ada", "Bo", "--sample", "4"), "'Ada' has no sample 4", "gallery show")
     result = cli(*move, "New", "Bo", "--sample", "4", "--sample", "5")
     assert result.stderr.endswith("New stays without a sample; 'lightface gallery remove' removes the person\n")
+
+
+@pytest.fixture
+def two_in_one(doubtful: Path) -> Path:
+    """Under the name of Bo there are his four photographs and three of a hostile person, samples 11 to 13."""
+    with open_gallery(doubtful) as gallery:
+        gallery.remove_samples([10])
+        gallery.merge_people(HOSTILE, "Bo")
+    return doubtful
+
+
+def test_split_shows_the_parts_and_gives_one_to_a_new_person(cli: Cli, two_in_one: Path, tmp_path: Path) -> None:
+    before, page = owners(two_in_one), tmp_path / "parts.html"
+    shown = cli("gallery", "split", "bo", "--dry-run", "--sheet", page)
+    assert shown.exit_code == 0, shown.output
+    parts = [line.split()[: 2 + count] for line, count in zip(shown.stdout.splitlines()[1:], (3, 2), strict=True)]
+    assert parts == [["1", "6", "7", "8", "9"], ["2", "11", "12", "13"]]
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 7
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert owners(two_in_one) == before
+    assert_one_line(cli("gallery", "split", "Bo"), "nobody says who the other part is", "--to")
+    assert_one_line(cli("gallery", "split", "Bo", "--yes"), "--to")
+    assert cli("gallery", "split", "Bo", "--to", "Cy").exit_code == 2  # without a terminal, nobody agrees
+    assert owners(two_in_one) == before
+    done = cli("gallery", "split", "Bo", "--to", "Cy", "--yes")
+    assert (done.exit_code, done.stderr) == (0, "moved 3 samples of Bo to Cy (id 5)\n")
+    assert owners(two_in_one) == {**before, 11: "Cy", 12: "Cy", 13: "Cy"}
+    assert_one_line(cli("gallery", "split", "Bo", "--to", "Di", "--yes"), "alike at threshold 0.400", "gallery move")
+
+
+def test_split_gives_a_part_to_somebody_known_and_never_guesses(cli: Cli, two_in_one: Path) -> None:
+    refused = cli("gallery", "split", "Bo", "--to", "Ada", "--part", 3, "--yes")
+    assert refused.exit_code == 2 and "there is no part 3, but 2 of them" in refused.stderr
+    assert cli("gallery", "split", "Bo", "--to", "bo", "--yes").exit_code == 2
+    assert cli("gallery", "split", "Bo", "--to", "ada", "--part", 1, "--yes").exit_code == 0
+    assert [id for id, name in owners(two_in_one).items() if name == "Bo"] == [11, 12, 13]
+    with open_gallery(two_in_one) as gallery:
+        gallery.remove_samples([8, 9, 13])
+        gallery.give_samples("Ada", {"Bo": [6, 7]})
+    tie = cli("gallery", "split", "Bo", "--to", "Cy", "--yes")
+    assert tie.exit_code == 2 and "nothing says which part is 'Bo'" in tie.stderr
+    assert cli("gallery", "split", "Bo", "--to", "Cy", "--part", 1, "--yes").exit_code == 0
+    assert [id for id, name in owners(two_in_one).items() if name == "Cy"] == [6, 7]
+
+
+@pytest.mark.parametrize(("answers", "moved"), [("\nCy\n", {11: "Cy", 12: "Cy", 13: "Cy"}), ("\n\n", {})])
+def test_split_asks_for_each_part(
+    cli: Cli, two_in_one: Path, monkeypatch: pytest.MonkeyPatch, answers: str, moved: dict[int, str]
+) -> None:
+    monkeypatch.setattr("lightface.cli.gallery.is_terminal", lambda: True)
+    before = owners(two_in_one)
+    result = cli("gallery", "split", "Bo", input=answers)
+    assert result.exit_code == 0, result.output
+    assert "Part 2, 3 samples: who is that? (Enter: Bo)" in result.stderr
+    assert owners(two_in_one) == {**before, **moved}
+    assert ("Bo stays as before" in result.stderr) == (not moved)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from made_up import make_sample
 
-from lightface.errors import GalleryError, PersonNotFoundError
+from lightface.errors import GalleryError, PersonNotFoundError, ThresholdError
 from lightface.gallery import Gallery, audit_gallery
+from lightface.gallery.audit import find_parts_of
 from lightface.records import FloatArray
 
 THRESHOLD = 0.4
@@ -241,3 +242,32 @@ def test_a_sample_moves_with_everything_that_is_known_of_it(sound: Gallery) -> N
         sound.move_sample(99, "Bo")
     with pytest.raises(PersonNotFoundError):
         sound.move_sample(moved.id, "Cleo")
+
+
+def test_samples_are_given_to_several_people_in_one_change(sound: Gallery) -> None:
+    first, second, third = [sample.id for sample in sound.samples("Ada")]
+    before = [(sample.id, sample.person_id) for sample in sound.samples()]
+    for targets, reason in (
+        ({"Bo": [second], "Ada": [third]}, "has these samples already"),
+        ({"Bo": [second], "Cleo": [99]}, "has no sample 99"),
+        ({"Cleo": [second], "BO": [third]}, "look like one name"),
+    ):
+        with pytest.raises(GalleryError, match=reason):
+            sound.give_samples("Ada", targets)
+        assert [(sample.id, sample.person_id) for sample in sound.samples()] == before
+        assert [person.name for person in sound.people()] == ["Ada", "Bo"]
+    assert [person.name for person in sound.give_samples("Ada", {"Bo": [second], "Cleo": [third]})] == ["Bo", "Cleo"]
+    assert [sample.id for sample in sound.samples("Ada")] == [first]
+    assert second in [sample.id for sample in sound.samples("Bo")]
+    assert [sample.id for sample in sound.samples("Cleo")] == [third]
+
+
+def test_the_parts_of_a_person_are_those_that_the_audit_lists(sound: Gallery) -> None:
+    assert find_parts_of(sound, "Ada", threshold=THRESHOLD) is None
+    sound.merge_people("Bo", "Ada")
+    (mixed,) = audit_gallery(sound, threshold=THRESHOLD).mixed
+    assert find_parts_of(sound, "Ada", threshold=THRESHOLD) == mixed
+    with pytest.raises(PersonNotFoundError):
+        find_parts_of(sound, "Bo", threshold=THRESHOLD)
+    with pytest.raises(ThresholdError):
+        find_parts_of(sound, "Ada", threshold=float("nan"))

@@ -333,6 +333,39 @@ def relocate(
         raise typer.Exit(2)
 
 
+@app.command("undo")
+@with_settings(*GALLERY)
+def undo(
+    settings: Settings,
+    *,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Take nothing back, and delete what is kept to do so.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Take back the last change: enroll, import, move, split, merge or relocate, whole.
+
+    A removal is final, and so is what overwrites a name or metadata. Refused where anything was changed since.
+    """
+    with open_gallery_of(settings) as gallery:
+        if forget:
+            gallery.forget_last_change()
+            note("what was kept of the last change is deleted")
+            return
+        change = gallery.last_change()
+        if change is None:
+            raise GalleryError(
+                "there is no change to take back: the last one is final, as a removal or a new name is, or was taken "
+                "back already"
+            )
+        come = f"{count_of(change.people_removed, 'person')} and {count_of(change.samples_removed, 'sample')}"
+        were = f"{count_of(change.people_restored, 'person')} and {count_of(change.samples_restored, 'sample')}"
+        what = f"{change.what!r}: {come} that came with it go, {were} become as before"
+        confirm(f"Take back {what}?", yes=yes)
+        gallery.undo(change)
+    note(f"took back {what}")
+
+
 @app.command("export")
 @with_settings(*GALLERY)
 def export_gallery(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ from lightface.gallery.records import (
 from lightface.gallery.retention import Retention
 from lightface.gallery.search import Scores, SearchResult, Templates, name_faces, score_samples
 from lightface.gallery.store import MODEL_ID, GalleryStore
+from lightface.gallery.undo import LastChange, UndoLog, describe_change, forget_change, read_change, take_back
 from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
@@ -65,6 +67,7 @@ class Gallery:
         self.log: Final = EventLog(store)
         self.retention: Final = Retention(store)
         self._store = store
+        self._undo = UndoLog(store)
         self._expected_model_id = model_id
         self._matrix: GalleryMatrix | None = None
         self._matrix_version: object = None
@@ -211,16 +214,22 @@ class Gallery:
         """
         if not samples:
             raise GalleryError(f"there is no face to enroll for {name!r}; give at least one photograph")
-        with self._store.writing():
+        with self._store.writing(), self._undo.recording("enroll") as change:
             for sample in samples:
                 rules.pin_model(self._store, sample.model_id)
             self._check_model()
+            known = self._store.person_by_name(name) if metadata else None
             person = rules.find_or_add_person(self._store, name, metadata or {}, datetime.now(UTC))
+            if known is not None:
+                change.replaces(known, person)
             for sample in samples:
                 rules.add_sample(self._store, person, sample)
-        if metadata:
-            self._store.purge()  # values that were overwritten
+        self._store.purge()  # values that were overwritten, and what was kept of the change before
         return person
+
+    def enrolling_together(self) -> AbstractContextManager[None]:
+        """What is enrolled inside is one change for `undo`, by however many calls."""
+        return self._undo.together()
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise GalleryError, before any work is done, where `enroll` would refuse a name.
@@ -233,6 +242,7 @@ class Gallery:
         """Delete a person with all samples, and every trace of them from the files of the gallery."""
         with self._store.writing():
             found = self._require_person(person)
+            forget_change(self._store)
             self._store.delete_person(found.id)
             log_events(self._store, LogEntry(Event.REMOVED, person_id=found.id))
         self._store.purge()
@@ -242,13 +252,15 @@ class Gallery:
         """Delete samples without a trace; people may be left without any. GalleryError for an unknown id."""
         with self._store.writing():
             rules.check_sample_ids(self._store, sample_ids)
+            forget_change(self._store)
             rules.delete_samples(self._store, sample_ids)
         self._store.purge()
 
     def move_sample(self, sample_id: int, person: str | int) -> Person:
         """Give a sample to another person; its own may be left without any. GalleryError for an unknown id."""
-        with self._store.writing():
+        with self._store.writing(), self._undo.recording("move") as change:
             target = self._require_person(person)
+            change.touches(filter(None, [self._store.sample_by_id(sample_id)]))
             rules.move_sample(self._store, sample_id, target)
         self._store.purge()
         return target
@@ -258,7 +270,8 @@ class Gallery:
 
         A sample that is gone, or names another path by now, is left alone. How many were changed.
         """
-        with self._store.writing():
+        with self._store.writing(), self._undo.recording("relocate") as change:
+            change.touches(filter(None, map(self._store.sample_by_id, paths)))
             count = sum(rules.relocate_sample(self._store, one, old, new) for one, (old, new) in paths.items())
         self._store.purge()
         return count
@@ -287,16 +300,20 @@ class Gallery:
         Those others, in the order given; the person may be left without any sample. GalleryError for another's sample,
         the person's own name, and a name that only looks like somebody's.
         """
-        with self._store.writing():
-            others = rules.give_samples(self._store, self._require_person(person), targets)
+        with self._store.writing(), self._undo.recording("move") as change:
+            source = self._require_person(person)
+            given = {one for ids in targets.values() for one in ids}
+            change.touches(sample for sample in self._store.samples(source.id) if sample.id in given)
+            others = rules.give_samples(self._store, source, targets)
         self._store.purge()
         return others
 
     def split_person(self, person: str | int, sample_ids: Collection[int], new_name: str) -> Person:
         """Give samples of a person to a new one of that name, which must be free. GalleryError for another's sample."""
         new_name = normalize_name(new_name)
-        with self._store.writing():
+        with self._store.writing(), self._undo.recording("move") as change:
             source = self._require_person(person)
+            change.touches(sample for sample in self._store.samples(source.id) if sample.id in sample_ids)
             if self._store.person_by_name(new_name) is not None:
                 raise GalleryError(f"there is a {new_name!r} already; look at the gallery again")
             (target,) = rules.give_samples(self._store, source, {new_name: sample_ids})
@@ -313,6 +330,7 @@ class Gallery:
             if namesake is not None and namesake.id != found.id:
                 raise GalleryError(f"there is a {namesake.name!r} already; merge the two, or choose another name")
             renamed = replace(found, name=new_name)
+            forget_change(self._store)
             self._store.update_person(renamed)
             log_events(self._store, LogEntry(Event.RENAMED, person_id=found.id))
         self._store.purge()
@@ -323,6 +341,7 @@ class Gallery:
         check_new_metadata(metadata)
         with self._store.writing():
             found = self._require_person(person)
+            forget_change(self._store)
             gone = {key for key, value in metadata.items() if not value}
             joined = {**found.metadata, **metadata}
             changed = replace(found, metadata={key: joined[key] for key in joined if key not in gone})
@@ -333,17 +352,47 @@ class Gallery:
 
     def merge_people(self, source: str | int, target: str | int) -> Person:
         """Give the samples and metadata of `source` to `target`, whose own entries win; delete `source`."""
-        with self._store.writing():
+        with self._store.writing(), self._undo.recording("merge") as change:
             source_person, target_person = self._require_person(source), self._require_person(target)
             if source_person.id == target_person.id:
                 raise GalleryError(f"{target_person.name!r} cannot be merged with itself; name two people")
             merged = replace(target_person, metadata={**source_person.metadata, **target_person.metadata})
+            change.replaces(source_person, None)
+            change.replaces(target_person, merged)
+            change.touches(self._store.samples(source_person.id))
             self._store.move_samples(source_person.id, target_person.id)
             self._store.update_person(merged)
             self._store.delete_person(source_person.id)
             log_events(self._store, LogEntry(Event.MERGED, person_id=source_person.id, target_id=target_person.id))
         self._store.purge()
         return merged
+
+    def last_change(self) -> LastChange | None:
+        """What `undo` would take back; None where it can take nothing back."""
+        with self._store.reading():
+            change = read_change(self._store)
+            return None if change is None else describe_change(self._store, change)
+
+    def undo(self, change: LastChange) -> None:
+        """Take back the last change, as `last_change` has told it, whole.
+
+        Enrolling, importing, moving, splitting, merging and relocating can be taken back, unless metadata were
+        overwritten; and once only. GalleryError where anything was changed since, by whomever.
+        """
+        with self._store.reading():  # its revision is another one while it is written to
+            known = read_change(self._store)
+        with self._store.writing():
+            now = self._store.setting("revision")
+            if known is None or known.revision != change.revision or now != str(known.revision + 1):
+                raise GalleryError(f"{self.location} was changed since; nothing was taken back, look at it again")
+            take_back(self._store, known)
+        self._store.purge()
+
+    def forget_last_change(self) -> None:
+        """Delete what is kept to take the last change back, without a trace."""
+        with self._store.writing():
+            forget_change(self._store)
+        self._store.purge()
 
     def replace_embeddings(
         self, model_id: str, vectors: Mapping[int, FloatArray], *, drop: Collection[int] = ()
@@ -368,6 +417,7 @@ class Gallery:
                     f"{count_of(len(uncovered), 'sample has', 'samples have')} no new embedding; "
                     "embed or drop each sample, and not both"
                 )
+            forget_change(self._store)
             rules.delete_samples(self._store, drop)
             self._store.update_vectors(vectors)
             self._store.set_setting(MODEL_ID, model_id)
@@ -450,16 +500,22 @@ class Gallery:
         unless `allow_alike`, like another of the file, and for a threshold that lets in more than that of the weights,
         unless `allow_looser`; ModelMismatchError, and IdentityConflictError where one face would belong to two people.
         """
-        with self._store.writing():
+        with self._store.writing(), self._undo.recording("import") as change:
+            before, had_thresholds = {one.id: one for one in self._store.people()}, bool(self._store.thresholds())
             summary = rules.import_records(
                 self._store, read_export(path, allow_alike=allow_alike), allow_looser=allow_looser
             )
+            for person in self._store.people():
+                change.replaces(before.get(person.id, person), person)
+            change.adds_thresholds = summary.thresholds_added > 0
+            change.is_whole = change.is_whole and not (had_thresholds and change.adds_thresholds)
             self._check_model()
         self._store.purge()  # metadata that were joined
         return summary
 
     def _reencrypt(self, cipher: GalleryCipher | None, event: Event) -> None:
         with self._store.writing():
+            forget_change(self._store)
             reencrypt_records(self._store, cipher)
             log_events(self._store, LogEntry(event))
         self._store.purge()

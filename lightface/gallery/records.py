@@ -136,6 +136,7 @@ class Event(StrEnum):
     MERGED = "merged"  # a person into the target
     RENAMED = "renamed"
     REMOVED = "removed"  # a sample of a person, or a person with all of them
+    UNDONE = "undone"  # the last change; entries of what that came to are before this one
     EXPORTED = "exported"
     COPIED = "copied"
     REEMBEDDED = "reembedded"

@@ -7,6 +7,7 @@ from lightface.gallery.event_log import LONGEST_DAYS, days_ago, log_events, read
 from lightface.gallery.records import Event, Expired, LogEntry
 from lightface.gallery.rules import delete_samples
 from lightface.gallery.store import RETENTION_DAYS, GalleryStore
+from lightface.gallery.undo import forget_change
 
 
 class Retention:
@@ -43,6 +44,7 @@ class Retention:
     def remove(self, expired: Expired) -> None:
         """Delete what `expired` has found, without a trace; of it, only what is still there and still that old."""
         with self._store.writing():
+            forget_change(self._store)
             people = {person.id for person in self._store.people_before(expired.before)}
             people &= {person.id for person in expired.people}
             samples = self._store.samples_before(expired.before)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 MODEL_ID: Final = "model_id"  # pins a gallery to its model
 LOG_DAYS: Final = "log_days"  # how long entries of the log are kept, 0 for ever; not set: the log is off
 RETENTION_DAYS: Final = "retention_days"  # how long samples may be kept; not set: for ever
+UNDO: Final = "undo"  # what the last change is taken back by, see `undo`
 
 Record = TypeVar("Record")
 
@@ -208,6 +209,19 @@ class GalleryStore(ABC):
     def delete_setting(self, name: str) -> None:
         """Forget a setting."""
         self._query("DELETE FROM setting WHERE name = ?", (name,))
+
+    def erase_setting(self, name: str) -> None:
+        """Forget a setting whose value is to leave no trace."""
+        self._erasing()
+        self.delete_setting(name)
+
+    def last_id(self, table: Literal["person", "sample"]) -> int:
+        """The highest id of those that are there, 0 where there are none."""
+        return int(self._query(f"SELECT coalesce(max(id), 0) FROM {table}")[0][0])
+
+    def count_after(self, table: Literal["person", "sample"], last_id: int) -> int:
+        """How many have a higher id."""
+        return int(self._query(f"SELECT count(*) FROM {table} WHERE id > ?", (last_id,))[0][0])
 
     def people(self) -> list[Person]:
         """Everybody, by id."""

@@ -149,11 +149,12 @@ def enroll_people(
     enrolment = _Enrolment(pipeline.selecting(selection), gallery, metadata or {}, decides, even_if_alike)
     at_once = _OF_MANY_PEOPLE if len(named) > 1 else _OF_ONE_PERSON
     results = []
-    for start in range(0, len(planned), at_once):
-        for result in enrolment.enroll(planned[start : start + at_once], looked_at):
-            results.append(result)
-            if progress is not None:
-                progress(result)
+    with gallery.enrolling_together():
+        for start in range(0, len(planned), at_once):
+            for result in enrolment.enroll(planned[start : start + at_once], looked_at):
+                results.append(result)
+                if progress is not None:
+                    progress(result)
     return results
 
 

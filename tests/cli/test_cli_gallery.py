@@ -322,3 +322,33 @@ def test_relocate(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert str(new / "1.jpg") in cli("gallery", "show", "Ada").stdout
     assert cli("gallery", "relocate", "/photos", new).exit_code == 2  # nothing could be done
     assert_one_line(cli("gallery", "relocate", "/nowhere", new), "no sample of", "/nowhere")
+
+
+def test_undo(cli: Cli, made_up_gallery: Path) -> None:
+    assert cli("gallery", "merge", "Émile", "Ada", "--yes").exit_code == 0
+    assert_one_line(cli("gallery", "undo"), "give --yes")
+    assert names(made_up_gallery) == ["Ada"]
+    done = cli("gallery", "undo", "--yes")
+    assert done.stderr == (
+        "took back 'merge': 0 people and 0 samples that came with it go, 1 person and 1 sample become as before\n"
+    )
+    assert names(made_up_gallery) == ["Ada", "Émile"]
+    assert_one_line(cli("gallery", "undo", "--yes"), "there is no change to take back", "taken back already")
+
+
+def test_undo_takes_back_a_move_of_several_samples_but_no_removal(cli: Cli, made_up_gallery: Path) -> None:
+    assert cli("gallery", "move", "Ada", "Bo", "--sample", 1, "--sample", 2).exit_code == 0
+    assert cli("gallery", "undo", "--yes").exit_code == 0
+    assert names(made_up_gallery) == ["Ada", "Émile"]
+    with open_gallery(made_up_gallery) as gallery:
+        assert [sample.id for sample in gallery.samples("Ada")] == [1, 2]
+    cli("gallery", "merge", "Émile", "Ada", "--yes")
+    assert cli("gallery", "remove", "Ada", "--sample", 3, "--yes").exit_code == 0
+    assert_one_line(cli("gallery", "undo", "--yes"), "is final, as a removal")
+
+
+def test_undo_forgets(cli: Cli, made_up_gallery: Path) -> None:
+    cli("gallery", "merge", "Émile", "Ada", "--yes")
+    assert cli("gallery", "undo", "--forget").exit_code == 0
+    assert_one_line(cli("gallery", "undo", "--yes"), "no change to take back")
+    assert "Émile".encode() not in made_up_gallery.read_bytes()

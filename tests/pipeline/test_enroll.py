@@ -302,3 +302,16 @@ def test_what_is_embedded_at_an_interruption_is_stored(
     with pytest.raises(KeyboardInterrupt):
         enroll_people(pipeline, gallery, tmp_path / "people", looked_at=interrupt, progress=heard.append)
     assert [one.person_name for one in heard] == [person.name for person in gallery.people()] == ["Ada", "Bob"]
+
+
+def test_what_one_call_enrolls_is_one_change(pipeline: FacePipeline, gallery: Gallery, tmp_path: Path) -> None:
+    enroll_photos(pipeline, gallery, "Ada", [paint(tmp_path / "old.png", RED)])
+    people = {
+        "Ada": [paint(tmp_path / "new.png", DARK_RED)],
+        "Bo": [paint(tmp_path / f"{number}.png", (10, 200 - number, 10)) for number in range(3)],
+    }
+    enroll_people(pipeline, gallery, people)
+    change = gallery.last_change()
+    assert change is not None and (change.people_removed, change.samples_removed) == (1, 4)
+    gallery.undo(change)
+    assert [sample.source_path for sample in gallery.samples()] == [str(tmp_path / "old.png")]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import find, make_sample
+from made_up import find, make_sample, make_vector
 
 from lightface.errors import GalleryError
 from lightface.gallery import Gallery, KeyFile, StoredThreshold, open_gallery
-from lightface.gallery.records import Event
+from lightface.gallery.records import Event, Expired
 from lightface.gallery.store import UNDO
 
 
@@ -118,6 +119,8 @@ def test_what_is_enrolled_together_is_one_change(people: Gallery, export: Callab
         lambda it: it.rename_person("Bo", "Bob"),
         lambda it: it.set_metadata("Bo", {"consent": "form 7"}),
         lambda it: it.enroll("Ada", [make_sample(9)], metadata={"team": "other"}),
+        lambda it: it.replace_embeddings("model-b", {n: make_vector(n + 50) for n in (1, 2, 3, 4, 5)}),
+        lambda it: it.retention.remove(Expired(datetime.now(UTC), (), {1: 1})),
     ],
 )
 def test_what_must_leave_no_trace_is_final_and_clears_what_is_kept(

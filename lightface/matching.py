@@ -141,9 +141,9 @@ def is_same(similarity: float, threshold: float) -> bool:
 
 def measure_poorness(qualities: Iterable[float | None]) -> FloatArray:
     """How poor faces of these qualities (0..1) are: (N,) float32, 0 for clear faces and unknown qualities, to 1."""
-    known = [_CLEAR_QUALITY if quality is None else quality for quality in qualities]
-    poorness: FloatArray = np.maximum(1 - np.array(known, np.float32) / np.float32(_CLEAR_QUALITY), np.float32(0))
-    return poorness
+    known = np.array([np.nan if quality is None else quality for quality in qualities], np.float32)
+    poorness: FloatArray = np.maximum(1 - known / np.float32(_CLEAR_QUALITY), np.float32(0))
+    return np.nan_to_num(poorness, nan=0.0)
 
 
 def threshold_of_pair(threshold: float, poorness_a: float, poorness_b: float, *, poor_raise: float) -> float:

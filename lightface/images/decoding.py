@@ -35,6 +35,7 @@ _HEADER_BYTES: Final = 4 << 20  # enough to tell the size of a JPEG: before it c
 _STRIP_PIXELS: Final = 1 << 20  # converted at once, so that no copy of a whole picture lies about
 # Tags of TIFF.
 _NEW_SUBFILE_TYPE: Final = 254
+_SIZE_TAGS: Final = (256, 257)  # width and height
 _MAX_SAMPLE_VALUE: Final = 281
 _DNG_VERSION: Final = 50706
 # In pictures with 16-bit values, so few bright pixels, or so small a share of all, may be broken ones of the sensor.
@@ -164,7 +165,10 @@ def read_frame(data: bytes, *, name: str) -> StoredFrame:
             check_blocks(data, name=name)
             with Image.open(BytesIO(data), formats=_READ_FORMATS) as image:
                 orientation = _read_orientation(image, name=name)
-                return StoredFrame(*image.size, orientation if 1 <= orientation <= 8 else 1)
+                # Of a TIFF, Pillow says the size that it will have when it is upright.
+                tags: Any = getattr(image, "tag_v2", {})
+                width, height = (tags.get(tag, side) for tag, side in zip(_SIZE_TAGS, image.size, strict=True))
+                return StoredFrame(width, height, orientation if 1 <= orientation <= 8 else 1)
     except UnidentifiedImageError as error:
         raise ImageError(f"{quote(name)} is not a picture that can be read; give a {_KINDS} file") from error
     except (Image.DecompressionBombError, *DECODE_ERRORS) as error:

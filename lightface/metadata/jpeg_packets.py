@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from lightface.errors import MetadataError
@@ -70,7 +71,7 @@ def replace_packet(data: bytes, packet: bytes | None) -> bytes:
     segments = list(_segments(data))
     old = _find_packet(data, segments)
     if old is None:
-        leading = [one for one in segments if one.marker == _APP0 or one.begins(data, _EXIF)]
+        leading = list(takewhile(lambda one: one.marker == _APP0 or one.begins(data, _EXIF), segments))
         start = end = leading[-1].end if leading else 2
     else:
         start, end = old.start, old.end

@@ -9,7 +9,7 @@ from pathlib import Path
 from lightface.errors import LightfaceError, MetadataError
 from lightface.images import StoredFrame, read_frame
 from lightface.images.failures import quote
-from lightface.metadata.regions import Region, read_regions, to_upright
+from lightface.metadata.regions import Region, merge_regions, read_regions, to_upright
 from lightface.metadata.sources import find_sidecars, read_embedded, read_photo_bytes, read_sidecar
 from lightface.metadata.xmp import XmpPacket
 from lightface.pipeline.named_faces import NamedFace
@@ -29,7 +29,7 @@ def read_names(photo: Path, *, sidecar: Path | None = None) -> PhotoNames:
     """The faces that are named in a photograph's XMP and in that of its sidecars, in pixels of the upright photograph.
 
     `sidecar` is one more that lies elsewhere. What is damaged is told in `errors`, each of which names the file, and
-    the rest is read. A mark of one face under one name, here and there, may come twice.
+    the rest is read. One face under one name, in several of them, comes once.
     """
     try:
         data = read_photo_bytes(photo)
@@ -42,7 +42,7 @@ def read_names(photo: Path, *, sidecar: Path | None = None) -> PhotoNames:
     def read(file: Path, load: Callable[[], list[XmpPacket]]) -> None:
         try:
             for packet in load():
-                regions.extend(read_regions(packet, frame))
+                regions[:] = merge_regions([*regions, *read_regions(packet, frame)])
         except MetadataError as error:
             errors.append(MetadataError(f"{quote(file)} is not read: {error}"))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lightface.errors import MetadataError
@@ -99,10 +99,21 @@ def read_regions(packet: XmpPacket, frame: StoredFrame) -> list[Region]:
                 continue
             is_own = any(_is_same(found, mark) for mark in own)
             box = _turn(found.box, frame.orientation) if is_turned else found.box
-            region = Region(found.name, box, is_own)
-            if not any(region.name == other.name and overlap(region.box, other.box) >= SAME_PLACE for other in regions):
-                regions.append(region)
-    return regions
+            regions.append(Region(found.name, box, is_own))
+    return merge_regions(regions)
+
+
+def merge_regions(regions: Iterable[Region]) -> list[Region]:
+    """Each face under one name once; it is lightface's own only where nobody else has marked it."""
+    merged: list[Region] = []
+    for region in regions:
+        for at, other in enumerate(merged):
+            if region.name == other.name and overlap(region.box, other.box) >= SAME_PLACE:
+                merged[at] = replace(other, is_own=other.is_own and region.is_own)
+                break
+        else:
+            merged.append(region)
+    return merged
 
 
 def write_regions(
@@ -119,7 +130,7 @@ def write_regions(
     if wanted:
         assert frame is not None
         if _is_turned(packet, frame):
-            raise MetadataError("its regions count from the upright picture, not the stored one; take a sidecar")
+            raise MetadataError("its face regions count from the upright picture, against the standard; mark them anew")
         others = [*others, *(one for one in read_regions(packet, frame) if not one.is_own)]
     accepted = []
     for region in wanted:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
@@ -17,6 +18,8 @@ from lightface.images.failures import DECODE_ERRORS, describe_reason, quiet_pill
 from lightface.images.jpeg import is_jpeg
 from lightface.metadata.jpeg_packets import JpegPackets, read_packets
 from lightface.metadata.xmp import MOST_BYTES, XmpPacket
+
+_PNG_KEYWORD: Final = b"XML:com.adobe.xmp\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ def _read_with_pillow(data: bytes, *, name: str) -> bytes | None:
                 packet = open_heic(BytesIO(data), name=name).info.get("xmp")
             else:
                 with Image.open(BytesIO(data)) as image:
+                    if image.format == "PNG" and _PNG_KEYWORD in data:
+                        image.load()  # it may stand behind the pixels
                     packet = image.info.get("xmp")
     except (Image.DecompressionBombError, *DECODE_ERRORS) as error:
         raise MetadataError(f"its metadata cannot be read ({describe_reason(error)})") from error

@@ -99,6 +99,8 @@ class XmpPacket:
 
     @property
     def _encoding(self) -> str:
+        if self._data.startswith(_WIDE_MARKS):  # of which lxml says UTF-8, where no declaration says otherwise
+            return "UTF-16"
         return str(self._tree.docinfo.encoding or "UTF-8")
 
     def says_the_same(self, other: XmpPacket) -> bool:

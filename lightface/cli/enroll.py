@@ -88,6 +88,9 @@ def enroll(
     from lightface.gallery.records import CONSENT
 
     known = read_entries(metadata or [], option="--metadata") | ({CONSENT: consent} if consent else {})
+    is_named_elsewhere = not (from_xmp is None and from_picasa is None and from_digikam is None)
+    if is_named_elsewhere and (name is not None or people is not None or already_aligned):
+        raise ConfigError("another program names people, photographs and faces; give no others, nor --already-aligned")
     named = read_photo_names(
         from_xmp=from_xmp,
         from_picasa=from_picasa,
@@ -97,8 +100,6 @@ def enroll(
         albums=albums,
         recursive=recursive,
     )
-    if named is not None and (name is not None or people is not None or already_aligned):
-        raise ConfigError("another program names people, photographs and faces; give no others, nor --already-aligned")
     planned = {} if named is not None else _plan(name, photos, people, recursive=recursive)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     results: list[EnrolledPhoto] = []

@@ -272,11 +272,11 @@ def _sort_out(found: Sequence[PhotoNames], place: Path) -> dict[Path, list[Named
                 unnamed += 1
             else:
                 photos.setdefault(one.path, []).append(face)
+    if not photos:
+        raise FaceNotFoundError(f"no face is named in {place}; check that it is the right place")
     count = sum(map(len, photos.values()))
     note(
         f"{count_of(count, 'named face')} in {count_of(len(photos), 'photograph')}; "
         f"{unnamed:,} marked without a name, {count_of(failed, 'file')} could not be read"
     )
-    if not photos:
-        raise FaceNotFoundError(f"no face is named in {place}; check that it is the right place")
     return photos

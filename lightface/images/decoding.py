@@ -153,15 +153,14 @@ class StoredFrame:
 def read_frame(data: bytes, *, name: str) -> StoredFrame:
     """Size and orientation of the bytes of a picture file, by its header, as `decode_photo` takes them.
 
-    HEIC has its turns in the picture itself, so that it is upright as stored. Raises ImageError as `decode_photo`.
+    Raises ImageError as `decode_photo`.
     """
     try:
         with quiet_pillow():
             if is_raw(name, data):
                 return _read_raw_frame(data, name=name)
             if is_heic(data):
-                width, height = open_heic(BytesIO(data), name=name).size
-                return StoredFrame(width, height, 1)
+                return _read_heic_frame(data, name=name)
             check_blocks(data, name=name)
             with Image.open(BytesIO(data), formats=_READ_FORMATS) as image:
                 orientation = _read_orientation(image, name=name)
@@ -422,6 +421,16 @@ def decode_raw(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         reason = describe_reason(error)
         raise ImageError(f"{quote(name)} cannot be developed ({reason}); export it as JPEG or TIFF") from error
+
+
+def _read_heic_frame(data: bytes, *, name: str) -> StoredFrame:
+    """The container turns the picture, and says the size of the upright one; EXIF says the same turn once more."""
+    container = open_heic(BytesIO(data), name=name)
+    exif = Image.Exif()
+    exif.load(container.info.get("exif") or b"")
+    orientation = _to_number(exif.get(ExifTags.Base.Orientation, 1)) or 1
+    size = container.size[::-1] if orientation in (5, 6, 7, 8) else container.size
+    return StoredFrame(*size, orientation if 1 <= orientation <= 8 else 1)
 
 
 def _read_raw_frame(data: bytes, *, name: str) -> StoredFrame:

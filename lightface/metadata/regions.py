@@ -337,7 +337,8 @@ _MWG: Final = _Entries(_MWG_NAME, "mwg-rs:RegionList", "lightface:RegionList", _
 _MICROSOFT: Final = _Entries("MP:RegionInfo", "MPRI:Regions", "lightface:RegionInfo", _read_microsoft, _fill_microsoft)
 _SUBJECTS: Final = _Entries("dc:subject", None, "lightface:Subject", text_of, _fill_text)
 _PEOPLE: Final = _Entries("Iptc4xmpExt:PersonInImage", None, "lightface:PersonInImage", text_of, _fill_text)
-PROPERTIES: Final = (_MWG.name, _MICROSOFT.name, _SUBJECTS.name, _PEOPLE.name)  # that lightface adds to
+KEYWORDS: Final = (_SUBJECTS.name, _PEOPLE.name)
+PROPERTIES: Final = (_MWG.name, _MICROSOFT.name, *KEYWORDS)  # that lightface adds to
 
 
 MARKS: Final = (_MWG.mark, _MICROSOFT.mark, _SUBJECTS.mark, _PEOPLE.mark)

@@ -21,7 +21,16 @@ from lightface.images import StoredFrame, read_frame
 from lightface.images.failures import describe_reason, quote
 from lightface.images.jpeg import is_jpeg
 from lightface.metadata.jpeg_packets import read_packets, replace_packet
-from lightface.metadata.regions import MARKS, PROPERTIES, Outcome, Region, read_regions, to_stored, write_regions
+from lightface.metadata.regions import (
+    KEYWORDS,
+    MARKS,
+    PROPERTIES,
+    Outcome,
+    Region,
+    read_regions,
+    to_stored,
+    write_regions,
+)
 from lightface.metadata.sources import read_embedded, read_photo_bytes, read_sidecar, sidecar_of
 from lightface.metadata.xmp import XmpPacket
 from lightface.pipeline.named_faces import NamedFace
@@ -103,11 +112,13 @@ def _write_sidecar(
     if not is_there and not wanted:
         return Outcome()
     embedded = _read_embedded_or_none(photo, data)
-    packet = read_sidecar(file) if is_there else _new_sidecar(embedded)
     others = []
+    copied: Sequence[str] = KEYWORDS
     if embedded is not None and frame is not None:
-        with suppress(MetadataError):  # of a picture of another shape
+        with suppress(MetadataError):  # regions of a picture of another shape, as of one that was cut since
             others = [one for one in read_regions(embedded, frame) if not one.is_own]
+            copied = PROPERTIES
+    packet = read_sidecar(file) if is_there else _new_sidecar(embedded, copied)
     outcome = write_regions(packet, wanted, frame, others=others)
     if not outcome.is_changed:
         return outcome
@@ -124,18 +135,21 @@ def _write_sidecar(
     return outcome
 
 
-def _new_sidecar(embedded: XmpPacket | None) -> XmpPacket:
+def _new_sidecar(embedded: XmpPacket | None, copied: Sequence[str]) -> XmpPacket:
     packet = XmpPacket()
     if embedded is not None:
-        packet.copy_from(embedded, (*PROPERTIES, *MARKS))
+        packet.copy_from(embedded, (*copied, *MARKS))
     return packet
 
 
 def _is_bare(packet: XmpPacket, embedded: XmpPacket | None) -> bool:
     """Whether a sidecar says no more than a new one would."""
-    new = _new_sidecar(embedded)
-    write_regions(new, [], None)
-    return packet.says_the_same(new)
+    for copied in (PROPERTIES, KEYWORDS):
+        new = _new_sidecar(embedded, copied)
+        write_regions(new, [], None)
+        if packet.says_the_same(new):
+            return True
+    return False
 
 
 def _read_embedded_or_none(photo: Path, data: bytes | None) -> XmpPacket | None:

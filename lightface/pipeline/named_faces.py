@@ -111,4 +111,4 @@ def _assign(photo: PhotoFaces, named: Sequence[NamedFace]) -> dict[NamedFace, Fa
 
 def _has_middle_of(box_px: BoxPx, other_px: BoxPx) -> bool:
     x, y = (other_px[0] + other_px[2]) / 2, (other_px[1] + other_px[3]) / 2
-    return box_px[0] <= x <= box_px[2] and box_px[1] <= y <= box_px[3]
+    return box_px[0] < x < box_px[2] and box_px[1] < y < box_px[3]

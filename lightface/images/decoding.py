@@ -429,8 +429,10 @@ def _read_heic_frame(data: bytes, *, name: str) -> StoredFrame:
     exif = Image.Exif()
     exif.load(container.info.get("exif") or b"")
     orientation = _to_number(exif.get(ExifTags.Base.Orientation, 1)) or 1
-    size = container.size[::-1] if orientation in (5, 6, 7, 8) else container.size
-    return StoredFrame(*size, orientation if 1 <= orientation <= 8 else 1)
+    width, height = container.size
+    if orientation in (5, 6, 7, 8):
+        width, height = height, width
+    return StoredFrame(width, height, orientation if 1 <= orientation <= 8 else 1)
 
 
 def _read_raw_frame(data: bytes, *, name: str) -> StoredFrame:

@@ -29,7 +29,7 @@ from lightface.metadata.sources import read_photo_bytes
 from lightface.metadata.xmp import parse_xml
 from lightface.pipeline.named_faces import NamedFace
 
-_INI_NAMES: Final = (".picasa.ini", "Picasa.ini")  # the second of its first versions
+_INI_NAMES: Final = frozenset({".picasa.ini", "picasa.ini"})  # the second of its first versions; in any case
 _CONTACTS_XML: Final = "contacts.xml"
 _MOST_BYTES: Final = 1 << 26
 _NOBODY: Final = "f" * 16
@@ -53,7 +53,7 @@ def read_picasa(folder: Path, *, contacts: Path | None = None, recursive: bool =
     files: list[tuple[Path, _Ini]] = []
     for path in _find_files(folder, recursive=recursive):
         try:
-            if path.name == _CONTACTS_XML:
+            if path.name.lower() == _CONTACTS_XML:
                 people = _read_contacts(path) | people
             else:
                 ini = _read_ini(path)
@@ -73,7 +73,7 @@ def read_picasa(folder: Path, *, contacts: Path | None = None, recursive: bool =
 def _find_files(folder: Path, *, recursive: bool) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if recursive and name != _NO_FOLDER_OF_PHOTOS)
-        yield from (Path(parent, name) for name in (*_INI_NAMES, _CONTACTS_XML) if name in files)
+        yield from (Path(parent, name) for name in sorted(files) if name.lower() in {*_INI_NAMES, _CONTACTS_XML})
 
 
 def _read_faces(photo: Path, faces: str, people: Mapping[str, str]) -> PhotoNames:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightface.errors import LightfaceError, MetadataError
-from lightface.images import StoredFrame, read_frame
+from lightface.errors import ImageError, LightfaceError, MetadataError
+from lightface.images import read_frame
 from lightface.images.failures import quote
 from lightface.metadata.regions import Region, merge_regions, read_regions, to_upright
 from lightface.metadata.sources import find_sidecars, read_embedded, read_photo_bytes, read_sidecar
@@ -31,25 +31,34 @@ def read_names(photo: Path, *, sidecar: Path | None = None) -> PhotoNames:
     `sidecar` is one more that lies elsewhere. What is damaged is told in `errors`, each of which names the file, and
     the rest is read. One face under one name, in several of them, comes once.
     """
+    packets: list[tuple[Path, XmpPacket]] = []
+    errors: list[LightfaceError] = []
+    for path in find_sidecars(photo, sidecar):
+        try:
+            packets.append((path, read_sidecar(path)))
+        except MetadataError as error:
+            errors.append(_unread(path, error))
     try:
         data = read_photo_bytes(photo)
-        frame = read_frame(data, name=str(photo))
-    except LightfaceError as error:
+        packets += [(photo, packet) for packet in read_embedded(data, name=str(photo)).packets]
+    except MetadataError as error:
+        errors.append(_unread(photo, error))
+    except ImageError as error:
         return PhotoNames(photo, errors=(error,))
+    if not packets:
+        return PhotoNames(photo, errors=tuple(errors))
+    try:
+        frame = read_frame(data, name=str(photo))
+    except ImageError as error:
+        return PhotoNames(photo, errors=(*errors, error))
     regions: list[Region] = []
-    errors: list[LightfaceError] = []
-
-    def read(file: Path, load: Callable[[], list[XmpPacket]]) -> None:
+    for path, packet in packets:
         try:
-            for packet in load():
-                regions[:] = merge_regions([*regions, *read_regions(packet, frame)])
+            regions = merge_regions([*regions, *read_regions(packet, frame)])
         except MetadataError as error:
-            errors.append(MetadataError(f"{quote(file)} is not read: {error}"))
-
-    for path in find_sidecars(photo, sidecar):
-        read(path, lambda path=path: [read_sidecar(path)])  # type: ignore[misc]
-    read(photo, lambda: read_embedded(data, name=str(photo)).packets)
-    return _to_names(photo, regions, frame, errors)
+            errors.append(_unread(path, error))
+    faces = [NamedFace(one.name, to_upright(one.box, frame), one.is_own) for one in regions if one.name]
+    return PhotoNames(photo, tuple(faces), len(regions) - len(faces), tuple(errors))
 
 
 def read_names_of(
@@ -69,6 +78,5 @@ def read_names_of(
     return found
 
 
-def _to_names(photo: Path, regions: list[Region], frame: StoredFrame, errors: list[LightfaceError]) -> PhotoNames:
-    faces = [NamedFace(one.name, to_upright(one.box, frame), one.is_own) for one in regions if one.name]
-    return PhotoNames(photo, tuple(faces), len(regions) - len(faces), tuple(errors))
+def _unread(file: Path, error: MetadataError) -> MetadataError:
+    return MetadataError(f"{quote(file)} is not read: {error}")

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lightface.errors import MetadataError
-from lightface.gallery.records import overlap
 from lightface.images import StoredFrame
 from lightface.metadata.xmp import (
     Element,
@@ -30,11 +29,11 @@ from lightface.metadata.xmp import (
     remove,
     text_of,
 )
+from lightface.pipeline.named_faces import is_of_one_face
 from lightface.records import BoxPx
 
 Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max, as shares of width and height
 
-SAME_PLACE: Final = 0.5  # overlap, intersection over union, from which two regions are of one face
 _SAME_BOX: Final = 1e-3  # between edges: another program may have rounded them to whole pixels
 _SAME_SHAPE: Final = 0.02  # of width to height: of a picture that was made smaller, and not cut
 
@@ -108,7 +107,7 @@ def merge_regions(regions: Iterable[Region]) -> list[Region]:
     merged: list[Region] = []
     for region in regions:
         for at, other in enumerate(merged):
-            if region.name == other.name and overlap(region.box, other.box) >= SAME_PLACE:
+            if region.name == other.name and is_of_one_face(region.box, other.box):
                 merged[at] = replace(other, is_own=other.is_own and region.is_own)
                 break
         else:
@@ -121,8 +120,9 @@ def write_regions(
 ) -> Outcome:
     """Make what lightface has in a packet be `wanted`, and leave all else as it is; no regions take out all of it.
 
-    A face that somebody else has marked stays theirs: under the same name, nothing is added to it; under another one,
-    the two names are told as contradicted, and the person is written nowhere. `others` are such regions outside of the
+    What somebody else has marked stays theirs: a person whom they have marked gets no second region, wherever the first
+    is; where they have given the face another name, the two names are told as contradicted, and the person is written
+    nowhere. `others` are such regions outside of the
     packet. `frame` may be missing where nothing is wanted. MetadataError where the packet cannot be added to.
     """
     before = packet.canonical()
@@ -134,12 +134,13 @@ def write_regions(
         others = [*others, *(one for one in read_regions(packet, frame) if not one.is_own)]
     accepted = []
     for region in wanted:
-        there = [one for one in others if one.name and overlap(one.box, region.box) >= SAME_PLACE]
-        if there and all(one.name != region.name for one in there):
+        is_marked = any(one.name == region.name for one in others)
+        there = [one for one in others if one.name and is_of_one_face(one.box, region.box)]
+        if there and not is_marked:
             outcome.contradicted.append((region.name, there[0].name))
         else:
-            accepted.append((region, bool(there)))
-    regions = [region for region, is_there in accepted if not is_there]
+            accepted.append((region, is_marked))
+    regions = [region for region, is_marked in accepted if not is_marked]
     names = list(dict.fromkeys(region.name for region, _ in accepted))
     _MWG.update(packet, regions, frame)
     _MICROSOFT.update(packet, regions, frame)

@@ -14,7 +14,7 @@ from lightface.records import BoxPx, FaceEmbedding
 
 # People draw around the head, programs around the face. A box of twice the face's width and height overlaps it by 0.25.
 _LEAST_OVERLAP: Final = 0.2  # intersection over union
-_SAME_FACE: Final = 0.5  # of two marks
+_SAME_FACE: Final = 0.5  # of two marks under two names: of people cheek to cheek, they overlap less
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,19 @@ class NamedFace:
     is_own: bool = field(default=False, compare=False)  # it was lightface that said so
 
 
+def is_of_one_face(box_a: BoxPx, box_b: BoxPx) -> bool:
+    """Whether a mark and a face, or two marks, may belong together: the middle of each lies in the other, and they
+    overlap (intersection over union) by 0.2 or more. The unit of the boxes does not matter.
+    """
+    return _has_middle_of(box_a, box_b) and _has_middle_of(box_b, box_a) and overlap(box_a, box_b) >= _LEAST_OVERLAP
+
+
 def choose_faces(photo: PhotoFaces, named: Sequence[NamedFace]) -> dict[str, PhotoFaces]:
     """For each name the photograph with that person's face alone, or with the error that says why there is none.
 
-    A mark and a face belong together where the middle of each lies in the other and they overlap (intersection over
-    union) by 0.2 or more; where several do, those that overlap most. FaceNotFoundError where no face was found at a
-    mark, what a gate said of a face that was refused, IdentityConflictError where one face was given two names,
-    MultipleFacesError where two were given one.
+    Of those that may belong together, see `is_of_one_face`, those do that overlap most. FaceNotFoundError where no face
+    was found at a mark, what a gate said of a face that was refused, IdentityConflictError where one face was given two
+    names, MultipleFacesError where two were given one.
     """
     named = _merge(named)
     chosen: dict[str, PhotoFaces] = {}
@@ -55,19 +61,18 @@ def _merge(named: Sequence[NamedFace]) -> list[NamedFace]:
     """Marks of one face under one name, as in a photograph's file and in its sidecar, are one."""
     merged: list[NamedFace] = []
     for one in named:
-        if not any(one.name == other.name and overlap(one.box_px, other.box_px) >= _SAME_FACE for other in merged):
+        if not any(one.name == other.name and is_of_one_face(one.box_px, other.box_px) for other in merged):
             merged.append(one)
     return merged
 
 
 def _find_fault(photo: PhotoFaces, one: NamedFace, named: Sequence[NamedFace]) -> PhotoError | None:
     for other in named:
-        is_same_face = overlap(one.box_px, other.box_px) >= _SAME_FACE
-        if other.name != one.name and is_same_face:
+        if other.name != one.name and overlap(one.box_px, other.box_px) >= _SAME_FACE:
             return IdentityConflictError(
                 f"in {quote(photo.path)}, one face is named {one.name!r} and {other.name!r}; mend it where it was named"
             )
-        if other.name == one.name and not is_same_face:
+        if other.name == one.name and other != one:
             return MultipleFacesError(
                 f"in {quote(photo.path)}, two faces are named {one.name!r}; mend it where they were named"
             )
@@ -94,15 +99,15 @@ def _assign(photo: PhotoFaces, named: Sequence[NamedFace]) -> dict[NamedFace, Fa
             (overlap(one.box_px, box_px), row, column)
             for row, one in enumerate(named)
             for column, (box_px, _) in enumerate(places)
-            if _has_middle_of(one.box_px, box_px) and _has_middle_of(box_px, one.box_px)
+            if is_of_one_face(one.box_px, box_px)
         ),
         key=lambda fit: -fit[0],
     )
     rows: set[int] = set()
     columns: set[int] = set()
     assigned: dict[NamedFace, FaceEmbedding | PhotoError] = {}
-    for shared, row, column in fitting:
-        if shared >= _LEAST_OVERLAP and row not in rows and column not in columns:
+    for _, row, column in fitting:
+        if row not in rows and column not in columns:
             rows.add(row)
             columns.add(column)
             assigned[named[row]] = places[column][1]

@@ -212,6 +212,14 @@ def test_a_name_that_somebody_gave_is_not_given_again(tmp_path: Path) -> None:
     assert packet_in(photo, XmpPlace.SIDECAR).says_the_same(XmpPacket(packet_of_digikam()))
 
 
+@pytest.mark.parametrize("box_px", [(30.0, 0.0, 170.0, 150.0), (200.0, 150.0, 280.0, 240.0)], ids=["wide", "elsewhere"])
+def test_who_is_marked_by_somebody_gets_no_second_region(box_px: BoxPx, tmp_path: Path) -> None:
+    photo, sidecar = paint_photo(tmp_path / "photo.jpg"), tmp_path / "photo.jpg.xmp"
+    sidecar.write_bytes(packet_of_digikam())
+    write_names(photo, [NamedFace("Bob", box_px)])
+    assert len(read_regions(packet_in(photo, XmpPlace.SIDECAR), frame_of(1))) == 1
+
+
 @pytest.mark.parametrize("where", ["sidecar", "file", "file, beside a sidecar of another program"])
 def test_a_face_that_somebody_named_otherwise_is_told_and_left(where: str, tmp_path: Path) -> None:
     photo, sidecar = paint_photo(tmp_path / "photo.jpg"), tmp_path / "photo.jpg.xmp"

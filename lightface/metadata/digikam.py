@@ -88,7 +88,7 @@ def _read_rows(database: Path) -> list[tuple[object, ...]]:
             return list(budget.run(lambda: connection.execute(_QUERY)))
     except OSError as error:
         raise MetadataError(f"cannot read {quote(database)} ({describe_reason(error)}); check it") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of what SQLite says of a damaged name
         reason = describe_reason(error)
         raise MetadataError(
             f"{quote(database)} is no database of digiKam's that can be read ({reason}); name its {DATABASE_NAME}"

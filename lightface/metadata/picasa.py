@@ -12,7 +12,6 @@ specification; this is what its files hold.
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -36,7 +35,7 @@ _NOBODY: Final = "f" * 16
 _FACE: Final = re.compile(r"rect64\(([0-9a-fA-F]{1,16})\),([0-9a-fA-F]+)")
 _NO_FOLDER_OF_PHOTOS: Final = ".picasaoriginals"  # as they were before they were edited
 
-_Ini = configparser.RawConfigParser
+_Ini = dict[str, dict[str, str]]  # values by key by section
 
 
 def read_picasa(folder: Path, *, contacts: Path | None = None, recursive: bool = True) -> list[PhotoNames]:
@@ -63,8 +62,8 @@ def read_picasa(folder: Path, *, contacts: Path | None = None, recursive: bool =
             found.append(PhotoNames(path, errors=(error,)))
     for path, ini in files:
         own = people | _contacts_of(ini)  # of one contact, what is written beside the photograph counts
-        for section in ini.sections():
-            faces = ini.get(section, "faces", fallback="")
+        for section, values in ini.items():
+            faces = values.get("faces")
             if faces and is_photo_name(section) and os.path.basename(section) == section:
                 found.append(_read_faces(path.parent / section, faces, own))
     return found
@@ -108,9 +107,8 @@ def _as_spelled(photo: Path) -> Path:
 
 def _contacts_of(ini: _Ini) -> dict[str, str]:
     """Names by contact; the older section `Contacts` has none, only accounts."""
-    if not ini.has_section("Contacts2"):
-        return {}
-    names = {contact.lower(): value.partition(";")[0].strip() for contact, value in ini.items("Contacts2")}
+    contacts = ini.get("Contacts2", {})
+    names = {contact.lower(): value.partition(";")[0].strip() for contact, value in contacts.items()}
     return {contact: name for contact, name in names.items() if name and contact != _NOBODY}
 
 
@@ -125,18 +123,22 @@ def _read_contacts(path: Path) -> dict[str, str]:
 
 
 def _read_ini(path: Path) -> _Ini:
+    """Not by configparser: to that, an indented line belongs to the one before, as it does not here."""
     data = _read(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")  # of its first versions, on Windows
-    ini = _Ini(strict=False, delimiters=("=",), comment_prefixes=(), allow_no_value=True, default_section="\0")
-    ini.optionxform = str  # type: ignore[assignment, method-assign]
-    try:
-        ini.read_string(text)
-    except configparser.Error as error:
-        reason = str(error).partition("\n")[0]
-        raise MetadataError(f"{quote(path)} is no file of Picasa's ({reason}); it is left out") from error
+    ini: _Ini = {}
+    section: dict[str, str] | None = None
+    for line in map(str.strip, text.split("\n")):
+        if line.startswith("[") and line.endswith("]"):
+            section = ini.setdefault(line[1:-1], {})
+        elif section is not None and "=" in line:
+            key, _, value = line.partition("=")
+            section[key.strip()] = value.strip()
+    if not ini and text.strip():
+        raise MetadataError(f"{quote(path)} is no file of Picasa's; it is left out")
     return ini
 
 

@@ -80,8 +80,11 @@ class XmpPacket:
         )
 
     def canonical(self) -> bytes:
-        """What is the same for two packets that mean the same to every reader of XML."""
-        text: bytes = etree.tostring(self._tree, method="c14n")
+        """What is the same for two packets that mean the same to every reader of XML.
+
+        It is not Canonical XML, which refuses namespaces that are no whole URI; some programs have such.
+        """
+        text: bytes = etree.tostring(self._tree)
         return text
 
     def to_bytes(self) -> bytes:
@@ -239,15 +242,14 @@ def _holders(structure: Element) -> list[Element]:
 
 def _without_blanks(packet: XmpPacket) -> bytes:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
-    tree = etree.fromstring(packet.canonical(), parser).getroottree()
-    text: bytes = etree.tostring(tree, method="c14n")
+    text: bytes = etree.tostring(etree.fromstring(packet.canonical(), parser).getroottree())
     return text
 
 
 def _parse_or_none(data: bytes) -> bytes | None:
     """The canonical form, or None where that is no XML."""
     try:
-        text: bytes = etree.tostring(parse_xml(data), method="c14n")
+        text: bytes = etree.tostring(parse_xml(data))
     except MetadataError:
         return None
     return text

@@ -75,7 +75,8 @@ def identify(
 
     paths = find_photos_of(photos, recursive=recursive)
     xmp = plan_xmp(
-        write_xmp or remove_xmp,
+        write_xmp,
+        remove_xmp,
         sidecars,
         photos,
         paths,

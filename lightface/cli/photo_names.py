@@ -86,7 +86,8 @@ class XmpPlan:
 
 
 def plan_xmp(
-    place: _Place | None,
+    write: _Place | None,
+    remove: _Place | None,
     sidecars: Path | None,
     named: Sequence[Path],
     paths: Sequence[Path],
@@ -97,10 +98,15 @@ def plan_xmp(
     """Where names are to be written or taken out; None where they are not. ConfigError for what makes no sense."""
     from lightface.metadata.writing import XmpPlace
 
+    if write is not None and remove is not None:
+        raise ConfigError("--write-xmp and --remove-xmp at once undo each other; give one of them")
+    place = write or remove
     if place is None:
         if sidecars is not None or with_review:
             option = "--write-review" if with_review else "--sidecars"
-            raise ConfigError(f"{option} is of no use without --write-xmp; give it, or leave {option} out")
+            raise ConfigError(
+                f"{option} is of no use without --write-xmp or --remove-xmp; give one, or leave {option} out"
+            )
         return None
     if place == "embed" and sidecars is not None:
         raise ConfigError("--sidecars names a folder for sidecars, and 'embed' writes none; leave one of them out")
@@ -176,7 +182,7 @@ def _tell_each(done: str, photos: Iterable[Path], change: Callable[[Path], Writt
         same += not written.is_changed
         for name, other in written.contradicted:
             note(f"{photo}: {name} is not written, since somebody named this face {other}")
-    words = f"{done} {count_of(changed, 'photograph')}, {same:,} {'was' if same == 1 else 'were'} so already"
+    words = f"{done} {count_of(changed, 'photograph')}; {same:,} needed no change"
     note(words + (f", {failed:,} could not be changed" if failed else ""))
     return not failed or bool(changed or same)
 

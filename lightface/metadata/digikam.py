@@ -22,8 +22,7 @@ from lightface.errors import LightfaceError, MetadataError, MissingFileError
 from lightface.files import check_regular
 from lightface.images import StoredFrame, read_frame
 from lightface.images.failures import describe_reason, quote
-from lightface.metadata.reading import PhotoNames
-from lightface.metadata.sources import read_photo_bytes
+from lightface.metadata.reading import PhotoNames, read_photo_bytes
 from lightface.pipeline.named_faces import NamedFace
 from lightface.records import BoxPx
 

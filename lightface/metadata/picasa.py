@@ -22,9 +22,8 @@ from lightface.errors import LightfaceError, MetadataError, MissingFileError
 from lightface.files import read_regular
 from lightface.images import is_photo_name, read_frame
 from lightface.images.failures import describe_reason, quote
-from lightface.metadata.reading import PhotoNames
+from lightface.metadata.reading import PhotoNames, read_photo_bytes
 from lightface.metadata.regions import Box, to_upright
-from lightface.metadata.sources import read_photo_bytes
 from lightface.metadata.xmp import parse_xml
 from lightface.pipeline.named_faces import NamedFace
 

@@ -21,6 +21,7 @@ from lightface.images import StoredFrame, read_frame
 from lightface.images.failures import describe_reason, quote
 from lightface.images.jpeg import is_jpeg
 from lightface.metadata.jpeg_packets import read_packets, replace_packet
+from lightface.metadata.reading import read_embedded, read_photo_bytes, read_sidecar, sidecar_of
 from lightface.metadata.regions import (
     KEYWORDS,
     MARKS,
@@ -31,7 +32,6 @@ from lightface.metadata.regions import (
     to_stored,
     write_regions,
 )
-from lightface.metadata.sources import read_embedded, read_photo_bytes, read_sidecar, sidecar_of
 from lightface.metadata.xmp import XmpPacket
 from lightface.pipeline.named_faces import NamedFace
 

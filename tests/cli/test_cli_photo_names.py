@@ -90,7 +90,7 @@ def test_the_whole_way_in_all_orientations(
         assert {path: data for path, data in contents(photos).items() if path.suffix == ".jpg"} == before
     written = contents(photos)
     again = cli(*identify, "--write-xmp", place)
-    assert "wrote names for 0 photographs, 8 were so already" in again.stderr
+    assert "wrote names for 0 photographs; 8 needed no change" in again.stderr
     assert contents(photos) == written
     # Into a gallery that knows nobody: the marks are where the faces are found.
     enrolled = cli("enroll", "--from-xmp", photos, "--gallery", tmp_path / "new.sqlite")
@@ -182,6 +182,7 @@ def test_options_that_make_no_sense_are_refused(cli: Cli, colours: Path, tmp_pat
     of_identify: list[tuple[tuple[object, ...], str]] = [
         (("--sidecars", tmp_path), "--write-xmp"),
         (("--write-review",), "--write-xmp"),
+        (("--write-xmp", "embed", "--remove-xmp", "embed"), "undo each other"),
         (("--write-xmp", "embed", "--sidecars", tmp_path), "'embed' writes none"),
         (("--write-xmp", "sidecar", "--already-aligned"), "aligned crops"),
     ]

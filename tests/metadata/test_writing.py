@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -25,7 +26,8 @@ from PIL import ExifTags, Image
 
 from lightface.errors import MetadataError, MissingFileError, OutputError
 from lightface.images import load_photo, read_frame
-from lightface.metadata.jpeg_packets import read_packets, replace_packet
+from lightface.metadata import writing
+from lightface.metadata.jpeg_packets import EXTENDED_HEADER, read_packets, replace_packet
 from lightface.metadata.reading import read_names
 from lightface.metadata.regions import Region, read_regions, to_stored, to_upright, write_regions
 from lightface.metadata.writing import XmpPlace, remove_names, write_names
@@ -303,6 +305,36 @@ def test_a_new_sidecar_takes_no_regions_over_that_were_of_another_picture(tmp_pa
     assert keywords_in(packet) == ["Bob", "holiday", "Ada"]
     remove_names(photo)
     assert state_of(tmp_path) == before
+
+
+def test_names_in_the_second_packet_of_a_large_xmp_are_read_and_not_added_to(tmp_path: Path) -> None:
+    photo = paint_photo(tmp_path / "photo.jpg")
+    extended = packet_of_digikam()
+    digest = hashlib.md5(extended).hexdigest().upper().encode()
+    content = EXTENDED_HEADER + digest + len(extended).to_bytes(4) + bytes(4) + extended
+    note = f'<rdf:Description xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="{digest.decode()}"/>'
+    data = replace_packet(photo.read_bytes(), PACKET.format(descriptions=note).encode())
+    photo.write_bytes(data[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2) + content + data[2:])
+    assert [one.name for one in read_names(photo).faces] == ["Bob"]
+    before = state_of(tmp_path)
+    with pytest.raises(MetadataError, match="its mwg-rs:Regions lies in a second packet"):
+        write_names(photo, [ADA], place=XmpPlace.EMBED)
+    assert state_of(tmp_path) == before
+
+
+def test_a_file_that_another_program_changes_meanwhile_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = paint_photo(tmp_path / "photo.jpg")
+
+    def replace_late(data: bytes, packet: bytes | None) -> bytes:
+        photo.write_bytes(data + b"theirs")
+        return replace_packet(data, packet)
+
+    monkeypatch.setattr(writing, "replace_packet", replace_late)
+    with pytest.raises(OutputError, match="another program has just changed it"):
+        write_names(photo, [ADA], place=XmpPlace.EMBED)
+    assert photo.read_bytes().endswith(b"theirs") and len(list(tmp_path.iterdir())) == 1
 
 
 def test_regions_of_a_picture_that_was_cut_are_not_added_to(tmp_path: Path) -> None:

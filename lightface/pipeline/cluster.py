@@ -26,6 +26,7 @@ from lightface.gallery import Gallery, NewSample, normalize_name
 from lightface.gallery.likeness import find_conflicts
 from lightface.images import hash_file
 from lightface.locations import RemotePath
+from lightface.matching import measure_poorness
 from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import resolve_bands
@@ -88,7 +89,8 @@ def cluster_faces(
 
     `threshold` is the cosine that two groups must reach on average to be one. By default it is derived from the
     thresholds measured for the weights and the number of faces: the more there are, the stricter it is
-    (`lightface.clustering.strict_threshold`). Groups of fewer than `min_size` faces are none.
+    (`lightface.clustering.strict_threshold`), and two poor faces must be more alike. Groups of fewer than `min_size`
+    faces are none.
 
     Raises FaceNotFoundError where there is no face, ClusterError for faces of several models or too many alike, and
     ThresholdError where no threshold is known.
@@ -105,11 +107,14 @@ def cluster_faces(
             f"the faces were embedded by {len(models)} models ({', '.join(models)}) and cannot be compared; "
             "embed the photographs again with one"
         )
+    poorness = None
     if threshold is None:
         threshold = _default_threshold(models[0], len(faces))
+        poorness = measure_poorness(row.quality for row in faces)
     vectors = np.stack([row.embedding for row in faces if row.embedding is not None])
     _, photo_of_face = np.unique([str(row.image_path) for row in faces], return_inverse=True)
-    labels = cluster_vectors(vectors, threshold=threshold, photo_of_face=photo_of_face.astype(np.int64, copy=False))
+    photo_of_face = photo_of_face.astype(np.int64, copy=False)
+    labels = cluster_vectors(vectors, threshold=threshold, photo_of_face=photo_of_face, poorness=poorness)
     similarities = cosines_to_centers(vectors, labels).tolist()
     groups: list[list[GroupedFace]] = [[] for _ in range(int(labels.max()) + 1)]
     for face, label, similarity in zip(faces, labels.tolist(), similarities, strict=True):

@@ -228,7 +228,8 @@ def _embed(photos: Path, state: Path) -> Sequence[object]:
 
 def _write_xmp(place: str) -> Callable[[Path, Path], Sequence[object]]:
     def arguments(photos: Path, state: Path) -> Sequence[object]:
-        return "identify", state / "party.jpg", "--write-xmp", place, "--gallery", state / GALLERY, "--quiet"
+        options = ["--gallery", state / GALLERY, "--threshold", 0.3, "--quiet"]  # colours are poor faces
+        return "identify", state / "party.jpg", "--write-xmp", place, *options
 
     return arguments
 

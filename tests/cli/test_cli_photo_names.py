@@ -50,13 +50,17 @@ def turned(grace_hopper_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A gallery of Ann, who is told by her colour, and her photograph."""
+    """A gallery of Ann, who is told by her colour, and her photograph; as alike as poor faces must be to match."""
     for command in ("identify", "enroll"):
-        monkeypatch.setattr(f"lightface.cli.{command}.load_face_pipeline", lambda *_, **__: make_colour_pipeline())
+        monkeypatch.setattr(
+            f"lightface.cli.{command}.load_face_pipeline", lambda *_, **__: make_colour_pipeline(noise=0.1)
+        )
     from lightface.pipeline import enroll_photos
 
     with open_gallery(tmp_path / "ann.sqlite", create=True) as gallery:
-        enroll_photos(make_colour_pipeline(), gallery, "Ann", [paint_person(tmp_path / "known" / "1.png", 1, 1)])
+        enroll_photos(
+            make_colour_pipeline(noise=0.1), gallery, "Ann", [paint_person(tmp_path / "known" / "1.png", 1, 1)]
+        )
     paint_person(tmp_path / "photos" / "ann.jpg", 1, 2)
     paint_person(tmp_path / "photos" / "stranger.jpg", 9, 1)
     return tmp_path / "ann.sqlite"
@@ -106,7 +110,7 @@ def test_the_whole_way_in_all_orientations(
 
 
 def test_only_who_was_matched_is_written_unless_it_is_asked_for(cli: Cli, colours: Path, tmp_path: Path) -> None:
-    bands = ("--threshold", "0.99", "--review-threshold", "0.5")
+    bands = ("--threshold", "0.999", "--review-threshold", "0.5")
     identify = ("identify", tmp_path / "photos", "--gallery", colours, *bands, "--write-xmp", "sidecar")
     assert cli(*identify).exit_code == 0
     assert names_in(tmp_path / "photos") == {"ann.jpg": set(), "stranger.jpg": set()}

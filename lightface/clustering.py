@@ -8,8 +8,8 @@ setting.
 The more faces there are, the more strangers each of them meets, and the stricter the threshold must be. At a
 false-accept rate of 1 / N each of N faces resembles one stranger on average, most of whom average linkage still keeps
 apart: `strict_threshold`. With the weights of run 12 in weights/RUNS.md, 199 photographs of 25 people are grouped at
-0.418 with a pairwise precision of 0.982 and a B-cubed F of 0.927; 11,898 crops of 4,883 people, most of whom have one,
-at 0.568 with 0.994 and 0.861, where 0.385 gives 0.857 and 0.734 (`scripts/measure_thresholds`).
+0.418 with a pairwise precision of 0.987 and a B-cubed F of 0.928; 11,898 crops of 4,883 people, most of whom have one,
+at 0.568 with 0.995 and 0.859, where 0.385 gives 0.857 and 0.734 (`scripts/measure_thresholds`).
 """
 
 from __future__ import annotations

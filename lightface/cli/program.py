@@ -36,6 +36,11 @@ _FLAGS: Final = {
     "folder": "--data",
 }
 
+# A parameter in a message stands by itself. In quotes, or as a part of a path, it belongs to a user's own name.
+_PARAMETER: Final = re.compile(
+    r"""(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)|(?<![^\s(])`([a-z][a-z0-9_]*)`(?=[,.;:)]*(?:\s|$))"""
+)
+
 
 def run(start: Callable[[], object]) -> NoReturn:
     """Call `start`, which ends by SystemExit or by whatever error, and end the process."""
@@ -105,7 +110,9 @@ def check_surroundings() -> None:
 
 def name_flags(message: str) -> str:
     """A message of the library, which names its parameters as `max_side_px`, with the options of the command line."""
-    return re.sub("`([a-z][a-z0-9_]*)`", lambda found: _FLAGS.get(found[1], f"--{found[1].replace('_', '-')}"), message)
+    return _PARAMETER.sub(
+        lambda found: found[0] if found[1] is None else _FLAGS.get(found[1], f"--{found[1].replace('_', '-')}"), message
+    )
 
 
 def tell(message: str) -> None:

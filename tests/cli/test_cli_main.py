@@ -338,3 +338,7 @@ def test_parameters_are_told_as_options() -> None:
     assert name_flags("raise `min_quality`, or another `device`") == "raise --min-quality, or another --device"
     assert name_flags("lower `min_face_size_px`") == "lower --min-face-size"
     assert name_flags("see `lightface evaluate`, a `B` or a` b") == "see `lightface evaluate`, a `B` or a` b"
+    # What a user named so is told as it is; an apostrophe is no quotation mark.
+    assert name_flags("'a `device` b' is gone; lower `far`") == "'a `device` b' is gone; lower --far"
+    assert name_flags("/tmp/`device`.jpg is gone") == "/tmp/`device`.jpg is gone"
+    assert name_flags("a person's photo; (`far`) isn't it") == "a person's photo; (--far) isn't it"

@@ -9,7 +9,7 @@ Every public name is here. Importing loads nothing: a name brings in its module 
 What goes wrong on purpose is a `LightfaceError`, whose message is one line with the problem and the remedy:
 
     LightfaceError
-      ConfigError, DeviceError, OutputError, RemoteError, TableError, ClusterError, ThresholdError
+      ConfigError, DeviceError, OutputError, RemoteError, TableError, MetadataError, ClusterError, ThresholdError
       PhotoError                      one photograph gives no usable face; `reason` is the word in reports
         ImageError                    MissingFileError, ImageTooLargeError
         FaceNotFoundError, MultipleFacesError, FaceTooSmallError, LowDetectionScoreError, LowQualityError
@@ -30,9 +30,9 @@ _NAMES_OF_MODULES = {
     "lightface.errors": (
         "CheckpointError ChecksumError ClusterError ConfigError DeviceError DuplicateFaceError EvaluationError "
         "FaceNotFoundError FaceTooSmallError GalleryError IdentityConflictError ImageError ImageTooLargeError "
-        "LightfaceError LockedGalleryError LowDetectionScoreError LowQualityError MissingFileError "
-        "ModelMismatchError MultipleFacesError OutputError PersonNotFoundError PhotoError RemoteError TableError "
-        "ThresholdError TrainingError WeightsError"
+        "LightfaceError LockedGalleryError LowDetectionScoreError LowQualityError MetadataError "
+        "MissingFileError ModelMismatchError MultipleFacesError OutputError PersonNotFoundError PhotoError RemoteError "
+        "TableError ThresholdError TrainingError WeightsError"
     ),
     "lightface.evaluation.calibrate": "Proposal",
     "lightface.evaluation.evaluate": "Evaluation",
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from lightface.errors import LockedGalleryError as LockedGalleryError
     from lightface.errors import LowDetectionScoreError as LowDetectionScoreError
     from lightface.errors import LowQualityError as LowQualityError
+    from lightface.errors import MetadataError as MetadataError
     from lightface.errors import MissingFileError as MissingFileError
     from lightface.errors import ModelMismatchError as ModelMismatchError
     from lightface.errors import MultipleFacesError as MultipleFacesError

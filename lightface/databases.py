@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 # Far above what lightface writes, and far below what would exhaust memory.
 _LIMITS: Final = {
@@ -35,14 +35,15 @@ def open_database(
     *,
     timeout_s: float,
     any_thread: bool = False,
+    mode: Literal["rw", "ro"] = "rw",
 ) -> sqlite3.Connection:
     """A connection to the file at `path`, which must be there, once `prepare` is done; closed again where that fails.
 
     `timeout_s` is how long to wait for other processes. Transactions are left to `transaction`. With `any_thread`,
-    other threads may use it, of which the caller lets in one at a time.
+    other threads may use it, of which the caller lets in one at a time. The mode "ro" is for a file of another program.
     """
-    # mode=rw: SQLite itself would create a missing file with the permissions of the umask.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
+    # Not rwc: SQLite itself would create a missing file with the permissions of the umask.
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=not any_thread
     )

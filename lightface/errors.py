@@ -40,6 +40,10 @@ class TableError(LightfaceError):
     """A face table that cannot be read."""
 
 
+class MetadataError(LightfaceError):
+    """Metadata of a photograph that cannot be read, or cannot be changed without losing some of it."""
+
+
 class ClusterError(LightfaceError):
     """Faces that cannot be grouped: of several models, or too many at once."""
 

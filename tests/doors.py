@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import sqlite3
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,10 +21,16 @@ from PIL import Image
 
 from lightface.cli.settings import CONFIG_VARIABLE, load_settings
 from lightface.crops import ShardReader, read_index
+from lightface.errors import FaceNotFoundError
 from lightface.evaluation.protocols import read_protocol
 from lightface.gallery import NewSample, open_gallery
 from lightface.images import load_photo
+from lightface.metadata.digikam import read_digikam
+from lightface.metadata.picasa import read_picasa
+from lightface.metadata.reading import PhotoNames, read_names
+from lightface.metadata.writing import XmpPlace, write_names
 from lightface.models.weights import read_checkpoint
+from lightface.pipeline.named_faces import NamedFace
 from lightface.records import Status
 from lightface.tables import FaceRow, read_faces, write_faces
 from lightface.training.config import load_config
@@ -173,6 +181,74 @@ def _settings(path: Path) -> object:
     return load_settings({}, {CONFIG_VARIABLE: str(path)})
 
 
+# Names of faces, of other programs and of lightface's own.
+
+
+_ADA = [NamedFace("Ada", (4.0, 4.0, 20.0, 30.0))]
+_PICASA = "[Contacts2]\n1a=Ada;;\n[photo.jpg]\nfaces=rect64(1111222233334444),1a;rect64(5555555566667777),2b\n"
+_DIGIKAM = """
+    CREATE TABLE AlbumRoots (id, identifier, specificPath); INSERT INTO AlbumRoots VALUES (1, 'volumeid:?path=/', '/');
+    CREATE TABLE Albums (id, albumRoot, relativePath); INSERT INTO Albums VALUES (1, 1, '/');
+    CREATE TABLE Images (id, album, name, status); INSERT INTO Images VALUES (1, 1, 'photo.jpg', 1);
+    CREATE TABLE ImageInformation (imageid, width, height); INSERT INTO ImageInformation VALUES (1, 64, 48);
+    CREATE TABLE Tags (id, name); INSERT INTO Tags VALUES (1, 'Ada');
+    CREATE TABLE TagProperties (tagid, property);
+    CREATE TABLE ImageTagProperties (imageid, tagid, property, value);
+    INSERT INTO ImageTagProperties VALUES (1, 1, 'tagRegion', '<rect x="1" y="2" width="30" height="40"/>');
+"""
+
+
+def _named(path: Path) -> None:
+    _picture("JPEG")(path)
+    write_names(path, _ADA, place=XmpPlace.EMBED)
+
+
+def _sidecar(path: Path) -> None:
+    _picture("JPEG")(path.with_suffix(""))
+    write_names(path.with_suffix(""), _ADA)
+
+
+def _digikam(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_DIGIKAM)
+
+
+def _take(found: Sequence[PhotoNames]) -> None:
+    """As the command line does: what is wrong is told, and so is that nobody is named."""
+    for one in found:
+        for error in one.errors:
+            raise error
+    if not any(one.faces for one in found):
+        raise FaceNotFoundError("no face is named")
+
+
+def _read_and_name(path: Path) -> None:
+    _take([read_names(path)])
+    write_names(path, _ADA, place=XmpPlace.EMBED)
+
+
+def _read_and_name_beside(path: Path) -> None:
+    _picture("JPEG")(path.with_suffix(""))
+    write_names(path.with_suffix(""), [NamedFace("Bo", (30.0, 10.0, 40.0, 20.0))])
+    _take([read_names(path.with_suffix(""))])
+
+
+def _read_picasa(path: Path) -> None:
+    _picture("JPEG")(path.with_name("photo.jpg"))
+    _take(read_picasa(path.parent))
+
+
+def _read_contacts(path: Path) -> None:
+    path.with_name(".picasa.ini").write_text(_PICASA)
+    _picture("JPEG")(path.with_name("photo.jpg"))
+    _take(read_picasa(path.parent, contacts=path))
+
+
+def _read_digikam(path: Path) -> None:
+    _picture("JPEG")(path.with_name("photo.jpg"))
+    _take(read_digikam(path, photos=path.parent))
+
+
 DOORS = [
     *(Door(f"photo.{kind}", _picture(kind.upper()), load_photo) for kind in ("png", "webp", "bmp", "tiff")),
     Door("photo.jpg", _picture("JPEG"), load_photo),
@@ -195,4 +271,9 @@ DOORS = [
     *(Door(f"faces.{suffix}", _faces, read_faces) for suffix in ("csv", "jsonl", "parquet", "npz")),
     Door("people.gallery", _gallery, _read_gallery),
     Door("people.jsonl", _export, _import),
+    Door("named.jpg", _named, _read_and_name),
+    Door("beside.jpg.xmp", _sidecar, _read_and_name_beside),
+    Door(".picasa.ini", _text(_PICASA), _read_picasa),
+    Door("people.xml", _text('<contacts><contact id="2b" name="Bo" display="B"/></contacts>'), _read_contacts),
+    Door("digikam4.db", _digikam, _read_digikam),
 ]

@@ -27,7 +27,7 @@ LAYERS = {
     ],
     3: ["images", "embedding", "gallery", "tables", "drawing"],
     4: ["pipeline", "crops"],
-    5: ["batch"],
+    5: ["batch", "metadata"],
     6: ["evaluation", "training", "doctor"],
     7: ["pages", "api"],
     8: ["cli"],

@@ -61,6 +61,7 @@ PUBLIC = [
     "LowDetectionScoreError",
     "LowQualityError",
     "Match",
+    "MetadataError",
     "MissingFileError",
     "ModelMismatchError",
     "MultipleFacesError",

@@ -33,6 +33,7 @@ from lightface.images import (
     hash_file,
     load_photo,
     photos,
+    read_frame,
     save_image,
 )
 from lightface.records import ByteArray
@@ -338,6 +339,8 @@ def test_what_the_sensor_saw_is_developed(mosaic: npt.NDArray[np.uint16], tmp_pa
     path.write_bytes(dng(mosaic, orientation=6))
     turned = load_photo(path).image_rgb
     assert turned.shape == (160, 120, 3) and turned[:, 70:].mean() > 3 * turned[:, :50].mean()
+    frame = read_frame(path.read_bytes(), name=str(path))
+    assert (frame.width_px, frame.height_px, frame.orientation) == (160, 120, 6)
     with pytest.raises(ImageTooLargeError, match=r"160x120|120x160"):
         load_photo(path, max_pixels=1000)
     path.write_bytes(dng(mosaic)[:300])

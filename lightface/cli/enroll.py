@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,16 @@ from lightface.cli.options import (
     Recursive,
     with_settings,
 )
+from lightface.cli.photo_names import (
+    Albums,
+    Contacts,
+    FromDigikam,
+    FromPicasa,
+    FromXmp,
+    Sidecars,
+    leave_out_own,
+    read_photo_names,
+)
 from lightface.cli.results import print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, DuplicateFaceError
@@ -29,6 +40,7 @@ from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.pipeline import EnrolledPhoto, FacePipeline
+    from lightface.pipeline.named_faces import NamedFace
 
 
 @with_settings("threshold", *GALLERY, *EMBEDDING)
@@ -55,20 +67,40 @@ def enroll(
     even_if_alike: Annotated[
         bool, typer.Option("--even-if-alike", help="Enroll faces that resemble somebody else, too.")
     ] = False,
+    from_xmp: FromXmp = None,
+    sidecars: Sidecars = None,
+    from_picasa: FromPicasa = None,
+    contacts: Contacts = None,
+    from_digikam: FromDigikam = None,
+    albums: Albums = None,
     face_selection: FaceChoice = "require-one",
     already_aligned: AlreadyAligned = False,
     recursive: Recursive = True,
     as_json: Json = False,
 ) -> None:
-    """Enroll a person from photographs, or many from a folder of folders.
+    """Enroll a person from photographs, many from a folder of folders, or those whom another program has named.
 
     Each photograph that is refused is named with its reason; the others are enrolled all the same. One that resembles
-    somebody else more is refused (identity_conflict), one that is unlike the person's own is told.
+    somebody else more is refused (identity_conflict), one that is unlike the person's own is told. Faces that another
+    program has marked (--from-xmp and the like) are sought where the marks are. The more people and photographs, the
+    better 'lightface calibrate' measures the threshold.
     """
     from lightface.gallery.records import CONSENT
 
     known = read_entries(metadata or [], option="--metadata") | ({CONSENT: consent} if consent else {})
-    planned = _plan(name, photos, people, recursive=recursive)
+    is_named_elsewhere = not (from_xmp is None and from_picasa is None and from_digikam is None)
+    if is_named_elsewhere and (name is not None or people is not None or already_aligned):
+        raise ConfigError("another program names people, photographs and faces; give no others, nor --already-aligned")
+    named = read_photo_names(
+        from_xmp=from_xmp,
+        from_picasa=from_picasa,
+        from_digikam=from_digikam,
+        sidecars=sidecars,
+        contacts=contacts,
+        albums=albums,
+        recursive=recursive,
+    )
+    planned = {} if named is not None else _plan(name, photos, people, recursive=recursive)
     pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
     results: list[EnrolledPhoto] = []
     try:
@@ -77,6 +109,7 @@ def enroll(
                 settings,
                 pipeline,
                 planned,
+                named,
                 results,
                 face_selection=face_selection,
                 even_if_alike=even_if_alike,
@@ -92,21 +125,23 @@ def _enroll(
     settings: Settings,
     pipeline: FacePipeline,
     planned: Mapping[str, Sequence[Path]],
+    named: Mapping[Path, list[NamedFace]] | None,
     results: list[EnrolledPhoto],
     *,
     face_selection: str,
     even_if_alike: bool,
     metadata: dict[str, str],
 ) -> None:
-    """Add to `results` what becomes of each photograph, as it is known."""
+    """Add to `results` what becomes of each photograph of the people planned, or of each face that is named."""
     from lightface.pipeline import enroll_people
+    from lightface.pipeline.enroll import enroll_named_faces
     from lightface.records import FaceSelection
     from lightface.stopping import StopRequest, stop_on_signals
 
     stop = StopRequest()
     with (
         open_gallery_of(settings, model_id=pipeline.model_id, create=True) as gallery,
-        counting_bar("enrolling", sum(map(len, planned.values()))) as count,
+        counting_bar("enrolling", sum(map(len, (planned or named or {}).values()))) as count,
         stop_on_signals(stop, numbers=[signal.SIGINT]),
     ):
 
@@ -121,11 +156,11 @@ def _enroll(
             if stop.requested:  # not earlier, when the gallery may have taken what is not in `results` yet
                 raise KeyboardInterrupt
 
-        enroll_people(
-            pipeline,
-            gallery,
-            planned,
-            selection=FaceSelection(face_selection),
+        if named is None:
+            job = partial(enroll_people, pipeline, gallery, planned, selection=FaceSelection(face_selection))
+        else:
+            job = partial(enroll_named_faces, pipeline, gallery, leave_out_own(named, gallery))
+        job(
             metadata=metadata,
             even_if_alike=even_if_alike,
             looked_at=look_at,
@@ -179,7 +214,7 @@ def _conclude(results: list[EnrolledPhoto]) -> None:
 
     enrolled = sum(result.status is Status.ENROLLED for result in results)
     known = sum(isinstance(result.error, DuplicateFaceError) for result in results)
-    if not enrolled and not known:
+    if results and not enrolled and not known:
         raise typer.Exit(2)  # each refusal has been told
     note(
         f"enrolled {enrolled:,} of {count_of(len(results), 'photograph')}; "

@@ -14,6 +14,15 @@ from lightface.cli.console import complain, counting_bar, debug, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, FaceChoice, Json, Photos, Recursive, with_settings
+from lightface.cli.photo_names import (
+    RemoveXmp,
+    Sidecars,
+    WriteReview,
+    WriteXmp,
+    names_written,
+    plan_xmp,
+    remove_xmp_names,
+)
 from lightface.cli.results import make_folder, plan_pictures, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LightfaceError
@@ -44,6 +53,10 @@ def identify(
             help="Write the face table, paths absolute: .parquet, .csv, .jsonl or .npz.",
         ),
     ] = None,
+    write_xmp: WriteXmp = None,
+    write_review: WriteReview = False,
+    sidecars: Sidecars = None,
+    remove_xmp: RemoveXmp = None,
     recursive: Recursive = True,
     face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
@@ -61,6 +74,18 @@ def identify(
     from lightface.tables import check_output, name_photo, write_faces
 
     paths = find_photos_of(photos, recursive=recursive)
+    xmp = plan_xmp(
+        write_xmp,
+        remove_xmp,
+        sidecars,
+        photos,
+        paths,
+        with_review=write_review,
+        already_aligned=already_aligned,
+    )
+    if xmp is not None and remove_xmp is not None:
+        remove_xmp_names(xmp, paths)
+        return
     pictures = {} if draw is None else plan_pictures(draw, photos, paths, option="--draw")
     if output is not None:
         check_output(output)
@@ -85,7 +110,8 @@ def identify(
         named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`
         write_faces(output, [row for result in named for row in result.rows()])
         note(f"wrote {output}")
-    _report(results, as_json=as_json)
+    with names_written(xmp, results):
+        _report(results, as_json=as_json)
 
 
 def _report(results: Sequence[IdentifiedPhoto], *, as_json: bool) -> None:

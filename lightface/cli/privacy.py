@@ -200,7 +200,8 @@ def expire(
 
 def tell_what_stays(residual_copies: str | None) -> None:
     """Say after a removal what it could not reach."""
-    note("not reached: the photographs, and the tables, journals, reports, exports, copies and backups made before")
+    made_before = "tables, journals, reports, exports, copies and backups made before"
+    note(f"not reached: the photographs, names in their metadata, and the {made_before}")
     if kept_tables_folder().exists():
         note(f"nor the face tables of folders in {kept_tables_folder()}, which can be deleted at any time")
     if residual_copies is not None:

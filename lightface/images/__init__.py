@@ -4,7 +4,14 @@ Everything that comes out of here is (H, W, 3) uint8 RGB with the EXIF orientati
 needs to know what a file looked like.
 """
 
-from lightface.images.decoding import DEFAULT_MAX_PIXELS, count_pixels, decode_photo, is_picture
+from lightface.images.decoding import (
+    DEFAULT_MAX_PIXELS,
+    StoredFrame,
+    count_pixels,
+    decode_photo,
+    is_picture,
+    read_frame,
+)
 from lightface.images.given import GivenPicture, PhotoSource, to_path
 from lightface.images.photos import (
     PHOTO_SUFFIXES,
@@ -25,6 +32,7 @@ __all__ = [
     "PassedOver",
     "Photo",
     "PhotoSource",
+    "StoredFrame",
     "check_picture",
     "count_pixels",
     "decode_photo",
@@ -34,6 +42,7 @@ __all__ = [
     "is_photo_name",
     "is_picture",
     "load_photo",
+    "read_frame",
     "save_image",
     "to_path",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Final
@@ -34,6 +35,7 @@ _HEADER_BYTES: Final = 4 << 20  # enough to tell the size of a JPEG: before it c
 _STRIP_PIXELS: Final = 1 << 20  # converted at once, so that no copy of a whole picture lies about
 # Tags of TIFF.
 _NEW_SUBFILE_TYPE: Final = 254
+_SIZE_TAGS: Final = (256, 257)  # width and height
 _MAX_SAMPLE_VALUE: Final = 281
 _DNG_VERSION: Final = 50706
 # In pictures with 16-bit values, so few bright pixels, or so small a share of all, may be broken ones of the sensor.
@@ -131,6 +133,45 @@ def count_pixels(path: Path) -> int:
             return int(width * height)
     except (ImageError, Image.DecompressionBombError, *DECODE_ERRORS):
         return 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFrame:
+    """How a photograph lies in its file, before the EXIF orientation turns it upright."""
+
+    width_px: int
+    height_px: int
+    orientation: int  # 1 to 8, as in EXIF 2.3, table 6; 1 is upright
+
+    @property
+    def upright_size_px(self) -> tuple[int, int]:
+        """Width and height of the upright photograph."""
+        size = (self.width_px, self.height_px)
+        return size[::-1] if self.orientation in (5, 6, 7, 8) else size
+
+
+def read_frame(data: bytes, *, name: str) -> StoredFrame:
+    """Size and orientation of the bytes of a picture file, by its header, as `decode_photo` takes them.
+
+    Raises ImageError as `decode_photo`.
+    """
+    try:
+        with quiet_pillow():
+            if is_raw(name, data):
+                return _read_raw_frame(data, name=name)
+            if is_heic(data):
+                return _read_heic_frame(data, name=name)
+            check_blocks(data, name=name)
+            with Image.open(BytesIO(data), formats=_READ_FORMATS) as image:
+                orientation = _read_orientation(image, name=name)
+                # Of a TIFF, Pillow says the size that it will have when it is upright.
+                tags: Any = getattr(image, "tag_v2", {})
+                width, height = (tags.get(tag, side) for tag, side in zip(_SIZE_TAGS, image.size, strict=True))
+                return StoredFrame(width, height, orientation if 1 <= orientation <= 8 else 1)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{quote(name)} is not a picture that can be read; give a {_KINDS} file") from error
+    except (Image.DecompressionBombError, *DECODE_ERRORS) as error:
+        raise _damaged(name, describe_reason(error)) from error
 
 
 def _check_jpeg(data: bytes, *, name: str, max_pixels: int, allow_truncated: bool) -> bytes:
@@ -380,3 +421,31 @@ def decode_raw(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         reason = describe_reason(error)
         raise ImageError(f"{quote(name)} cannot be developed ({reason}); export it as JPEG or TIFF") from error
+
+
+def _read_heic_frame(data: bytes, *, name: str) -> StoredFrame:
+    """The container turns the picture, and says the size of the upright one; EXIF says the same turn once more."""
+    container = open_heic(BytesIO(data), name=name)
+    exif = Image.Exif()
+    exif.load(container.info.get("exif") or b"")
+    orientation = _to_number(exif.get(ExifTags.Base.Orientation, 1)) or 1
+    width, height = container.size
+    if orientation in (5, 6, 7, 8):
+        width, height = height, width
+    return StoredFrame(width, height, orientation if 1 <= orientation <= 8 else 1)
+
+
+def _read_raw_frame(data: bytes, *, name: str) -> StoredFrame:
+    try:
+        import rawpy
+    except ImportError as error:
+        raise ImageError(
+            f"{quote(name)} is what the sensor saw (RAW); install rawpy (lightface's extra 'raw') to read it"
+        ) from error
+    try:
+        with rawpy.imread(BytesIO(data)) as raw:
+            # LibRaw counts turns otherwise than EXIF: 3 is half a turn, 5 a quarter to the left, 6 one to the right.
+            orientation = {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1)
+            return StoredFrame(raw.sizes.width, raw.sizes.height, orientation)
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        raise _damaged(name, describe_reason(error)) from error

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 # No compressed photograph within the pixel limit comes near this; a disk image or film given by mistake does.
 _MAX_FILE_BYTES = 1 << 30
+_SIDECAR_SUFFIX = ".xmp"  # of what is known of a photograph, and lies beside it
 
 PHOTO_SUFFIXES = frozenset(
     {
@@ -182,10 +183,11 @@ def _search_folder(folder: Path, *, recursive: bool, passed_over: PassedOver) ->
         for name in files:
             if name.startswith("."):
                 continue
+            suffix = os.path.splitext(name)[1].lower()
             if is_photo_name(name):
                 yield Path(parent, name)
-            else:
-                passed_over.suffixes[os.path.splitext(name)[1].lower()] += 1
+            elif suffix != _SIDECAR_SUFFIX:
+                passed_over.suffixes[suffix] += 1
 
 
 def _read_file(path: Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from lightface.gallery.likeness import Conflict, find_conflicts, find_parts
 from lightface.images import PassedOver, PhotoSource, find_folders, find_photos, hash_file
 from lightface.images.photos import as_source
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
+from lightface.pipeline.named_faces import NamedFace, choose_faces
 from lightface.pipeline.thresholds import resolve_bands
-from lightface.records import FaceEmbedding, FaceSelection, Status, to_plain
+from lightface.records import BoxPx, FaceEmbedding, FaceSelection, Status, to_plain
 from lightface.words import explain, visible
 
 _log = logging.getLogger(__name__)
@@ -147,9 +148,46 @@ def enroll_people(
     gallery.check_model(pipeline.model_id)
     decides = _find_threshold(pipeline, gallery, threshold)
     enrolment = _Enrolment(pipeline.selecting(selection), gallery, metadata or {}, decides, even_if_alike)
-    at_once = _OF_MANY_PEOPLE if len(named) > 1 else _OF_ONE_PERSON
+    return _enroll_planned(enrolment, planned, looked_at, progress)
+
+
+def enroll_named_faces(
+    pipeline: FacePipeline,
+    gallery: Gallery,
+    photos: Mapping[Path, Sequence[NamedFace]],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    threshold: float | None = None,
+    even_if_alike: bool = False,
+    looked_at: Callable[[Path], None] | None = None,
+    progress: Callable[[EnrolledPhoto], None] | None = None,
+) -> list[EnrolledPhoto]:
+    """Enroll the faces that somebody has marked and named in photographs: one result for each name in each of them.
+
+    Which face is meant, `choose_faces` says; a result without one has the error that says why. All else, and the errors
+    raised, are as in `enroll_people`.
+    """
+    gallery.check_names({one.name for faces in photos.values() for one in faces})
+    named = {
+        path: [replace(one, name=normalize_name(one.name)) for one in faces] for path, faces in photos.items() if faces
+    }
+    planned = [(name, path) for path, faces in named.items() for name in dict.fromkeys(one.name for one in faces)]
+    gallery.check_model(pipeline.model_id)
+    decides = _find_threshold(pipeline, gallery, threshold)
+    everybody = pipeline.selecting(FaceSelection.ALL)
+    enrolment = _Enrolment(everybody, gallery, metadata or {}, decides, even_if_alike, named=named)
+    return _enroll_planned(enrolment, planned, looked_at, progress)
+
+
+def _enroll_planned(
+    enrolment: _Enrolment,
+    planned: Sequence[_Planned],
+    looked_at: Callable[[Path], None] | None,
+    progress: Callable[[EnrolledPhoto], None] | None,
+) -> list[EnrolledPhoto]:
+    at_once = _OF_MANY_PEOPLE if len({name for name, _ in planned}) > 1 else _OF_ONE_PERSON
     results = []
-    with gallery.enrolling_together():
+    with enrolment.gallery.enrolling_together():
         for start in range(0, len(planned), at_once):
             for result in enrolment.enroll(planned[start : start + at_once], looked_at):
                 results.append(result)
@@ -192,20 +230,25 @@ class _Enrolment:
     metadata: Mapping[str, str]
     threshold: float | None  # None: faces are not compared
     even_if_alike: bool
+    named: Mapping[Path, Sequence[NamedFace]] = field(default_factory=dict)  # of photographs with more than one name
 
     def enroll(self, planned: Sequence[_Planned], looked_at: Callable[[Path], None] | None) -> Iterator[EnrolledPhoto]:
         """Embed photographs, compare their faces with all others, and store them one by one."""
-        known = {one: sha256 for one in planned if (sha256 := _find_enrolled(self.gallery, *one)) is not None}
+        known = {one: sha256 for one in planned if (sha256 := self._find_enrolled(*one)) is not None}
         photos: dict[_Planned, PhotoFaces] = {}
         interrupted = None
         try:
-            paths = [path for name, path in planned if (name, path) not in known]
-            embedded = self.pipeline.embed_paths(paths)
+            paths = list(dict.fromkeys(path for name, path in planned if (name, path) not in known))
+            embedded = zip(paths, self.pipeline.embed_paths(paths), strict=True)
+            read: dict[Path, PhotoFaces] = {}
             for one in planned:
+                name, path = one
                 if one not in known:
-                    photos[one] = next(embedded)
+                    while path not in read:
+                        read.update([next(embedded)])
+                    photos[one] = self._choose(name, path, read[path])
                 if looked_at is not None:
-                    looked_at(one[1])
+                    looked_at(path)
         except KeyboardInterrupt as error:
             interrupted = error
         conflicts = self._find_conflicts(photos)
@@ -222,6 +265,24 @@ class _Enrolment:
                 yield self._store(name, photos[one], conflicts.get(one), unlike.get(one))
         if interrupted is not None:
             raise interrupted
+
+    def _choose(self, name: str, path: Path, photo: PhotoFaces) -> PhotoFaces:
+        """The photograph with this person's face alone, where faces are named in it; the selection has chosen else."""
+        return choose_faces(photo, self.named[path])[name] if path in self.named else photo
+
+    def _find_enrolled(self, name: str, path: Path) -> str | None:
+        """The SHA-256 of a photograph that this person was enrolled from; None where they were not."""
+        person = self.gallery.find_person(name)
+        if person is None:
+            return None
+        boxes: list[BoxPx | None] = [one.box_px for one in self.named.get(path, ()) if one.name == name]
+        try:
+            digest = hash_file(path)
+        except ImageError:  # to be told when it is its turn
+            return None
+        samples = [self.gallery.find_enrolled(digest, box_px) for box_px in boxes or [None]]
+        is_own = any(sample is not None and sample.person_id == person.id for sample in samples)
+        return digest if is_own else None
 
     def _find_conflicts(self, photos: Mapping[_Planned, PhotoFaces]) -> dict[_Planned, Conflict]:
         if self.threshold is None or self.even_if_alike:
@@ -282,16 +343,6 @@ def _faces_of(photos: Mapping[_Planned, PhotoFaces]) -> dict[str, dict[str, tupl
         if photo.error is None and photo.sha256 is not None:
             faces.setdefault(one[0], {}).setdefault(photo.sha256, (one, photo.faces[0]))
     return faces
-
-
-def _find_enrolled(gallery: Gallery, name: str, path: Path) -> str | None:
-    """The SHA-256 of a photograph that this person was enrolled from; None where they were not."""
-    try:
-        sample = gallery.find_enrolled(hash_file(path))
-    except ImageError:  # to be told when it is its turn
-        return None
-    person = None if sample is None else gallery.find_person(name)
-    return sample.image_sha256 if person is not None and sample is not None and sample.person_id == person.id else None
 
 
 def _to_sample(photo: PhotoFaces, face: FaceEmbedding) -> NewSample:

@@ -135,6 +135,10 @@ def _table_rows(state: Path) -> Rows:
     ]
 
 
+def _metadata_rows(state: Path) -> Rows:
+    return [(path.name, path.read_bytes()) for path in sorted(state.iterdir()) if path.suffix in (".jpg", ".xmp")]
+
+
 def _training_rows(state: Path) -> Rows:
     run = state / "run"
     if not (run / "registry.toml").exists():
@@ -177,6 +181,11 @@ def _embed_known(spawner: Spawner, photos: Path, state: Path) -> None:
     assert done.status == 0, done.stderr
 
 
+def _photograph_of_known(spawner: Spawner, photos: Path, state: Path) -> None:
+    _enroll_known(spawner, photos, state)
+    paint_person(state / "party.jpg", 1, 4).chmod(0o600)
+
+
 def _nothing(spawner: Spawner, photos: Path, state: Path) -> None:
     """The folder is empty."""
 
@@ -215,6 +224,14 @@ def _enroll(photos: Path, state: Path) -> Sequence[object]:
 
 def _embed(photos: Path, state: Path) -> Sequence[object]:
     return "embed", photos, "-o", state / "faces.csv"
+
+
+def _write_xmp(place: str) -> Callable[[Path, Path], Sequence[object]]:
+    def arguments(photos: Path, state: Path) -> Sequence[object]:
+        options = ["--gallery", state / GALLERY, "--threshold", 0.3, "--quiet"]  # colours are poor faces
+        return "identify", state / "party.jpg", "--write-xmp", place, *options
+
+    return arguments
 
 
 TRAIN = Job("train", _train, _write_recipe, _training_rows, _whole, again=_resume)
@@ -263,6 +280,8 @@ JOBS = [
         _whole,
         done_before="is not encrypted",
     ),
+    Job("identify --write-xmp embed", _write_xmp("embed"), _photograph_of_known, _metadata_rows, _whole),
+    Job("identify --write-xmp sidecar", _write_xmp("sidecar"), _photograph_of_known, _metadata_rows, _whole),
     Job("embed", _embed, _embed_known, _table_rows, _whole),
     Job("embed, a new table", _embed, _nothing, _table_rows, _whole),
     TRAIN,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Faces = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FACES...",
+        metavar="FACES",
         parser=to_path,
         help="Folders of photographs, or face tables that embed wrote, also in parts or by URL.",
     ),

@@ -102,7 +102,7 @@ def rows_to_name(
     groups: FaceGroups, earlier: Sequence[NameRow] = (), refused: Sequence[RefusedName] = ()
 ) -> list[NameRow]:
     """The rows of a names file for the groups as they are, with what is left of the earlier rows: no name is lost."""
-    noted = {row.number: row for row in earlier if row.note and not row.name}
+    notes = {row.number: row.note for row in earlier if not row.name}
     failed: dict[int, list[RefusedName]] = {}
     for one in refused:
         failed.setdefault(one.row.number, []).append(one)
@@ -120,8 +120,8 @@ def rows_to_name(
                 row = replace(row, name=one.row.name, note=one.reason, tokens=one.row.tokens)
             if not failed[row.number]:
                 del failed[row.number]
-        elif row.number in noted and noted[row.number].tokens == row.tokens:
-            row = replace(row, note=noted[row.number].note)
+        else:
+            row = replace(row, note=notes.get(row.number, ""))
         rows.append(row)
     return rows + [replace(one.row, note=one.reason) for left in failed.values() for one in left]
 

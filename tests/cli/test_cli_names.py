@@ -21,6 +21,7 @@ from faces_of_colour import colour_of, make_colour_pipeline, paint_people, paint
 from stand_ins import paint
 from typer.testing import Result
 
+from lightface.cli.face_tables import read_faces_of
 from lightface.gallery import open_gallery
 
 ODD_NAME = 'Ada "the Countess", \u05e2\u05d3\u05d4'
@@ -419,15 +420,13 @@ def test_an_edit_while_the_command_runs_is_not_lost(
     cluster: Cli, photos: Path, names: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster(photos, "--names", names)
-    import lightface.cli.cluster as command
-
-    original = command.read_faces_of
+    original = read_faces_of
 
     def read_slowly(*arguments: object, **options: object) -> object:
         give_names(names, {"1": "Ada"})
         return original(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(command, "read_faces_of", read_slowly)
+    monkeypatch.setattr("lightface.cli.cluster.read_faces_of", read_slowly)
     result = cluster(photos, "--names", names)
     assert result.exit_code == 2 and "was changed meanwhile, and is left as it is" in result.stderr
     assert read_rows(names)[0]["name"] == "Ada"

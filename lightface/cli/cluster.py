@@ -305,9 +305,10 @@ def _report(groups: FaceGroups, rows: Sequence[ClusterRow]) -> None:
     if lines:
         print_table(columns, lines)
     faces, known, grouped = len(groups.faces), sum(map(len, groups.known)), sum(map(len, groups.groups))
-    of_known = f"{known:,} of {count_of(len(groups.known), 'known person', 'known people')}, " if known else ""
+    named = f"{known:,} of {count_of(faces, 'face')} of {count_of(len(groups.known), 'known person', 'known people')}"
+    of_all = "" if known else f" of {count_of(faces, 'face')}"
     note(
-        f"{of_known}{grouped:,} of {count_of(faces, 'face')} in {count_of(len(groups.groups), 'group')}, "
+        f"{named + ', ' if known else ''}{grouped:,}{of_all} in {count_of(len(groups.groups), 'group')}, "
         f"{faces - grouped - known:,} in none, at threshold {groups.threshold:.3f}"
     )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from command_line import Cli, assert_one_line
 from faces_of_colour import colour_of, make_colour_pipeline, paint_people, paint_person
+from PIL import Image
 from stand_ins import paint
 from typer.testing import Result
 
@@ -73,6 +74,14 @@ def groups_of(result: Result) -> dict[str, set[str]]:
     return found
 
 
+def paint_two(path: Path, left: tuple[int, int, int], right: tuple[int, int, int]) -> None:
+    """A photograph of two people side by side."""
+    paint(path, left, width=160)
+    image = Image.open(path)
+    image.paste(right, (80, 0, 160, 80))
+    image.save(path)
+
+
 def read_rows(names: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(names.read_bytes().decode("utf-8-sig"), newline="")))
 
@@ -115,7 +124,7 @@ def test_known_people_keep_their_names_and_the_rest_is_grouped(
     assert result.exit_code == 0, result.output
     lines = [line.split()[:3] for line in result.stdout.splitlines()]
     assert lines == [["group", "faces", "photographs"], ["Ada", "4", "4"], ["1", "3", "3"], ["2", "2", "2"]]
-    assert "4 of 1 known person, 5 of 9 faces in 2 groups, 0 in none, at threshold 0.500\n" in result.stderr
+    assert "4 of 9 faces of 1 known person, 5 in 2 groups, 0 in none, at threshold 0.500\n" in result.stderr
     assert {path.name: len(list(path.iterdir())) for path in folder.iterdir()} == {"Ada (id 1)": 4, "1": 3, "2": 2}
     headings = re.findall(r"<h2>(.*?) <span", page.read_text(encoding="utf-8"))
     assert headings == ["Ada", "Group 1", "Group 2"]
@@ -136,12 +145,7 @@ def test_everybody_groups_known_people_too(cluster: Cli, photos: Path, gallery_p
 
 
 def test_nobody_is_named_twice_on_one_photograph(cluster: Cli, photos: Path, gallery_path: Path) -> None:
-    from PIL import Image
-
-    paint(photos / "both.png", colour_of(1, 1), width=160)
-    image = Image.open(photos / "both.png")
-    image.paste(colour_of(1, 5), (80, 0, 160, 80))
-    image.save(photos / "both.png")
+    paint_two(photos / "both.png", colour_of(1, 1), colour_of(1, 5))
     enroll(gallery_path, "Ada", [photos / "p001" / "1.png", photos / "p001" / "2.png"])
     faces = json.loads(cluster(photos, "--json").stdout)["faces"]
     both = [face["person_name"] for face in faces if face["image_path"].endswith("both.png")]
@@ -326,6 +330,20 @@ def test_a_group_is_added_to_somebody_whom_it_resembles(
     result = cluster(photos, "--names", names, *strict)
     assert result.exit_code == 0, result.output
     assert enrolled(gallery_path) == {"Ada": {f"p001/{number}" for number in range(1, 5)}}
+
+
+def test_nobody_gets_two_faces_of_one_photograph(cluster: Cli, photos: Path, gallery_path: Path, names: Path) -> None:
+    paint_two(photos / "both.png", colour_of(1, 5), colour_of(2, 5))
+    cluster(photos, "--names", names)
+    give_names(names, {"1": "Ada", "2": "Ada"})
+    result = cluster(photos, "--names", names)
+    assert (
+        f"group 2 cannot be 'Ada', who is on {photos / 'both.png'} already, and nobody is there twice" in result.stderr
+    )
+    assert "p002/1" not in enrolled(gallery_path)["Ada"]
+    assert [(row["group"], row["name"]) for row in read_rows(names)] == [("2", "Ada"), ("3", "")]
+    again = cluster(photos, "--names", names)  # against her as she is enrolled now
+    assert again.exit_code == 2 and "nobody is there twice" in again.stderr
 
 
 def test_two_names_for_one_group(cluster: Cli, photos: Path, gallery_path: Path, names: Path) -> None:

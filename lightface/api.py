@@ -26,6 +26,7 @@ from lightface.gallery import Gallery, default_gallery_path, open_gallery
 from lightface.images import PhotoSource
 from lightface.images.photos import find_sources
 from lightface.locations import as_path
+from lightface.matching import POOR_RAISE
 from lightface.models.registry import find_record
 from lightface.pipeline.cluster import DEFAULT_MIN_SIZE, FaceGroups, cluster_faces
 from lightface.pipeline.enroll import EnrolledPhoto, enroll_people
@@ -77,13 +78,16 @@ def verify(
 ) -> Verification:
     """Say whether two photographs show one person: `result.status` is SAME or DIFFERENT, `result.similarity` a cosine.
 
-    `threshold` is the cosine from which they do; None: the one measured for the weights at a false-accept rate of 1e-3.
-    Of several faces the `selection` says which is meant. Raises PhotoError where a photograph cannot be read or has no
-    fitting face, ThresholdError where no threshold is known.
+    `threshold` is the cosine from which they do; None: the one measured for the weights at a false-accept rate of 1e-3,
+    and more where both faces are poor. Of several faces the `selection` says which is meant. Raises PhotoError where a
+    photograph cannot be read or has no fitting face, ThresholdError where no threshold is known.
     """
     used = pipeline or default_pipeline()
     decides = resolve_threshold(used.record, threshold=threshold)
-    return verify_photos(used, photo_a, photo_b, threshold=decides, selection=_to_selection(selection))
+    poor_raise = POOR_RAISE if threshold is None else 0.0
+    return verify_photos(
+        used, photo_a, photo_b, threshold=decides, poor_raise=poor_raise, selection=_to_selection(selection)
+    )
 
 
 def identify(

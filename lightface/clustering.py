@@ -21,6 +21,7 @@ from statistics import NormalDist
 import numpy as np
 
 from lightface.errors import ClusterError, ThresholdError, check_number
+from lightface.matching import POOR_RAISE
 from lightface.records import FloatArray, IntArray
 
 # All distances within one crowd are held twice, in float64: some 2 GB.
@@ -66,11 +67,18 @@ def strict_threshold(thresholds: Mapping[float, float], face_count: int) -> floa
     return float(start - slope * normal.inv_cdf(min(1 / max(face_count, 1), LOOSEST_FAR)))
 
 
-def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: IntArray | None = None) -> IntArray:
+def cluster_vectors(
+    vectors: FloatArray,
+    *,
+    threshold: float,
+    photo_of_face: IntArray | None = None,
+    poorness: FloatArray | None = None,
+) -> IntArray:
     """Group unit rows (N, D): (N,) numbers of groups from 0, the largest first. Who is like nobody is a group alone.
 
     Average linkage at the cosine `threshold`, inclusive. Faces of one photograph, those of equal numbers in
-    `photo_of_face` (N,), are never in one group: nobody is on a photograph twice.
+    `photo_of_face` (N,), are never in one group: nobody is on a photograph twice. Two faces of `poorness` (N,) above 0
+    must be more alike, as `lightface.matching.threshold_of_pair` says: their cosine counts for less by as much.
 
     Groups can only grow where two faces reach the threshold, so each crowd, whoever is linked through such pairs, is
     worked on by itself, and memory grows with the square of the largest crowd, not of N: 2.1 GB and half a minute for
@@ -78,7 +86,8 @@ def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: Int
     16,000 faces, ThresholdError for a threshold that is no finite number.
     """
     check_number("a threshold", threshold, error=ThresholdError)
-    crowd_of_face = _find_crowds(vectors, threshold)
+    poorness = np.zeros(len(vectors), np.float32) if poorness is None else poorness
+    crowd_of_face = _find_crowds(vectors, poorness, threshold)
     order = np.argsort(crowd_of_face, kind="stable")
     crowds = np.split(order, np.flatnonzero(np.diff(crowd_of_face[order])) + 1) if len(order) else []
     largest = max(map(len, crowds), default=0)
@@ -92,7 +101,7 @@ def cluster_vectors(vectors: FloatArray, *, threshold: float, photo_of_face: Int
     labels = np.zeros(len(vectors), np.int64)
     count = 0
     for crowd in crowds:
-        within = _link(vectors[crowd], photo_of_face[crowd], threshold)
+        within = _link(vectors[crowd], poorness[crowd], photo_of_face[crowd], threshold)
         labels[crowd] = within + count
         count += int(within.max()) + 1
     return _number_by_size(labels)
@@ -133,30 +142,33 @@ def bcubed_score(labels: IntArray, truth: IntArray) -> GroupingScore:
     )
 
 
-def _find_crowds(vectors: FloatArray, threshold: float) -> IntArray:
+def _find_crowds(vectors: FloatArray, poorness: FloatArray, threshold: float) -> IntArray:
     """(N,) which faces are linked by pairs that reach the threshold, directly or through others."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     count = len(vectors)
     crowds = np.arange(count, dtype=np.int64)
-    for rows, columns in _like_pairs(vectors, threshold):
+    for rows, columns in _like_pairs(vectors, poorness, threshold):
         links = coo_matrix((np.ones(len(rows), np.bool_), (crowds[rows], crowds[columns])), shape=(count, count))
         crowds = connected_components(links, directed=False)[1].astype(np.int64)[crowds]
     return crowds
 
 
-def _like_pairs(vectors: FloatArray, threshold: float) -> Iterator[tuple[IntArray, IntArray]]:
+def _like_pairs(vectors: FloatArray, poorness: FloatArray, threshold: float) -> Iterator[tuple[IntArray, IntArray]]:
     """The places of pairs that reach the threshold, block by block."""
+    costs = np.float32(POOR_RAISE) * poorness
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         for first in range(start, len(vectors), _COLUMNS_AT_ONCE):
-            scores = vectors[start : start + _ROWS_AT_ONCE] @ vectors[first : first + _COLUMNS_AT_ONCE].T
+            rows, columns = slice(start, start + _ROWS_AT_ONCE), slice(first, first + _COLUMNS_AT_ONCE)
+            scores = vectors[rows] @ vectors[columns].T
+            scores -= np.outer(costs[rows], poorness[columns])
             # A hair lower than the threshold: what rounding adds here only makes a crowd larger than need be.
-            rows, columns = np.nonzero(scores >= np.float64(threshold) - 1e-6)
-            yield rows + start, columns + first
+            above, beside = np.nonzero(scores >= np.float64(threshold) - 1e-6)
+            yield above + start, beside + first
 
 
-def _link(vectors: FloatArray, photos: IntArray, threshold: float) -> IntArray:
+def _link(vectors: FloatArray, poorness: FloatArray, photos: IntArray, threshold: float) -> IntArray:
     """Average linkage of one crowd (n, D): (n,) numbers from 0."""
     if len(vectors) == 1:
         return np.zeros(1, np.int64)
@@ -167,6 +179,7 @@ def _link(vectors: FloatArray, photos: IntArray, threshold: float) -> IntArray:
     for place in range(len(vectors) - 1):  # the upper triangle row by row, as scipy wants it
         start, end = end, end + len(vectors) - 1 - place
         np.subtract(1, vectors[place + 1 :] @ vectors[place], out=distances[start:end])
+        distances[start:end] += POOR_RAISE * poorness[place] * poorness[place + 1 :]
         distances[start:end][photos[place + 1 :] == photos[place]] = _NEVER
     np.maximum(distances, 0, out=distances)  # rounding carries equal vectors past a cosine of 1, and scipy refuses that
     numbers = fcluster(linkage(distances, "average"), 1 - threshold, "distance")

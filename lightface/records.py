@@ -151,6 +151,7 @@ class Match:
     person_name: str
     similarity: float  # cosine, -1..1; not a probability
     status: Status  # MATCHED, REVIEW or UNKNOWN
+    threshold: float  # cosine from which it is MATCHED
 
     def __str__(self) -> str:
         return f"{self.person_name} {self.similarity:.3f}"
@@ -167,11 +168,13 @@ class Verification:
     face_a: FaceEmbedding
     face_b: FaceEmbedding
     similarity: float  # cosine, -1..1; not a probability
-    threshold: float
+    threshold: float  # cosine; the higher, the poorer both faces are
     status: Status  # SAME or DIFFERENT; SAME when similarity >= threshold
+    poor_raise: float = 0.0  # how much of the threshold is there because both faces are poor
 
     def __str__(self) -> str:
-        return f"{self.status}: similarity {self.similarity:.3f}, threshold {self.threshold:.3f}"
+        text = f"{self.status}: similarity {self.similarity:.3f}, threshold {self.threshold:.3f}"
+        return text if self.poor_raise < 0.001 else f"{text} ({self.poor_raise:.3f} of it because both faces are poor)"
 
     def to_dict(self) -> dict[str, Any]:
         """The answer and where the two faces were found, for `json.dumps`; the embeddings are left out."""

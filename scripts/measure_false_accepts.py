@@ -28,7 +28,7 @@ from lightface.crops import ShardReader, find_index, read_index
 from lightface.embedding import to_network_input
 from lightface.errors import LightfaceError
 from lightface.images import Photo, decode_photo, find_photos, load_photo
-from lightface.matching import person_scores
+from lightface.matching import POOR_RAISE, measure_poorness, person_scores, threshold_of_pair
 from lightface.measurement.intervals import wilson
 from lightface.models.weights import load_model
 from lightface.pipeline import FaceGates, FacePipeline, load_pipeline
@@ -333,6 +333,17 @@ class Probes:
 
     vectors: FloatArray  # (N, 256)
     people: np.ndarray  # (N,)
+    poorness: FloatArray  # (N,)
+
+    def accepts(self, other: Probes, threshold: float) -> np.ndarray:
+        """(N, M) whether `verify` takes these and those for one person."""
+        needed = np.array(
+            [
+                [threshold_of_pair(threshold, a, b, poor_raise=POOR_RAISE) for b in other.poorness.tolist()]
+                for a in self.poorness.tolist()
+            ]
+        )
+        return self.vectors @ other.vectors.T >= needed.reshape(len(self.people), len(other.people))
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,8 +454,8 @@ def compare_kinds(
     for name, degrade in DEGRADED.items():
         degraded = [Photo(photo.path, photo.sha256, degrade(photo.image_rgb, face)) for photo, face in probes]
         embedded = embed(pipeline, degraded, people)
-        alike = embedded.vectors @ embedded.vectors.T >= threshold
-        clean = embedded.vectors @ gallery.vectors.T >= threshold
+        alike = embedded.accepts(embedded, threshold)
+        clean = embedded.accepts(gallery, threshold)
         once = np.triu(embedded.people[:, None] != embedded.people)
         own = embedded.people[:, None] == gallery.people
         kept = Share(len(embedded.people), len(probes))
@@ -476,20 +487,21 @@ def draw_no_faces(
         seen, left = (len(embed(each, larger, nobody).people) for each in (blind, pipeline))
         crops = embed(crop_pipeline, [as_photo(each) for each in drawn], nobody)
         pairs = np.triu(np.ones((len(crops.people),) * 2, bool), 1)
-        same = share(crops.vectors @ crops.vectors.T >= threshold, pairs)
+        same = share(crops.accepts(crops, threshold), pairs)
         rows[name] = (seen, left, Share(len(crops.people), DRAWN), same)
         print(name, *rows[name], flush=True)
     return rows
 
 
 def embed(pipeline: FacePipeline, photos: Sequence[Photo], people: np.ndarray) -> Probes:
-    vectors, kept = [np.zeros((0, 256), np.float32)], []
+    vectors, kept, qualities = [np.zeros((0, 256), np.float32)], [], []
     for start in range(0, len(photos), 8):
         results = pipeline.selecting(FaceSelection.LARGEST).embed_photos(photos[start : start + 8])
         for index, result in enumerate(results, start):
             vectors += [face.vector[None] for face in result.faces]
             kept += [people[index]] * len(result.faces)
-    return Probes(np.concatenate(vectors), np.array(kept, np.int64))
+            qualities += [face.quality for face in result.faces]
+    return Probes(np.concatenate(vectors), np.array(kept, np.int64), measure_poorness(qualities))
 
 
 def share(above: np.ndarray, counted: np.ndarray) -> Share:
@@ -564,7 +576,8 @@ INTRODUCTION = """# Do poor or deceiving photographs let strangers in?
 
 The false-accept rate (FAR) that a threshold promises was measured on ordinary photographs. Here probes are degraded:
 {probes} photographs of {people} people, and their aligned crops. They go through the whole pipeline with its default
-gates, and are compared at the threshold of FAR {far} ({threshold:.4f}): with strangers' probes of the same kind, as
+gates, and are compared as `verify` does, at the threshold of FAR {far} ({threshold:.4f}), which is raised where both
+faces are poor (see [Which threshold?](which-threshold.md#two-poor-faces)): with strangers' probes of the same kind, as
 when a bad camera's pictures are sorted; with strangers' clean photographs, as when a poor picture is looked up; and
 with clean photographs of the same person. To a network, faces too poor to tell look alike. Those that the gates leave
 should be accepted for a stranger at most {allowed} times as often as promised ({most:.1%}), wherever {fewest} faces or

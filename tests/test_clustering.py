@@ -89,6 +89,15 @@ def test_too_large_a_crowd_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyP
         cluster_vectors(vectors, threshold=-1)
 
 
+def test_two_poor_faces_must_be_more_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightface.clustering._ROWS_AT_ONCE", 2)
+    vectors = on_circle(0, 40, 90, 130)
+    poorness = np.array([0.5, 0.5, 0.5, 0], np.float32)
+    assert cluster_vectors(vectors, threshold=0.7).tolist() == [0, 0, 1, 1]
+    assert cluster_vectors(vectors, threshold=0.7, poorness=poorness).tolist() == [1, 2, 0, 0]
+    assert cluster_vectors(vectors, threshold=0.65, poorness=poorness).tolist() == [0, 0, 1, 1]
+
+
 def test_cosines_to_centers() -> None:
     found = cosines_to_centers(on_circle(0, 60, 200), labels(0, 0, 1))
     assert found.tolist() == pytest.approx([np.cos(np.pi / 6), np.cos(np.pi / 6), 1], abs=1e-6)

@@ -18,9 +18,11 @@ from lightface.matching import (
     cosine_scores,
     decide,
     is_same,
+    measure_poorness,
     person_scores,
     rank_people,
     template_factor,
+    threshold_of_pair,
 )
 from lightface.records import FloatArray, Status
 
@@ -190,3 +192,20 @@ class TestTemplateFactor:
 
     def test_it_is_the_mean_over_people(self) -> None:
         assert template_factor({1: 3, 8: 1}) == pytest.approx((3 + template_factor({8: 1})) / 4)
+
+
+class TestPoorFaces:
+    def test_a_clear_face_and_an_unknown_quality_cost_nothing(self) -> None:
+        assert measure_poorness([1.0, 0.9, None, float("nan"), 0.45, 0.0]).tolist() == [0, 0, 0, 0, 0.5, 1]
+        assert measure_poorness([]).shape == (0,)
+
+    def test_the_threshold_rises_with_the_poorness_of_both(self) -> None:
+        assert threshold_of_pair(0.5, 0, 1, poor_raise=0.4) == 0.5
+        assert threshold_of_pair(0.5, 0.5, 0.5, poor_raise=0.4) == pytest.approx(0.6)
+        assert threshold_of_pair(0.9, 1, 1, poor_raise=0.4) == 1.0
+        assert threshold_of_pair(1.5, 1, 1, poor_raise=0.4) == 1.5  # nobody is to be matched
+
+    @pytest.mark.parametrize("poor_raise", [-0.1, float("nan"), float("inf")])
+    def test_a_raise_that_is_none(self, poor_raise: float) -> None:
+        with pytest.raises(ThresholdError, match="raise"):
+            DecisionBands(0.5, poor_raise=poor_raise)

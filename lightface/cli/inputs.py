@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,8 +110,7 @@ def stdin_as_file(*, may_be_large: bool = False) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lightface-") as folder:
         path = Path(folder, "stdin")
         with path.open("wb") as file:
-            file.write(head)
-            file.writelines(_read_blocks(is_bounded=is_bounded))
+            file.writelines(chain([head], _read_blocks(is_bounded=is_bounded)))
         yield path
 
 

@@ -79,6 +79,13 @@ def gallery_place(settings: Settings) -> Path | str:
     return default_gallery_path() if settings.gallery is None else settings.gallery
 
 
+def poor_raise_of(settings: Settings) -> float:
+    """How much more alike two poor faces must be: nothing where the user gave the threshold."""
+    from lightface.matching import POOR_RAISE
+
+    return POOR_RAISE if settings.threshold is None else 0.0
+
+
 def resolve_threshold_of(settings: Settings, pipeline: FacePipeline) -> float:
     """The threshold for two photographs: that of a gallery only where the user named one.
 

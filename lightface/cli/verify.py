@@ -11,7 +11,7 @@ import typer
 
 from lightface.cli.console import counting_bar, note
 from lightface.cli.inputs import STANDARD_STREAM, read_pairs, stdin_as_file
-from lightface.cli.loading import load_face_pipeline, resolve_threshold_of
+from lightface.cli.loading import load_face_pipeline, poor_raise_of, resolve_threshold_of
 from lightface.cli.options import (
     EMBEDDING,
     GALLERY,
@@ -121,6 +121,7 @@ def _verify(
                 )
             ],
             threshold=resolve_threshold_of(settings, pipeline),
+            poor_raise=poor_raise_of(settings),
             selection=FaceSelection(face_selection),
             progress=tell_choice,
         )
@@ -150,6 +151,7 @@ def _verify_list(
             pipeline,
             [(pair.path_a, pair.path_b) for pair in listed],
             threshold=threshold,
+            poor_raise=poor_raise_of(settings),
             selection=FaceSelection(face_selection),
             progress=lambda _: count(),
         )

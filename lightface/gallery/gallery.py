@@ -39,7 +39,7 @@ from lightface.gallery.records import (
 from lightface.gallery.retention import Retention
 from lightface.gallery.search import Scores, SearchResult, Templates, name_faces, score_samples
 from lightface.gallery.store import MODEL_ID, GalleryStore
-from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
+from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring, measure_poorness
 from lightface.records import BoxPx, FloatArray
 from lightface.words import count_of
 
@@ -146,6 +146,7 @@ class Gallery:
         vectors: FloatArray,
         *,
         bands: DecisionBands,
+        qualities: Sequence[float | None] = (),
         limit: int = 5,
         scoring: PersonScoring = DEFAULT_PERSON_SCORING,
     ) -> list[SearchResult]:
@@ -153,6 +154,8 @@ class Gallery:
 
         `vectors` (P, D) are unit rows float32, embeddings of the gallery's model. There is a result for each, with
         `limit` candidates, fewer where there are not as many people. Matches are logged, if the log is on.
+        `qualities` (0..1) are those of the faces, where they are known: a poor face and a person known from poor faces
+        must be more alike to be MATCHED (`threshold_of_pair`), and are for REVIEW until then.
 
         Templates are made once and again only after a change, here or by another process. Raises ModelMismatchError
         where another process has moved the gallery to another model, ConfigError for a limit that is no whole number
@@ -164,6 +167,11 @@ class Gallery:
         # As many people as there are faces are enough to name them: whoever is worse than that for a face, the best
         # assignment can do without, for the other faces take one person each.
         results = name_faces(self._score(vectors, max(limit, len(vectors)), scoring), bands, limit)
+        if len(qualities):
+            poorness = measure_poorness(qualities).tolist()
+            results = [
+                result.for_poor(each, self._poorness_of, bands) for result, each in zip(results, poorness, strict=True)
+            ]
         self.log.add_matches(result.match for result in results if result.match is not None)
         return results
 
@@ -455,6 +463,12 @@ class Gallery:
                 return score_samples(vectors, self._read_matrix(near), scoring)
             templates = self._templates = self._templates or Templates.of(self._read_matrix())
         return templates.score(vectors)  # while other threads may read the gallery
+
+    def _poorness_of(self, person_id: int) -> float:
+        """The mean over somebody's samples (0..1); 0 where there are none any more."""
+        with self._store.reading():
+            qualities = [sample.quality for sample in self._store.samples(person_id)]
+        return float(measure_poorness(qualities).mean()) if qualities else 0.0
 
     def _read_matrix(self, only: Collection[int] | None = None) -> GalleryMatrix:
         vectors, person_ids = self._store.vectors(only)

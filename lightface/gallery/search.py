@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from lightface.matching import (
     mean_templates,
     person_scores,
     rank_people,
+    threshold_of_pair,
 )
-from lightface.records import FloatArray, Match
+from lightface.records import FloatArray, Match, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,21 @@ class SearchResult:
 
     match: Match | None  # MATCHED or REVIEW; None for an unknown face
     candidates: tuple[Match, ...]  # best first, whether or not they pass, or were given to another face
+
+    def for_poor(self, poorness: float, poorness_of: Callable[[int], float], bands: DecisionBands) -> SearchResult:
+        """The result for a face of such poorness (0..1); `poorness_of` tells that of a person by id."""
+        if not poorness or not bands.poor_raise:
+            return self
+
+        def judge(match: Match) -> Match:
+            if match.status is not Status.MATCHED:
+                return match
+            pair = threshold_of_pair(
+                bands.threshold, poorness, poorness_of(match.person_id), poor_raise=bands.poor_raise
+            )
+            return replace(match, status=decide(match.similarity, bands, threshold=pair), threshold=pair)
+
+        return SearchResult(None if self.match is None else judge(self.match), tuple(map(judge, self.candidates)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +84,7 @@ def name_faces(scores: Scores, bands: DecisionBands, limit: int) -> list[SearchR
 
     def match(face: int, column: int) -> Match:
         person, similarity = scores.people[column], float(scores.cosines[face, column])
-        return Match(person.id, person.name, similarity, decide(similarity, bands))
+        return Match(person.id, person.name, similarity, decide(similarity, bands), bands.threshold)
 
     return [
         SearchResult(

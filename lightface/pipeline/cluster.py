@@ -30,7 +30,7 @@ from lightface.gallery.likeness import find_conflicts
 from lightface.gallery.records import name_key
 from lightface.images import hash_file
 from lightface.locations import RemotePath
-from lightface.matching import DecisionBands
+from lightface.matching import DecisionBands, measure_poorness
 from lightface.models.registry import find_record
 from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import resolve_bands
@@ -106,7 +106,8 @@ def cluster_faces(
 
     `threshold` is the cosine that two groups must reach on average to be one. By default it is derived from the
     thresholds measured for the weights and the number of faces: the more there are, the stricter it is
-    (`lightface.clustering.strict_threshold`). Groups of fewer than `min_size` faces are none.
+    (`lightface.clustering.strict_threshold`), and two poor faces must be more alike. Groups of fewer than `min_size`
+    faces are none.
 
     People whom `gallery` knows are named, and only the other faces are grouped. It decides as `identify_photos` does,
     by `bands` (default: `resolve_bands`), but for review, which names nobody here. A face that is enrolled itself is
@@ -127,15 +128,18 @@ def cluster_faces(
             f"the faces were embedded by {len(models)} models ({', '.join(models)}) and cannot be compared; "
             "embed the photographs again with one"
         )
+    poorness = np.zeros(len(faces), np.float32)
     if threshold is None:  # of all faces, so that nobody's group changes because somebody else gets known
         threshold = _default_threshold(models[0], len(faces))
+        poorness = measure_poorness(row.quality for row in faces)
     vectors = np.stack([row.embedding for row in faces if row.embedding is not None])
     matches: list[Match | None] = [None] * len(faces)
     if gallery is not None:
         gallery.check_model(models[0])
         matches = _find_known(gallery, faces, vectors, bands or _bands_of(gallery, models[0], threshold))
     unknown = [place for place, match in enumerate(matches) if match is None]
-    groups, alone = _group([faces[place] for place in unknown], vectors[unknown], threshold, min_size)
+    rest = [faces[place] for place in unknown]
+    groups, alone = _group(rest, vectors[unknown], poorness[unknown], threshold=threshold, min_size=min_size)
     return FaceGroups(models[0], threshold, groups, alone, _by_person(faces, matches))
 
 
@@ -231,11 +235,12 @@ def _bands_of(gallery: Gallery, model_id: str, threshold: float) -> DecisionBand
 
 
 def _group(
-    faces: Sequence[FaceRow], vectors: FloatArray, threshold: float, min_size: int
+    faces: Sequence[FaceRow], vectors: FloatArray, poorness: FloatArray, *, threshold: float, min_size: int
 ) -> tuple[tuple[tuple[GroupedFace, ...], ...], tuple[GroupedFace, ...]]:
     """Groups, the largest first, and the faces in none."""
     _, photo_of_face = np.unique([str(row.image_path) for row in faces], return_inverse=True)
-    labels = cluster_vectors(vectors, threshold=threshold, photo_of_face=photo_of_face.astype(np.int64, copy=False))
+    photo_of_face = photo_of_face.astype(np.int64, copy=False)
+    labels = cluster_vectors(vectors, threshold=threshold, photo_of_face=photo_of_face, poorness=poorness)
     similarities = cosines_to_centers(vectors, labels).tolist()
     groups: list[list[GroupedFace]] = [[] for _ in range(int(labels.max(initial=-1)) + 1)]
     for face, label, similarity in zip(faces, labels.tolist(), similarities, strict=True):
@@ -268,7 +273,9 @@ def _find_known(
             else:
                 taken.add(match.person_id)
                 matches[place] = match
-        for place, result in zip(others, gallery.search(vectors[others], bands=bands, limit=0), strict=True):
+        qualities = [faces[place].quality for place in others]
+        found = gallery.search(vectors[others], bands=bands, qualities=qualities, limit=0)
+        for place, result in zip(others, found, strict=True):
             match = result.match
             if match is not None and match.status is Status.MATCHED and match.person_id not in taken:
                 matches[place] = match
@@ -284,8 +291,8 @@ def _find_enrolled(gallery: Gallery, vectors: FloatArray) -> list[Match | None]:
         cosines = part @ matrix.vectors.T
         for face, sample in enumerate(cosines.argmax(axis=1).tolist()):
             person, cosine = matrix.people[int(matrix.person_index[sample])], float(cosines[face, sample])
-            is_it = cosine >= _SAME_PICTURE
-            found.append(Match(person.id, person.name, min(cosine, 1.0), Status.MATCHED) if is_it else None)
+            match = Match(person.id, person.name, min(cosine, 1.0), Status.MATCHED, _SAME_PICTURE)
+            found.append(match if cosine >= _SAME_PICTURE else None)
     return found
 
 

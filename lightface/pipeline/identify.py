@@ -141,7 +141,8 @@ def _identify(
 ) -> IdentifiedPhoto:
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error, threshold=bands.threshold)
-    found = gallery.search(stack_vectors(photo.faces), bands=bands, limit=limit, scoring=scoring)
+    qualities = [face.quality for face in photo.faces]
+    found = gallery.search(stack_vectors(photo.faces), bands=bands, qualities=qualities, limit=limit, scoring=scoring)
     return IdentifiedPhoto(
         photo.path,
         tuple(IdentifiedFace(face, one.match, one.candidates) for face, one in zip(photo.faces, found, strict=True)),

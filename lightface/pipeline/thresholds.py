@@ -10,7 +10,7 @@ from __future__ import annotations
 from lightface.errors import ThresholdError, check_number
 from lightface.gallery import Gallery, StoredThreshold
 from lightface.gallery.records import latest_thresholds
-from lightface.matching import DecisionBands, template_factor
+from lightface.matching import POOR_RAISE, DecisionBands, template_factor
 from lightface.models.registry import DEFAULT_FAR as DEFAULT_FAR
 from lightface.models.registry import WeightsRecord
 from lightface.models.registry import find_record as find_record
@@ -50,9 +50,10 @@ def resolve_bands(
 ) -> DecisionBands:
     """The cosines from which a face is one of the gallery's people, or shown for review.
 
-    An explicit threshold holds as it is. What is stored holds for two photographs (see `resolve_threshold`) and is
-    raised by the factor of the gallery's templates. Of the thresholds that one calibration stored, the loosest is the
-    review threshold, unless another is given. Without a gallery, people count as known by one sample each.
+    An explicit threshold holds as it is, for poor faces too. What is stored holds for two photographs (see
+    `resolve_threshold`), is raised by the factor of the gallery's templates, and is raised further for poor faces. Of
+    the thresholds that one calibration stored, the loosest is the review threshold, unless another is given. Without a
+    gallery, people count as known by one sample each.
 
     Raises ThresholdError as `resolve_threshold`, and where the two thresholds do not fit each other.
     """
@@ -61,9 +62,10 @@ def resolve_bands(
         stored = _latest_thresholds(gallery)
         if len(stored) > 1:
             review_threshold = raise_threshold(stored[0].threshold, factor)
-    if threshold is None:
-        threshold = raise_threshold(resolve_threshold(record, gallery=gallery), factor)
-    return DecisionBands(threshold, review_threshold)
+    if threshold is not None:
+        return DecisionBands(threshold, review_threshold)
+    threshold = raise_threshold(resolve_threshold(record, gallery=gallery), factor)
+    return DecisionBands(threshold, review_threshold, POOR_RAISE)
 
 
 def describe_basis(

@@ -10,7 +10,7 @@ from typing import Any
 from lightface.errors import PhotoError, ThresholdError, check_number
 from lightface.images import PhotoSource
 from lightface.images.photos import as_source
-from lightface.matching import cosine_scores, is_same
+from lightface.matching import cosine_scores, is_same, measure_poorness, threshold_of_pair
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, stack_vectors
 from lightface.records import FaceEmbedding, FaceSelection, Status, Verification
 from lightface.words import explain, visible
@@ -55,14 +55,18 @@ def verify_photos(
     path_b: PhotoSource,
     *,
     threshold: float,
+    poor_raise: float = 0.0,
     selection: FaceSelection = FaceSelection.LARGEST,
 ) -> Verification:
     """Compare the selected face of one photograph with that of another.
 
-    With the selection ALL, the two most similar faces are compared. Raises PhotoError where a photograph cannot be
-    read or has no fitting face.
+    Two poor faces must be more alike than `threshold` (cosine), by up to `poor_raise`; see `threshold_of_pair`. With
+    the selection ALL, the two most similar faces are compared. Raises PhotoError where a photograph cannot be read or
+    has no fitting face.
     """
-    (pair,) = verify_pairs(pipeline, [(path_a, path_b)], threshold=threshold, selection=selection)
+    (pair,) = verify_pairs(
+        pipeline, [(path_a, path_b)], threshold=threshold, poor_raise=poor_raise, selection=selection
+    )
     if pair.error is not None:
         raise pair.error
     assert pair.verification is not None
@@ -74,14 +78,17 @@ def verify_pairs(
     pairs: Sequence[tuple[PhotoSource, PhotoSource]],
     *,
     threshold: float,
+    poor_raise: float = 0.0,
     selection: FaceSelection = FaceSelection.LARGEST,
     progress: Callable[[PhotoFaces], None] | None = None,
 ) -> list[VerifiedPair]:
     """Compare many pairs, one result a pair, in their order. Each photograph is embedded once, however often it occurs.
 
-    `progress` hears of each photograph. ThresholdError for a threshold that is no finite number.
+    Decided as in `verify_photos`. `progress` hears of each photograph. ThresholdError for a threshold that is no finite
+    number.
     """
     check_number("a threshold", threshold, error=ThresholdError)
+    check_number("a raise for poor faces", poor_raise, low=0, error=ThresholdError)
     known: dict[int, tuple[PhotoSource, Path]] = {}  # with the source itself, whose id is its own while it lives
 
     def name_once(source: PhotoSource) -> Path:
@@ -94,16 +101,19 @@ def verify_pairs(
         photos[photo.path] = photo
         if progress is not None:
             progress(photo)
-    return [_verify(photos[path_a], photos[path_b], threshold) for path_a, path_b in named]
+    return [_verify(photos[path_a], photos[path_b], threshold, poor_raise) for path_a, path_b in named]
 
 
-def _verify(photo_a: PhotoFaces, photo_b: PhotoFaces, threshold: float) -> VerifiedPair:
+def _verify(photo_a: PhotoFaces, photo_b: PhotoFaces, threshold: float, poor_raise: float) -> VerifiedPair:
     for photo in (photo_a, photo_b):
         if photo.error is not None:
             return VerifiedPair(photo_a.path, photo_b.path, failed_path=photo.path, error=photo.error)
     face_a, face_b, similarity = _most_similar(photo_a.faces, photo_b.faces)
-    status = Status.SAME if is_same(similarity, threshold) else Status.DIFFERENT
-    return VerifiedPair(photo_a.path, photo_b.path, Verification(face_a, face_b, similarity, threshold, status))
+    poorness = measure_poorness([face_a.quality, face_b.quality])
+    needed = threshold_of_pair(threshold, *poorness, poor_raise=poor_raise)
+    status = Status.SAME if is_same(similarity, needed) else Status.DIFFERENT
+    found = Verification(face_a, face_b, similarity, needed, status, poor_raise=needed - threshold)
+    return VerifiedPair(photo_a.path, photo_b.path, found)
 
 
 def _most_similar(

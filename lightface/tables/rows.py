@@ -189,6 +189,6 @@ def describe_face(
         person_id=None if match is None else match.person_id,
         person_name=None if match is None else match.person_name,
         similarity=None if match is None else match.similarity,
-        threshold=threshold,
+        threshold=threshold if match is None else match.threshold,
         status=status,
     )

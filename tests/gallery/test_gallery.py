@@ -38,6 +38,7 @@ from lightface.gallery import (
 )
 from lightface.gallery.store import GalleryStore
 from lightface.matching import DecisionBands, PersonScoring, assign_people, person_scores, rank_people
+from lightface.records import Status
 
 
 def test_exported_names() -> None:
@@ -350,6 +351,26 @@ class TestSearch:
             for column in assign_people(scores, self.BANDS.naming_threshold)
         ]
         assert [person for person, _ in ids_of(found)] == named
+
+    def test_a_poor_face_and_a_person_of_poor_ones_are_for_review_until_they_are_more_alike(
+        self, gallery: Gallery
+    ) -> None:
+        gallery.enroll("Clear", [make_sample(1, quality=0.95)])
+        gallery.enroll("Poor", [make_sample(2, quality=0.0), make_sample(3, quality=0.45, vector=make_vector(2))])
+        gallery.enroll("Old", [make_sample(4, quality=None)])  # as imports may be
+        bands = DecisionBands(0.5, poor_raise=0.6)
+
+        def search(seed: int, quality: float | None) -> tuple[Status, object]:
+            near = make_vector(seed) + 0.6 * make_vector(50)  # a cosine of about 0.86
+            probe = (near / np.linalg.norm(near)).astype(np.float32)[np.newaxis]
+            (found,) = gallery.search(probe, bands=bands, qualities=[quality])
+            assert found.match is not None and found.candidates[0] == found.match
+            return found.match.status, found.match.threshold
+
+        assert search(1, 0.0) == search(4, 0.0) == (Status.MATCHED, 0.5)
+        assert search(2, 0.9) == search(2, None) == (Status.MATCHED, 0.5)
+        assert search(2, 0.0) == (Status.REVIEW, pytest.approx(0.95))  # the mean poorness of the samples is 0.75
+        assert search(2, 0.45) == (Status.MATCHED, pytest.approx(0.725))
 
     def test_nobody_is_named_twice(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)])

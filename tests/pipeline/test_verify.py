@@ -43,6 +43,18 @@ def test_the_threshold_itself_passes(pipeline: FacePipeline, red: Path, dark_red
     assert verify_photos(pipeline, red, dark_red, threshold=similarity + 1e-12).status is Status.DIFFERENT
 
 
+def test_two_poor_faces_must_be_more_alike(pipeline: FacePipeline, red: Path, dark_red: Path) -> None:
+    """Uniform paint has no detail at all: the quality of both is 0."""
+    given = verify_photos(pipeline, red, dark_red, threshold=0.5)
+    similarity = given.similarity
+    raised = verify_photos(pipeline, red, dark_red, threshold=similarity - 0.1, poor_raise=0.2)
+    assert (given.face_a.quality, given.face_b.quality) == (0, 0)
+    assert raised.status is Status.DIFFERENT
+    assert raised.threshold == pytest.approx(min(1.0, similarity + 0.1))
+    assert raised.poor_raise == pytest.approx(raised.threshold - similarity + 0.1)
+    assert "of it because both faces are poor" in str(raised) and "poor" not in str(given)
+
+
 def test_paths_may_be_texts(pipeline: FacePipeline, red: Path, dark_red: Path, tmp_path: Path) -> None:
     assert verify_photos(pipeline, str(red), str(dark_red), threshold=0.5).status is Status.SAME
     (pair,) = verify_pairs(pipeline, [(str(red), str(tmp_path / "none.jpg"))], threshold=0.5)

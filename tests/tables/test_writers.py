@@ -44,8 +44,14 @@ COLUMNS = [
 @pytest.fixture
 def face_row() -> FaceRow:
     face = FaceEmbedding(EMBEDDING, "tiny-0123", DetectedFace((1.5, 2, 101.5, 142), LANDMARKS, 0.998), 0.75)
-    match = Match(person_id=7, person_name='Ada, "Countess"\nof Löwenstein', similarity=0.625, status=Status.MATCHED)
-    return describe_face(Path("/photos/früh.jpg"), 0, face, status=Status.MATCHED, match=match, threshold=0.4)
+    match = Match(
+        person_id=7,
+        person_name='Ada, "Countess"\nof Löwenstein',
+        similarity=0.625,
+        status=Status.MATCHED,
+        threshold=0.4,
+    )
+    return describe_face(Path("/photos/früh.jpg"), 0, face, status=Status.MATCHED, match=match)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def score(named: Iterable[tuple[str, str | None]], people: set[str]) -> dict[str
 def names_in(table: Path) -> list[tuple[str, str | None]]:
     rows = pq.read_table(table, columns=["image_path", "face_index", "person_name", "status"]).to_pylist()
     return [
-        (Path(row["image_path"]).parent.name, row["person_name"])
+        (Path(row["image_path"]).parent.name, row["person_name"] if row["status"] == "matched" else None)
         for row in rows
         if row["face_index"] == 0 and row["status"] not in ("rejected", "error")
     ]

@@ -116,7 +116,10 @@ def figures(tmp_path_factory: pytest.TempPathFactory, photo_paths: Sequence[Path
 
 
 def test_the_gallery_is_asked_as_identify_asks_it(figures: Figures) -> None:
-    assert figures["2. cluster, asking the gallery"] == figures["1. identify"]
+    identified, grouped = figures["1. identify"], figures["2. cluster, asking the gallery"]
+    # A face that is enrolled itself is named here, where `identify` may leave a poor one for review.
+    assert 0 <= grouped["known people, right"] - identified["known people, right"] <= 3
+    assert grouped.get("new people, wrong", 0) == identified.get("new people, wrong", 0)
 
 
 def test_four_commands_name_nearly_everybody(figures: Figures) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Faces = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FACES...",
+        metavar="FACES",
         parser=to_path,
         help="Folders of photographs, or face tables that embed wrote, also in parts or by URL.",
     ),
@@ -35,6 +35,11 @@ Faces = Annotated[
 def kept_tables_folder() -> Path:
     """Where the face tables of folders are kept, in the user's cache folder. Embeddings are personal data."""
     return cache_folder() / "faces"
+
+
+def kept_numbers(places: Sequence[Path], *, recursive: bool = True) -> Path:
+    """Where the numbers of the groups of these places are kept: beside the tables of folders, also for other tables."""
+    return kept_tables_folder() / f"{_key_of(places, recursive=recursive)}.groups.json"
 
 
 def read_faces_of(
@@ -66,14 +71,23 @@ def read_faces_of(
     return rows
 
 
+def _key_of(places: Sequence[Path], *, recursive: bool) -> str:
+    """A file name for what is kept of places, the same in whatever order they are named."""
+    from lightface.tables import name_photo
+
+    names = {str(name_photo(place)) for place in places}
+    real = sorted({os.path.realpath(name) if os.path.isabs(name) else name for name in names})
+    text = "\n".join([*real, str(recursive)])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
 def _embed(settings: Settings, pipeline: FacePipeline, folder: Path, *, recursive: bool) -> Path:
     from lightface.batch import embed_folder
 
-    key = hashlib.sha256(f"{os.path.realpath(folder)}\n{recursive}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     kept = kept_tables_folder()
     make_folder(kept)
     kept.chmod(0o700)  # the files in it are private too; this hides which folders were looked at
-    table = kept / f"{key}.parquet"
+    table = kept / f"{_key_of([folder], recursive=recursive)}.parquet"
     if not table.exists():
         _take_over_renamed(folder, table)
     with progress_bar("embedding") as advance:

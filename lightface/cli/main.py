@@ -21,6 +21,7 @@ from lightface.cli import (
     gallery,
     identify,
     models,
+    people,
     program,
     train,
     verify,
@@ -101,6 +102,7 @@ app.command(rich_help_panel=_JOBS)(verify.verify)
 app.command(rich_help_panel=_JOBS)(embed.embed)
 app.command(rich_help_panel=_JOBS)(identify.identify)
 app.command(rich_help_panel=_JOBS)(cluster.cluster)
+app.command(rich_help_panel=_JOBS)(people.people)
 app.command(rich_help_panel=_FIGURES)(evaluate.evaluate)
 app.command(rich_help_panel=_FIGURES)(calibrate.calibrate)
 app.add_typer(gallery.app, name="gallery", rich_help_panel=_GALLERIES)

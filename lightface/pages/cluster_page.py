@@ -34,23 +34,30 @@ class _Sheet:
 def render_groups(groups: FaceGroups, names: Sequence[str | None] | None = None) -> str:
     """The page; `names` are the people that were made of the groups. Photographs are read again."""
     names = names or [None] * len(groups.groups)
-    pictured = [one for group in groups.groups[:_GROUPS_SHOWN] for one in group[:_FACES_SHOWN]]
+    numbered = list(zip(groups.groups, names, strict=True))[:_GROUPS_SHOWN]
+    known = groups.known[:_GROUPS_SHOWN]
+    pictured = [one for group in (*known, *(group for group, _ in numbered)) for one in group[:_FACES_SHOWN]]
     shown = show_faces(_place(one) for one in [*pictured, *groups.alone[:_ALONE_SHOWN]])
     sheets = [
-        _sheet(f"cluster-{number}", name or f"Group {number}", group, shown, limit=_FACES_SHOWN)
-        for number, (group, name) in enumerate(zip(groups.groups, names, strict=True), start=1)
-        if number <= _GROUPS_SHOWN
+        _sheet(f"known-{faces[0].match.person_id}", faces[0].match.person_name, faces, shown, limit=_FACES_SHOWN)
+        for faces in known
+        if faces[0].match is not None
     ]
+    for group, name in numbered:
+        number = group[0].cluster
+        sheets.append(_sheet(f"cluster-{number}", name or f"Group {number}", group, shown, limit=_FACES_SHOWN))
     if groups.alone:
         sheets.append(_sheet("alone", "In no group", groups.alone, shown, limit=_ALONE_SHOWN))
     faces, grouped = len(groups.faces), sum(map(len, groups.groups))
-    known = [
-        ("Faces", f"{faces:,}, of which {grouped:,} in {count_of(len(groups.groups), 'group')}"),
+    of_known = sum(map(len, groups.known))
+    people = f"{of_known:,} of {count_of(len(groups.known), 'known person', 'known people')}, " if of_known else ""
+    facts = [
+        ("Faces", f"{faces:,}, of which {people}{grouped:,} in {count_of(len(groups.groups), 'group')}"),
         ("Model", groups.model_id),
         ("Threshold", f"{groups.threshold:.3f}: the mean cosine from which two groups are one"),
         ("Made by", f"lightface {__version__}"),
     ]
-    return render("groups.html", title="People who look alike", known=known, sheets=sheets)
+    return render("groups.html", title="People who look alike", known=facts, sheets=sheets)
 
 
 def _sheet(

@@ -74,13 +74,13 @@ class ClusterRow:
     image_path: Path
     face_index: int | None = None
     bbox: BoxPx | None = None
-    cluster: int | None = None  # 1 for the largest
+    cluster: int | None = None  # from 1
     cluster_size: int | None = None  # faces
-    similarity: float | None = None  # cosine to the group's centre, -1..1
+    similarity: float | None = None  # cosine to the group's centre or to the known person, -1..1
     det_score: float | None = None  # 0..1
     quality: float | None = None  # 0..1
     model_id: str | None = None
-    person_name: str | None = None  # who was made of the group
+    person_name: str | None = None  # whom the gallery knows, who has no group; or who was made of the group
 
 
 FACE_COLUMNS: Final = (

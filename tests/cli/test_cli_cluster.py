@@ -81,7 +81,7 @@ def test_a_table_is_never_replaced_by_its_groups(cluster: Cli, table: Path) -> N
 
 def test_as_json(cluster: Cli, table: Path) -> None:
     groups = json.loads(cluster(table, "--json").stdout)
-    assert (groups["model_id"], groups["threshold"]) == ("colours", 0.5)
+    assert (groups["schema_version"], groups["model_id"], groups["threshold"]) == (1, "colours", 0.5)
     assert [face["cluster"] for face in groups["faces"]] == [1, 1, 1, 2, 2, 2, None]
 
 
@@ -117,7 +117,9 @@ def test_people_of_groups(cluster: Cli, table: Path, tmp_path: Path) -> None:
         counts = {person.name: len(gallery.samples(person.id)) for person in gallery.people()}
     assert counts == {"Guest 1": 3, "Guest 2": 3}
     assert (tmp_path / "groups.csv").read_text().count("Guest 1") == 3
-    again = cluster(table, "--enroll-as", "Guest")
+    known = cluster(table, "--enroll-as", "Guest")
+    assert known.exit_code == 0 and "enrolled 0 of 0 faces as 0 people\n" in known.stderr
+    again = cluster(table, "--enroll-as", "Guest", "--everybody")
     assert again.exit_code == 2  # nothing could be enrolled, and each group's refusal is told
     assert again.stderr.count("resembles 'Guest") == 2
     with open_gallery(tmp_path / "gallery.sqlite") as gallery:

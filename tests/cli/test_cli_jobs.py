@@ -516,6 +516,48 @@ def test_identify_counts_refused_faces_of_many(
     assert largest.stderr == "1 face was left out by --face-selection\n"
 
 
+def test_identify_of_many_says_who_is_on_each_photograph_or_where_each_person_is(
+    cli: Cli,
+    portrait_gallery: Path,
+    grace_hopper_path: Path,
+    hopper_mirrored_path: Path,
+    both_path: Path,
+    collins_path: Path,
+    landscape_path: Path,
+) -> None:
+    """Grace Hopper is unknown: on three photographs, so that she has a number."""
+    gallery = ("--gallery", portrait_gallery)
+    photos = [both_path, collins_path, grace_hopper_path, hopper_mirrored_path, landscape_path]
+    assert cli("gallery", "remove", "Grace Hopper", "-y", *gallery).exit_code == 0
+    result = cli("identify", *photos, *gallery)
+    assert result.exit_code == 0, result.output
+    header, *lines = (line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert header == ["photograph", "people"]
+    assert lines == [
+        [str(both_path), "unknown 1, Eileen Collins"],
+        [str(collins_path), "Eileen Collins"],
+        [str(grace_hopper_path), "unknown 1"],
+        [str(hopper_mirrored_path), "unknown 1"],
+    ]
+    people = [
+        line.rsplit(maxsplit=1) for line in cli("identify", *photos, *gallery, "--by", "person").stdout.splitlines()
+    ]
+    assert [line[0].strip() for line in people] == [
+        "person",
+        *["Eileen Collins"] * 2,
+        *["unknown 1 (3 photographs)"] * 3,
+    ]
+    assert [line[1] for line in people[1:3]] == [str(both_path), str(collins_path)]
+    review = cli("identify", *photos[2:], *gallery, "--review-threshold", "-1")
+    assert "Eileen Collins (review)" in review.stdout
+    assert cli("identify", *photos, *gallery, "--verbose").stdout.split()[:4] == [
+        "photograph",
+        "face",
+        "status",
+        "person",
+    ]
+
+
 def test_identify_of_many_counts_its_failures(
     cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, landscape_path: Path
 ) -> None:

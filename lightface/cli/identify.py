@@ -22,6 +22,8 @@ from lightface.words import count_of, explain
 if TYPE_CHECKING:
     from lightface.pipeline import FacePipeline, IdentifiedFace, IdentifiedPhoto
 
+SCHEMA_VERSION = 1  # of what --json prints
+
 
 @with_settings("threshold", "review_threshold", *GALLERY, *EMBEDDING)
 def identify(
@@ -101,7 +103,7 @@ def _report(results: Sequence[IdentifiedPhoto], *, by: str, as_json: bool) -> No
         assert failed[0].error is not None
         raise LightfaceError(explain(failed[0].path, failed[0].error))
     if as_json:
-        print_json([face for result in results for face in result.to_dict()["faces"]])
+        print_json(_to_json(results))
     elif len(results) == 1 or is_verbose():
         _print(results)
     else:
@@ -125,6 +127,19 @@ def _report(results: Sequence[IdentifiedPhoto], *, by: str, as_json: bool) -> No
         f"{count_of(counts.total(), 'face')} in {count_of(len(results), 'photograph')}: {words}; "
         f"{count_of(len(failed), 'photograph')} without a face that could be looked for"
     )
+
+
+def _to_json(results: Sequence[IdentifiedPhoto]) -> dict[str, object]:
+    """All faces in one list; `unknown_person` is the number of somebody who is unknown on several photographs."""
+    from lightface.pipeline.identify import number_unknown
+
+    numbers = number_unknown(results)
+    faces = [
+        {**face, "unknown_person": numbers.get((result.path, face["face_index"]))}
+        for result in results
+        for face in result.to_dict()["faces"]
+    ]
+    return {"schema_version": SCHEMA_VERSION, "threshold": results[0].threshold, "faces": faces}
 
 
 def _print(results: Sequence[IdentifiedPhoto]) -> None:

@@ -24,7 +24,9 @@ TYPE_CHECKING = False  # type checkers take it for true; to import typing for it
 __version__ = "0.1.0"
 
 _NAMES_OF_MODULES = {
-    "lightface.api": ("calibrate cluster default_pipeline detect embed embed_folder enroll evaluate identify verify"),
+    "lightface.api": (
+        "calibrate cluster default_pipeline detect embed embed_folder enroll evaluate find identify verify"
+    ),
     "lightface.batch": "EmbedProgress EmbedSummary",
     "lightface.drawing": "draw_faces",
     "lightface.errors": (
@@ -42,6 +44,7 @@ _NAMES_OF_MODULES = {
     "lightface.pipeline.cluster": "FaceGroups GroupedFace cluster_faces enroll_groups",
     "lightface.pipeline.enroll": "EnrolledPhoto enroll_people enroll_photos",
     "lightface.pipeline.face_pipeline": "FacePipeline PhotoFaces RefusedFace build_pipeline load_pipeline",
+    "lightface.pipeline.find": "FoundFace PersonSearch",
     "lightface.pipeline.spec": "FaceGates PipelineSpec",
     "lightface.pipeline.identify": "IdentifiedFace IdentifiedPhoto identify_photos",
     "lightface.pipeline.thresholds": "resolve_bands resolve_threshold",
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from lightface.api import embed_folder as embed_folder
     from lightface.api import enroll as enroll
     from lightface.api import evaluate as evaluate
+    from lightface.api import find as find
     from lightface.api import identify as identify
     from lightface.api import verify as verify
     from lightface.batch import EmbedProgress as EmbedProgress
@@ -123,6 +127,8 @@ if TYPE_CHECKING:
     from lightface.pipeline.face_pipeline import RefusedFace as RefusedFace
     from lightface.pipeline.face_pipeline import build_pipeline as build_pipeline
     from lightface.pipeline.face_pipeline import load_pipeline as load_pipeline
+    from lightface.pipeline.find import FoundFace as FoundFace
+    from lightface.pipeline.find import PersonSearch as PersonSearch
     from lightface.pipeline.identify import IdentifiedFace as IdentifiedFace
     from lightface.pipeline.identify import IdentifiedPhoto as IdentifiedPhoto
     from lightface.pipeline.identify import identify_photos as identify_photos

@@ -31,6 +31,7 @@ from lightface.models.registry import find_record
 from lightface.pipeline.cluster import DEFAULT_MIN_SIZE, FaceGroups, cluster_faces
 from lightface.pipeline.enroll import EnrolledPhoto, enroll_people
 from lightface.pipeline.face_pipeline import FacePipeline, load_pipeline
+from lightface.pipeline.find import PersonSearch, describe_person, find_person
 from lightface.pipeline.identify import DEFAULT_LIMIT, IdentifiedPhoto, identify_photos
 from lightface.pipeline.thresholds import resolve_bands, resolve_threshold
 from lightface.pipeline.verify import verify_photos
@@ -198,15 +199,33 @@ def cluster(
 
     Photographs are embedded each time; for many, `embed_folder` keeps what it has done. Errors as in `cluster_faces`.
     """
-    places = _to_list(photos)
-    if len(places) == 1 and _is_table(places[0]):
-        return cluster_faces(read_faces(as_path(places[0])), threshold=threshold, min_size=min_size)
-    used = pipeline or default_pipeline()
-    rows: list[FaceRow] = []
-    for photo in used.selecting(FaceSelection.ALL).embed_paths(find_sources(places, recursive=recursive)):
-        path = name_photo(photo.path)
-        rows += [describe_face(path, index, face, status=Status.EMBEDDED) for index, face in enumerate(photo.faces)]
+    rows = _read_rows(_to_list(photos), recursive=recursive, pipeline=pipeline)
     return cluster_faces(rows, threshold=threshold, min_size=min_size)
+
+
+def find(
+    photos: PhotoSource | list[PhotoSource] | tuple[PhotoSource, ...],
+    faces: Path | str | Iterable[Path | str],
+    *,
+    threshold: float | None = None,
+    limit: int | None = None,
+    selection: FaceSelection | str = FaceSelection.LARGEST,
+    even_if_unlike: bool = False,
+    recursive: bool = True,
+    pipeline: FacePipeline | None = None,
+) -> PersonSearch:
+    """The photographs among `faces` that show one person, of whom there are `photos` (one, or a list); see `found`.
+
+    `faces` are photographs, folders and tables that `embed_folder` wrote. Photographs are embedded each time; for many,
+    `embed_folder` keeps what it has done. `threshold` is a cosine; None: one that suits so many faces. Photographs that
+    clearly show different people are refused, unless `even_if_unlike`. Errors as in `describe_person` and
+    `find_person` of `lightface.pipeline.find`.
+    """
+    used = pipeline or default_pipeline()
+    given = photos if isinstance(photos, list | tuple) else [photos]
+    person = describe_person(used, given, selection=_to_selection(selection), even_if_unlike=even_if_unlike)
+    rows = _read_rows(_to_list(faces), recursive=recursive, pipeline=used)
+    return find_person(person, rows, threshold=threshold, limit=limit)
 
 
 def evaluate(pairs: Path | str, *, pipeline: FacePipeline | None = None) -> Evaluation:
@@ -247,6 +266,24 @@ def _opened(gallery: Gallery | Path | str | None, *, model_id: str | None, creat
         return
     with open_gallery(default_gallery_path() if gallery is None else gallery, model_id=model_id, create=create) as new:
         yield new
+
+
+def _read_rows(places: Sequence[Path | str], *, recursive: bool, pipeline: FacePipeline | None) -> list[FaceRow]:
+    """The faces of tables, then those of photographs and folders; a photograph of several counts once."""
+    rows: list[FaceRow] = []
+    seen: set[str] = set()
+    for table in filter(_is_table, places):
+        new = [row for row in read_faces(as_path(table)) if str(row.image_path) not in seen]
+        seen.update(str(row.image_path) for row in new)
+        rows += new
+    sources = [place for place in places if not _is_table(place)]
+    if sources:
+        used = (pipeline or default_pipeline()).selecting(FaceSelection.ALL)
+        for photo in used.embed_paths(find_sources(sources, recursive=recursive)):
+            path = name_photo(photo.path)
+            faces = () if str(path) in seen else photo.faces
+            rows += [describe_face(path, index, face, status=Status.EMBEDDED) for index, face in enumerate(faces)]
+    return rows
 
 
 def _to_selection(selection: FaceSelection | str) -> FaceSelection:

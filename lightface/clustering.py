@@ -49,22 +49,29 @@ class GroupingScore:
 def strict_threshold(thresholds: Mapping[float, float], face_count: int) -> float:
     """The cosine that suits so many faces: where each resembles one stranger, at a false-accept rate of 1 / N.
 
+    From 200 faces down the threshold is that of 200. `thresholds` and errors are those of `threshold_at_rate`.
+    """
+    return threshold_at_rate(thresholds, min(1 / max(face_count, 1), LOOSEST_FAR))
+
+
+def threshold_at_rate(thresholds: Mapping[float, float], far: float) -> float:
+    """The cosine at a false-accept rate between 0 and 1 that was not measured.
+
     `thresholds` are those measured for the weights, false-accept rate (0..1) -> cosine. Cosines of different people are
     close to normally distributed in their tail: a line through cosine and normal quantile misses those of the shipped
-    weights by 0.002. From 200 faces down the threshold is that of 200. Where one rate alone is known, the mean cosine
-    of different people is taken for 0. It is above that, so the line is too steep, on the strict side for 1 / rate
-    faces and more.
+    weights by 0.002. Where one rate alone is known, the mean cosine of different people is taken for 0. It is above
+    that, so the line is too steep, on the strict side for lower rates.
 
     ThresholdError where no threshold is known.
     """
-    known = {far: cosine for far, cosine in thresholds.items() if 0 < far < 0.5}
+    known = {rate: cosine for rate, cosine in thresholds.items() if 0 < rate < 0.5}
     if not known:
         raise ThresholdError("no threshold is known for these weights, so none can be derived; give one")
     normal = NormalDist()
-    quantiles = [-normal.inv_cdf(far) for far in known]
+    quantiles = [-normal.inv_cdf(rate) for rate in known]
     cosines = list(known.values())
     slope, start = np.polyfit(quantiles, cosines, 1) if len(cosines) > 1 else (cosines[0] / quantiles[0], 0.0)
-    return float(start - slope * normal.inv_cdf(min(1 / max(face_count, 1), LOOSEST_FAR)))
+    return float(start - slope * normal.inv_cdf(far))
 
 
 def cluster_vectors(

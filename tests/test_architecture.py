@@ -13,14 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "lightface"
 
 LAYERS = {
     0: ["errors", "records", "files", "machine", "stopping", "words"],
-    1: ["folders", "frame"],
+    1: ["folders", "frame", "matching"],
     2: [
         "databases",
         "locations",
         "detection",
         "alignment",
         "models",
-        "matching",
         "measurement",
         "quality",
         "clustering",

@@ -39,6 +39,11 @@ def show_messages(*, quiet: bool, verbose: bool) -> None:
     _notes.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO)
 
 
+def is_verbose() -> bool:
+    """Whether everything is to be said."""
+    return _notes.isEnabledFor(logging.DEBUG)
+
+
 def note(message: str) -> None:
     """Say something that is good to know."""
     _notes.info("%s", message)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lightface.cli.console import complain, counting_bar, debug, note
+from lightface.cli.console import complain, counting_bar, debug, is_verbose, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
 from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, FaceChoice, Json, Photos, Recursive, with_settings
@@ -30,6 +30,8 @@ from lightface.words import count_of, explain
 
 if TYPE_CHECKING:
     from lightface.pipeline import FacePipeline, IdentifiedFace, IdentifiedPhoto
+
+SCHEMA_VERSION = 1  # of what --json prints
 
 
 @with_settings("threshold", "review_threshold", *GALLERY, *EMBEDDING)
@@ -60,9 +62,16 @@ def identify(
     recursive: Recursive = True,
     face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
+    by: Annotated[
+        Literal["photo", "person"],
+        typer.Option("--by", help="Of several photographs: who is on each, or the photographs of each person."),
+    ] = "photo",
     as_json: Json = False,
 ) -> None:
     """Say who is on photographs; nobody is named twice in one.
+
+    For several photographs, names alone are printed, and who is unknown on several has a number; --verbose prints a
+    line for each face, with similarities and the nearest people, as for one.
 
     For one photograph, exit code 0: somebody was matched, 1: nobody, 2: trouble. For several, 2 if none had a face.
     What a threshold promises holds for people such as those it was measured on (--verbose says on whom): children, for
@@ -111,18 +120,20 @@ def identify(
         write_faces(output, [row for result in named for row in result.rows()])
         note(f"wrote {output}")
     with names_written(xmp, results):
-        _report(results, as_json=as_json)
+        _report(results, by=by, as_json=as_json)
 
 
-def _report(results: Sequence[IdentifiedPhoto], *, as_json: bool) -> None:
+def _report(results: Sequence[IdentifiedPhoto], *, by: str, as_json: bool) -> None:
     failed = [result for result in results if result.error is not None]
     if len(failed) == len(results) == 1 and not failed[0].refused:
         assert failed[0].error is not None
         raise LightfaceError(explain(failed[0].path, failed[0].error))
     if as_json:
-        print_json([face for result in results for face in result.to_dict()["faces"]])
-    else:
+        print_json(_to_json(results))
+    elif len(results) == 1 or is_verbose():
         _print(results)
+    else:
+        _print_names(results, by=by)
     for result in failed:
         assert result.error is not None
         complain(explain(result.path, result.error))
@@ -144,6 +155,19 @@ def _report(results: Sequence[IdentifiedPhoto], *, as_json: bool) -> None:
     )
 
 
+def _to_json(results: Sequence[IdentifiedPhoto]) -> dict[str, object]:
+    """All faces in one list; `unknown_person` is the number of somebody who is unknown on several photographs."""
+    from lightface.pipeline.identify import number_unknown
+
+    numbers = number_unknown(results)
+    faces = [
+        {**face, "unknown_person": numbers.get((result.path, face["face_index"]))}
+        for result in results
+        for face in result.to_dict()["faces"]
+    ]
+    return {"schema_version": SCHEMA_VERSION, "threshold": results[0].threshold, "faces": faces}
+
+
 def _print(results: Sequence[IdentifiedPhoto]) -> None:
     """A line for each face; the reason of those that were refused has a column where there are some."""
     lines: list[tuple[object, ...]] = []
@@ -156,6 +180,35 @@ def _print(results: Sequence[IdentifiedPhoto]) -> None:
     columns = ("photograph", "face", "status", "person", "similarity", "nearest", "reason")
     count = len(columns) if any(result.refused for result in results) else len(columns) - 1
     print_table(columns[:count], [line[:count] for line in lines])
+
+
+def _print_names(results: Sequence[IdentifiedPhoto], *, by: str) -> None:
+    """A line for each photograph with a face, or for each person and photograph: people first, then the unknown."""
+    from lightface.pipeline.identify import number_unknown
+
+    numbers = number_unknown(results)
+    sizes = Counter(numbers.values())
+    names: dict[Path, list[str]] = {}
+    people: list[tuple[tuple[int, int, str], str, Path]] = []  # in their order: named, numbered, unknown
+    for result in results:
+        for index, face in enumerate(result.faces):
+            number = numbers.get((result.path, index))
+            name = _name(face, number)
+            names.setdefault(result.path, []).append(name)
+            rank = 0 if face.match is not None else 2 if number is None else 1
+            label = name if number is None else f"{name} ({count_of(sizes[number], 'photograph')})"
+            people.append(((rank, number or 0, name), label, result.path))
+    if by == "person":
+        people.sort(key=lambda one: one[0])
+        print_table(("person", "photograph"), [(label, path) for _, label, path in people])
+        return
+    print_table(("photograph", "people"), [(path, ", ".join(on_it)) for path, on_it in names.items()])
+
+
+def _name(found: IdentifiedFace, number: int | None) -> str:
+    if found.match is not None:
+        return f"{found.match.person_name} (review)" if found.status == "review" else found.match.person_name
+    return "unknown" if number is None else f"unknown {number}"
 
 
 def _to_line(result: IdentifiedPhoto, index: int, found: IdentifiedFace) -> tuple[object, ...]:

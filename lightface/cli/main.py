@@ -18,6 +18,7 @@ from lightface.cli import (
     embed,
     enroll,
     evaluate,
+    find,
     gallery,
     identify,
     models,
@@ -101,6 +102,7 @@ app.command(rich_help_panel=_JOBS)(enroll.enroll)
 app.command(rich_help_panel=_JOBS)(verify.verify)
 app.command(rich_help_panel=_JOBS)(embed.embed)
 app.command(rich_help_panel=_JOBS)(identify.identify)
+app.command(rich_help_panel=_JOBS)(find.find)
 app.command(rich_help_panel=_JOBS)(cluster.cluster)
 app.command(rich_help_panel=_JOBS)(people.people)
 app.command(rich_help_panel=_FIGURES)(evaluate.evaluate)

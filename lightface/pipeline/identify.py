@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightface.drawing import draw_faces
-from lightface.errors import GalleryError, PhotoError, check_count
+from lightface.errors import ClusterError, GalleryError, PhotoError, ThresholdError, check_count
 from lightface.gallery import Gallery
 from lightface.images import PhotoSource, load_photo
 from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
+from lightface.pipeline.cluster import cluster_faces
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
 from lightface.records import (
     ByteArray,
@@ -134,6 +135,25 @@ def identify_photos(
         if progress is not None:
             progress(result)
     return results
+
+
+def number_unknown(photos: Sequence[IdentifiedPhoto]) -> dict[tuple[Path, int], int]:
+    """The unknown faces that are of somebody who is on several photographs: (path, face) -> number of the person.
+
+    They are grouped as by `cluster_faces`; 1 is on the most photographs. Empty where no threshold is known for that.
+    """
+    rows = [row for photo in photos for row in photo.rows() if row.status is Status.UNKNOWN]
+    if not rows:
+        return {}
+    try:
+        groups = cluster_faces(rows)
+    except (ThresholdError, ClusterError):  # of weights without thresholds; too many that are alike
+        return {}
+    return {
+        (one.face.image_path, one.face.face_index): one.cluster
+        for one in groups.faces
+        if one.cluster is not None and one.face.face_index is not None
+    }
 
 
 def _identify(

@@ -22,6 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -167,14 +168,14 @@ _WRITERS: Final[dict[str, Callable[[IO[bytes], Iterator[Values], Sequence[Column
 TABLE_SUFFIXES: Final = tuple(_WRITERS)
 
 
-# A folder with a folder for each group, in which links lead to the photographs.
+# A folder of photographs: with a folder of links for each group, or with those that were found.
 
 
 _STEM_LENGTH: Final = 40  # of a name that gets a number, or it could be too long for the file system
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OutputError now for a folder that `link_groups` could not make later."""
+    """Raise OutputError now for a folder that `link_groups` or `gather_photos` could not make later."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{str(folder)!r} is there already and not an empty folder; name a new one")
     if not folder.parent.is_dir() or not os.access(folder.parent, os.W_OK):
@@ -187,34 +188,59 @@ def link_groups(folder: Path, groups: Mapping[str, Sequence[Path]]) -> int:
     Symbolic links, and copies where the file system has none. Only the owner may look into it. OutputError where it
     is not empty or cannot be made. Photographs by URL have no link.
     """
-    check_folder(folder)
     gone = 0
+    with _whole_folder(folder) as partial:
+        for name, photos in groups.items():
+            (partial / name).mkdir()
+            for photo in dict.fromkeys(photo for photo in photos if not isinstance(photo, RemotePath)):
+                gone += not _place(photo.absolute(), partial / name / photo.name, copy=False)
+    return gone
+
+
+def gather_photos(folder: Path, names: Mapping[Path, Path], *, copy: bool) -> int:
+    """Make `folder`, whole or not at all, with a link to each photograph, or a copy; how many photographs are gone.
+
+    `names` says what each is called below the folder. Otherwise as `link_groups`; copies keep their time stamps.
+    """
+    gone = 0
+    with _whole_folder(folder) as partial:
+        for photo, name in names.items():
+            if not isinstance(photo, RemotePath):
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                gone += not _place(photo.absolute(), partial / name, copy=copy)
+    return gone
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder that takes the place of `folder` when the block ends, and is gone where it fails."""
+    check_folder(folder)
     try:
         # mkdtemp gives mode 0700; beside the folder, so that the rename cannot turn into a copy.
         partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".lightface-"))
         try:
-            for name, photos in groups.items():
-                (partial / name).mkdir()
-                for photo in dict.fromkeys(photo for photo in photos if not isinstance(photo, RemotePath)):
-                    gone += not _link(photo.absolute(), partial / name)
+            yield partial
             os.replace(partial, folder)
             flush_entry(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)  # unless it has been renamed
     except OSError as error:
         raise OutputError(f"cannot make {str(folder)!r} ({error.strerror}); choose another place") from error
-    return gone
 
 
-def _link(photo: Path, folder: Path) -> bool:
+def _place(photo: Path, place: Path, *, copy: bool) -> bool:
+    """Put a link or a copy at a place, with a number where its name is taken; False where the photograph is gone."""
     if not photo.is_file():
         return False
-    link, number = folder / photo.name, 1
-    while os.path.lexists(link):  # photographs of one name from different folders
+    free, number = place, 1
+    while os.path.lexists(free):  # photographs of one name from different folders
         number += 1
-        link = folder / f"{photo.stem[:_STEM_LENGTH]} ({number}){photo.suffix}"
+        free = place.with_name(f"{place.stem[:_STEM_LENGTH]} ({number}){place.suffix}")
     try:
-        link.symlink_to(photo)
+        if not copy:
+            free.symlink_to(photo)
     except OSError:
-        shutil.copyfile(photo, link)
+        copy = True
+    if copy:
+        shutil.copy2(photo, free)
     return True

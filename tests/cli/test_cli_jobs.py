@@ -300,7 +300,7 @@ def test_identify_decides_by_means_and_verify_by_photographs(
 ) -> None:
     arguments = ("--gallery", portrait_gallery, "--json")
     assert cli("enroll", "Grace Hopper", hopper_mirrored_path, "--gallery", portrait_gallery).exit_code == 0
-    (row,) = json.loads(cli("identify", grace_hopper_path, *arguments).stdout)
+    (row,) = json.loads(cli("identify", grace_hopper_path, *arguments).stdout)["faces"]
     factor = (1 + template_factor({2: 1})) / 2  # of Eileen Collins there is one photograph
     assert row["threshold"] == pytest.approx(THRESHOLD_OF_WEIGHTS * factor)
     verified = json.loads(cli("verify", grace_hopper_path, hopper_mirrored_path, *arguments).stdout)
@@ -412,7 +412,7 @@ def test_identify_names_everybody_in_a_photograph(
 def test_identify_as_json_has_the_face_table_and_the_nearest(
     cli: Cli, portrait_gallery: Path, hopper_mirrored_path: Path
 ) -> None:
-    (row,) = json.loads(cli("identify", hopper_mirrored_path, "--gallery", portrait_gallery, "--json").stdout)
+    (row,) = json.loads(cli("identify", hopper_mirrored_path, "--gallery", portrait_gallery, "--json").stdout)["faces"]
     assert (row["status"], row["person_name"]) == ("matched", "Grace Hopper")
     assert [one["person_name"] for one in row["candidates"]] == ["Grace Hopper", "Eileen Collins"]
     assert row["candidates"][0]["similarity"] == row["similarity"] >= row["threshold"]
@@ -425,7 +425,7 @@ def test_identify_names_photographs_in_its_table_as_embed_does(
     table = tmp_path / "who.csv"
     monkeypatch.chdir(hopper_mirrored_path.parent)
     result = cli("identify", hopper_mirrored_path.name, "--gallery", portrait_gallery, "-o", table, "--json")
-    (told,) = json.loads(result.stdout)
+    (told,) = json.loads(result.stdout)["faces"]
     (written,) = csv.DictReader(table.open(encoding="utf-8"))
     assert (told["image_path"], written["image_path"]) == (hopper_mirrored_path.name, str(hopper_mirrored_path))
 
@@ -436,7 +436,7 @@ def test_identify_on_an_encrypted_gallery_with_a_log(
     options = ["--gallery", portrait_gallery, "--key-file", tmp_path / "faces.key"]
     assert cli("gallery", "encrypt", *options).exit_code == 0
     assert cli("gallery", "log", "--on", *options).exit_code == 0
-    (row,) = json.loads(cli("identify", hopper_mirrored_path, "--json", *options).stdout)
+    (row,) = json.loads(cli("identify", hopper_mirrored_path, "--json", *options).stdout)["faces"]
     assert (row["status"], row["person_name"]) == ("matched", "Grace Hopper")
     _, matched = json.loads(cli("gallery", "log", "--json", *options).stdout)
     assert (matched["event"], matched["person_id"], matched["similarity"]) == ("matched", 1, row["similarity"])
@@ -473,7 +473,7 @@ def test_identify_lists_and_draws_who_was_refused(
     assert "matched   Grace Hopper" in matched
     path, line = refused[: len(str(half_dark_path))], refused[len(str(half_dark_path)) :]
     assert (path, line.split()) == (str(half_dark_path), ["1", "rejected", "-", "-", "-", "low_quality"])
-    (known, dark) = json.loads(cli("identify", half_dark_path, *gate, "--json").stdout)
+    (known, dark) = json.loads(cli("identify", half_dark_path, *gate, "--json").stdout)["faces"]
     assert (known["status"], dark["status"], dark["error"]) == ("matched", "rejected", "low_quality")
     assert dark["bbox"][0] > 512 and (known["face_index"], dark["face_index"]) == (0, 1) and dark["candidates"] == []
     rows = read_faces(table)
@@ -516,12 +516,54 @@ def test_identify_counts_refused_faces_of_many(
     assert largest.stderr == "1 face was left out by --face-selection\n"
 
 
+def test_identify_of_many_says_who_is_on_each_photograph_or_where_each_person_is(
+    cli: Cli,
+    portrait_gallery: Path,
+    grace_hopper_path: Path,
+    hopper_mirrored_path: Path,
+    both_path: Path,
+    collins_path: Path,
+    landscape_path: Path,
+) -> None:
+    """Grace Hopper is unknown: on three photographs, so that she has a number."""
+    gallery = ("--gallery", portrait_gallery)
+    photos = [both_path, collins_path, grace_hopper_path, hopper_mirrored_path, landscape_path]
+    assert cli("gallery", "remove", "Grace Hopper", "-y", *gallery).exit_code == 0
+    result = cli("identify", *photos, *gallery)
+    assert result.exit_code == 0, result.output
+    header, *lines = (line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert header == ["photograph", "people"]
+    assert lines == [
+        [str(both_path), "unknown 1, Eileen Collins"],
+        [str(collins_path), "Eileen Collins"],
+        [str(grace_hopper_path), "unknown 1"],
+        [str(hopper_mirrored_path), "unknown 1"],
+    ]
+    people = [
+        line.rsplit(maxsplit=1) for line in cli("identify", *photos, *gallery, "--by", "person").stdout.splitlines()
+    ]
+    assert [line[0].strip() for line in people] == [
+        "person",
+        *["Eileen Collins"] * 2,
+        *["unknown 1 (3 photographs)"] * 3,
+    ]
+    assert [line[1] for line in people[1:3]] == [str(both_path), str(collins_path)]
+    review = cli("identify", *photos[2:], *gallery, "--review-threshold", "-1")
+    assert "Eileen Collins (review)" in review.stdout
+    assert cli("identify", *photos, *gallery, "--verbose").stdout.split()[:4] == [
+        "photograph",
+        "face",
+        "status",
+        "person",
+    ]
+
+
 def test_identify_of_many_counts_its_failures(
     cli: Cli, portrait_gallery: Path, grace_hopper_path: Path, landscape_path: Path
 ) -> None:
     result = cli("identify", grace_hopper_path, landscape_path, "--gallery", portrait_gallery, "--json")
     assert result.exit_code == 0
-    assert [row["error"] for row in json.loads(result.stdout)] == [None, "face_not_found"]
+    assert [row["error"] for row in json.loads(result.stdout)["faces"]] == [None, "face_not_found"]
     assert result.stderr.endswith(
         "1 face in 2 photographs: 1 matched; 1 photograph without a face that could be looked for\n"
     )

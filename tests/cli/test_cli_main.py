@@ -279,6 +279,7 @@ def test_only_two_files_write_to_the_terminal() -> None:
         (["cluster", ""], "the argument FACES"),
         (["cluster", "x.csv", "--folder", ""], "--folder"),
         (["cluster", "x.csv", "--enroll-as", ""], "--enroll-as"),
+        (["find", "a.jpg", "--in", ""], "--in"),
         (["detect", "a.jpg", "--crops", ""], "--crops"),
         (["evaluate", ""], "the argument PATH"),
         (["evaluate", "x", "-o", "a.html", "-o", ""], "--output"),

@@ -35,7 +35,7 @@ def test_identify_takes_a_photograph_from_stdin(
     arguments = ("identify", "-", "--gallery", portrait_gallery, "--draw", drawn, "-o", table)
     result = cli(*arguments, "--json", input=both_path.read_bytes())
     assert result.exit_code == 0
-    rows = json.loads(result.stdout)
+    rows = json.loads(result.stdout)["faces"]
     assert [(row["person_name"], row["image_path"]) for row in rows] == [
         ("Grace Hopper", "stdin"),
         ("Eileen Collins", "stdin"),

@@ -55,7 +55,7 @@ def find_losses(spawner: Spawner, photos: Path, shared: Path, folder: Path) -> l
         if words[:-1] != ["enrolled"] * PICTURES or words[-1] not in ("enrolled", "identity_conflict"):
             wrong.append(f"enroll: {outcome.status} {words} {outcome.stderr}")
     for outcome in outcomes[WRITERS:]:
-        if outcome.status not in (0, 1) or "lock" in outcome.stderr or not json.loads(outcome.stdout):
+        if outcome.status not in (0, 1) or "lock" in outcome.stderr or not json.loads(outcome.stdout)["faces"]:
             wrong.append(f"identify: {outcome.status} {outcome.stderr}")
     check_soundness(folder)
     with open_gallery(gallery) as opened:

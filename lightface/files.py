@@ -32,6 +32,7 @@ _PREFIX: Final = ".lightface-"
 _SUFFIX: Final = ".partial"
 _SQLITE_SUFFIXES: Final = ("-journal", "-wal", "-shm")  # of files whose contents SQLite takes for the database's
 MOST_BYTES: Final = 1 << 30  # of a file that is read whole; a sparse file or one of /proc may have no end to speak of
+_BYTES_AT_ONCE: Final = 1 << 20
 _MOST_LIST_BYTES: Final = 1 << 28  # of a list that is read whole: some millions of names
 _LONGEST_LINE: Final = 1 << 20  # of a text: a row of a face table has some 5,000 bytes
 _LINE_END: Final = re.compile(rb"[\n\r\0]")  # NUL: of a list as from `find -print0`
@@ -64,6 +65,20 @@ def read_regular(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise _too_large(path)
     return data
+
+
+def read_stream(file: IO[bytes]) -> bytes:
+    """All bytes of an open file that may have no end to speak of. OSError where it has more than a gibibyte, which is
+    noticed before more of it is in memory, and ValueError where it is open for text.
+    """
+    whole = io.BytesIO()  # and no list: what trickles in has a part for each byte
+    while part := file.read(_BYTES_AT_ONCE):
+        if not isinstance(part, bytes):
+            raise ValueError("it is open for text; open it for reading bytes")
+        whole.write(part)
+        if whole.tell() > MOST_BYTES:
+            raise _too_large()
+    return whole.getvalue()
 
 
 def read_list_bytes(file: IO[bytes], *, head: bytes = b"") -> bytes:
@@ -123,7 +138,7 @@ def hash_regular(path: Path) -> str:
     digest = hashlib.sha256()
     left = MOST_BYTES
     with open_regular(path) as file:
-        while part := file.read(1 << 20):
+        while part := file.read(_BYTES_AT_ONCE):
             left -= len(part)
             if left < 0:
                 raise _too_large(path)
@@ -131,8 +146,8 @@ def hash_regular(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _too_large(path: Path) -> OSError:
-    return OSError(errno.EFBIG, f"it has more than {MOST_BYTES / 1e9:.1f} GB", str(path))
+def _too_large(path: Path | None = None) -> OSError:
+    return OSError(errno.EFBIG, f"it has more than {MOST_BYTES / 1e9:.1f} GB", None if path is None else str(path))
 
 
 def check_regular(path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from lightface.errors import ConfigError, LightfaceError, RemoteError
+from lightface.files import read_stream
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _PAUSES_S: Final = (1.0, 4.0)  # before a read is tried again
@@ -86,18 +87,20 @@ class RemotePath(_LocalPath):
     def read_bytes(self) -> bytes:
         """The whole file; it is asked for three times.
 
-        OSError where something is wrong with this file or it may not be fetched, RemoteError where its place does not
-        answer.
+        OSError where something is wrong with this file, it has more than a gibibyte or may not be fetched, RemoteError
+        where its place does not answer.
         """
         if not self.is_fetched:
             raise PermissionError(errno.EACCES, "a table names this URL, not you: it is not fetched")
         system, path = _open(self.url)
         for pause_s in (*_PAUSES_S, None):
             try:
-                return bytes(system.cat_file(path))
+                return _fetch(system, path)
             except (FileNotFoundError, PermissionError, IsADirectoryError):
                 raise
             except Exception as error:  # of the driver, or of a library under it: they have no ancestor in common
+                if isinstance(error, OSError) and error.errno == errno.EFBIG:
+                    raise
                 if pause_s is None:
                     with _translated_errors("read", self):
                         system.invalidate_cache()
@@ -196,6 +199,14 @@ def _open(url: str) -> tuple[Any, str]:
     except Exception as error:  # some connect at once
         raise _describe("open", url, error) from error
     return system, str(system._strip_protocol(url))
+
+
+def _fetch(system: Any, path: str) -> bytes:
+    """The whole file, in parts: what a place says of its size is not believed."""
+    # To whom gives a size, the driver for HTTP does not ask for it first; in no blocks, it reads one answer to its end.
+    options = {"block_size": 0, "size": 1} if "https" in system.protocol else {}
+    with system.open(path, "rb", **options) as file:
+        return read_stream(file)
 
 
 def _stamp(system: Any, info: Mapping[str, Any]) -> str:

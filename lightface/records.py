@@ -6,6 +6,7 @@ Coordinates are pixels of the upright photograph (EXIF orientation applied), x t
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -194,7 +195,9 @@ def are_unit_rows(vectors: FloatArray) -> bool:
 
 
 def to_plain(value: object) -> object:
-    """What `json.dumps` takes: records by their fields, paths and dates as texts, arrays as lists."""
+    """What `json.dumps` takes: records by their fields, paths and dates as texts, arrays as lists, and null for an
+    infinite threshold, which nothing reaches: JSON has no such number.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return fields_of(value)
     if isinstance(value, Mapping):
@@ -207,7 +210,9 @@ def to_plain(value: object) -> object:
         return value.isoformat()
     if isinstance(value, Path):
         return str(value)
-    return value.tolist() if hasattr(value, "tolist") else value  # numpy's arrays and numbers
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return to_plain(value.tolist()) if hasattr(value, "tolist") else value  # numpy's arrays and numbers
 
 
 def fields_of(record: DataclassInstance) -> dict[str, Any]:

@@ -122,3 +122,15 @@ def test_the_library_does_not_speak_of_options() -> None:
 
 def test_no_file_is_a_place_for_everything() -> None:
     assert {file.stem for file in FILES}.isdisjoint({"utils", "common", "core", "helpers", "misc"})
+
+
+def test_few_functions_are_long() -> None:
+    """Those of 50 lines and more, with signature and docstring: most are commands, whose signature is their options."""
+    functions = [
+        node
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    long = [node.name for node in functions if node.end_lineno is not None and node.end_lineno - node.lineno >= 49]
+    assert len(long) <= 0.01 * len(functions), long

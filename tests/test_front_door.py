@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import io
 import json
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,3 +302,40 @@ def test_results_print_without_their_arrays(pipeline: lightface.FacePipeline, tm
     for result in (lightface.embed(red), lightface.detect(red), lightface.load_photo(red)):
         assert "array" not in repr(result)
         assert len(repr(result)) < 400
+
+
+# Settings, secrets and pictures: they are given, or looked at, and not printed.
+NOT_PRINTED = {"AlignedFace", "DecisionBands", "FaceGates", "KeyFile", "Passphrase", "Photo", "PipelineSpec"}
+
+
+def _records() -> dict[str, type]:
+    public = {name: getattr(lightface, name) for name in lightface.__all__}
+    return {name: one for name, one in public.items() if isinstance(one, type) and dataclasses.is_dataclass(one)}
+
+
+def test_every_result_prints_and_goes_into_json(pipeline: lightface.FacePipeline, tmp_path: Path) -> None:
+    people, gallery = paint_people(tmp_path / "people", 12, 4), tmp_path / "club.sqlite"
+    photo, table = next(people.rglob("*.png")), tmp_path / "faces.parquet"
+    strict = lightface.FacePipeline(
+        pipeline.detector, pipeline.embedder, gates=lightface.FaceGates(min_face_size_px=1000)
+    )
+    seen: list[lightface.EmbedProgress] = []
+    enrolled = [lightface.enroll(person.name, *person.iterdir(), gallery=gallery)[0] for person in people.iterdir()]
+    identified = lightface.identify(photo, gallery=gallery, threshold=0.9)
+    summary = lightface.embed_folder(people, table, workers=1, progress=seen.append)
+    groups = lightface.cluster(table, threshold=0.99)
+    verified = lightface.verify(photo, photo, threshold=0.9)
+    none = next(iter(strict.embed_paths([photo])))
+    with lightface.open_gallery(gallery) as opened:
+        person = opened.find_person(enrolled[0].person_name)
+    results: list[Any] = [
+        *(enrolled[0], identified, identified.faces[0], *identified.faces[0].candidates[:1], summary, seen[-1], groups),
+        *(groups.faces[0], verified, verified.face_a, verified.face_a.detection, person, none, none.refused[0]),
+        *(next(iter(pipeline.embed_paths([photo]))), lightface.read_faces(table)[0]),
+        *(lightface.evaluate(people), lightface.calibrate(0.1, gallery=gallery, dry_run=True)),
+        next(iter(lightface.verify_pairs(pipeline, [(photo, tmp_path / "none.png")], threshold=0.9))),
+    ]
+    assert {type(one).__name__ for one in results} == _records().keys() - NOT_PRINTED
+    for one in results:
+        assert "\n" not in str(one) and str(one) != repr(one) and str(one), repr(one)
+        assert json.loads(json.dumps(one.to_dict(), allow_nan=False)) == one.to_dict()

@@ -58,6 +58,16 @@ class EmbedProgress:
     faces: int
     unchanged: int  # dealt with by an earlier run
 
+    def __str__(self) -> str:
+        return (
+            f"{self.done:,} of {count_of(self.total, 'photograph')}, {count_of(self.faces, 'face')}, "
+            f"{self.failed:,} failed, {self.unchanged:,} unchanged"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for `json.dumps`."""
+        return fields_of(self)
+
 
 @dataclass(frozen=True, slots=True)
 class FailedPhoto:

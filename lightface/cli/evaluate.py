@@ -220,11 +220,10 @@ def _report(evaluation: Evaluation, *, as_json: bool) -> None:
         describe_repeats,
         summarise,
         summarise_identification,
-        to_json,
     )
 
     if as_json:
-        print_json(to_json(evaluation))
+        print_json(evaluation.to_dict())
         return
     rows = summarise(evaluation.figures) + summarise_identification(evaluation.identification)
     print_table(

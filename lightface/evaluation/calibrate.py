@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,8 @@ from lightface.measurement.metrics import MIN_PEOPLE, impostors_needed, threshol
 from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT, cosines_of_pairs, pair_up
 from lightface.models.registry import DEFAULT_FAR, WeightsRecord
 from lightface.pipeline.thresholds import lower_threshold, raise_threshold, resolve_bands, resolve_threshold
-from lightface.records import BoolArray, FloatArray, IntArray
-from lightface.words import count_of
+from lightface.records import BoolArray, FloatArray, IntArray, fields_of
+from lightface.words import count_of, visible
 
 REVIEW_FACTOR = 10  # how much more often a stranger may come up for review than be matched, in one comparison
 STRANGERS_SHOWN = 0.1  # of strangers' photographs, the share that a band for review may show, those named included
@@ -92,6 +93,17 @@ class Proposal:
     weights_threshold: float | None  # the weights' own, where it is stricter than `measured` and stays
     before: Decisions | None  # None where nothing decides yet
     after: Decisions
+
+    def __str__(self) -> str:
+        review = self.after.identify.review_threshold
+        return visible(
+            f"verify decides at {self.after.verify:.3f}, identify at {self.after.identify.threshold:.3f}"
+            f"{'' if review is None else f', review from {review:.3f}'}; measured on {self.calibration.source}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for `json.dumps`."""
+        return fields_of(self)
 
 
 def calibrate_gallery(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, Final
 
 import numpy as np
 
+from lightface import __version__
 from lightface.errors import DuplicateFaceError
 from lightface.evaluation.cache import EmbeddingCache
 from lightface.evaluation.embed import EmbeddedPictures, FailedPicture, embed_pictures
@@ -19,11 +22,13 @@ from lightface.evaluation.rejects import RejectCurve, measure_rejects
 from lightface.measurement.metrics import RocCurve, SourcedThreshold, roc_points
 from lightface.measurement.pairs import cosines_of_pairs
 from lightface.pipeline import FacePipeline
-from lightface.records import BoolArray, IntArray
+from lightface.records import BoolArray, IntArray, fields_of, to_plain
+from lightface.words import count_of, visible
 
 # Of the 30,000 listed pairs of different people none reaches it (`lightface evaluate ../shared/data/dev-pairs.csv`).
 SUSPECTED_REPEAT = 0.92
 _REPEATS_SHOWN = 100
+_ROC_POINTS: Final = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +69,72 @@ class Evaluation:
     groupings: tuple[Grouping, ...]
     repeats: Repeats
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __str__(self) -> str:
+        figures = self.figures
+        rate = figures.equal_error_rate
+        pairs = f"{count_of(figures.genuine, 'pair')} of one person, {figures.impostors:,} of two"
+        eer = "" if rate is None else f"; EER {100 * rate.estimate:.2f} %"
+        return visible(f"{self.pairs.name}: {pairs}{eer}; {count_of(len(self.failures), 'picture')} failed")
+
+    def count_reasons(self) -> dict[str, int]:
+        """How many pictures failed for each reason, the most frequent first."""
+        return dict(Counter(failure.reason for failure in self.failures).most_common())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pictures, for `json.dumps`. An infinite threshold, which accepts nothing, is null."""
+        pairs, roc = self.pairs, None if self.roc is None else thin_roc(self.roc)
+        content = {
+            "lightface": __version__,
+            "made_at": self.made_at.isoformat(timespec="seconds"),
+            "protocol": pairs.name,
+            "source": pairs.source,
+            "framing": pairs.framing,
+            "face_selection": pairs.selection,
+            "model_id": self.model_id,
+            "device": self.device,
+            "precision": self.precision,
+            "pictures": len(pairs.pictures),
+            "people": len(set(pairs.people.tolist())) if pairs.knows_people else None,
+            "failures": {
+                "count": len(self.failures),
+                "by_reason": self.count_reasons(),
+                "pictures": self.failures,
+            },
+            "figures": self.figures,
+            "roc": None if roc is None else {"threshold": roc.thresholds, "far": roc.far, "tar": roc.tar},
+            "identification": self.identification,
+            "quality": self.rejects,
+            "groups": [_describe_grouping(grouping) for grouping in self.groupings],
+            "suspected_repeats": {
+                "similarity": self.repeats.similarity,
+                "left_out": self.repeats.left_out,
+                "count": self.repeats.count,
+                "pairs": self._name_pairs(self.repeats.pairs),
+            },
+            "worst_false_matches": self._name_pairs(self.false_matches),
+            "worst_false_non_matches": self._name_pairs(self.false_non_matches),
+        }
+        return {key: to_plain(value) for key, value in content.items()}
+
+    def _name_pairs(self, pairs: Sequence[WorstPair]) -> list[dict[str, Any]]:
+        pictures = self.pairs.pictures
+        return [{"a": pictures[one.a].name, "b": pictures[one.b].name, "similarity": one.similarity} for one in pairs]
+
+
+def thin_roc(roc: RocCurve, points: int = _ROC_POINTS) -> RocCurve:
+    """A curve of about as many points, evenly spread over TAR and over the logarithm of FAR; both ends are kept."""
+    if roc.far.size <= points:
+        return roc
+    depth = np.log10(np.maximum(roc.far, 1e-6))
+    steps = np.floor((roc.tar + (depth - depth[0]) / (depth[-1] - depth[0])) * points / 2)
+    kept = np.union1d(np.flatnonzero(np.diff(steps, prepend=-1)), [0, roc.far.size - 1])
+    return RocCurve(roc.thresholds[kept], roc.far[kept], roc.tar[kept])
+
+
+def _describe_grouping(grouping: Grouping) -> dict[str, Any]:
+    spreads = [{**fields_of(spread), "difference": spread.difference} for spread in grouping.spreads]
+    return {**fields_of(grouping), "spreads": spreads}
 
 
 def evaluate_pairs(

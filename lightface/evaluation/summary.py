@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-
-from lightface import __version__
-from lightface.evaluation.evaluate import Evaluation, Repeats, WorstPair
+from lightface.evaluation.evaluate import Evaluation, Repeats
 from lightface.evaluation.figures import TarAtFar, VerificationFigures, rate_text
 from lightface.evaluation.groups import Grouping, Spread
 from lightface.evaluation.identification import IdentificationFigures
 from lightface.evaluation.rejects import RejectCurve
 from lightface.measurement.intervals import Figure
-from lightface.measurement.metrics import RocCurve
 from lightface.words import count_of
 
-_ROC_POINTS = 400
 _GROUPS_FAR = 1e-2  # a cell of fifty pictures has pairs enough for it
 
 
@@ -182,66 +174,12 @@ def describe_loss(evaluation: Evaluation) -> str:
     failed, figures = len(evaluation.failures), evaluation.figures
     if not failed:
         return f"No picture of {len(evaluation.pairs.pictures):,} failed; every pair was compared."
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in count_reasons(evaluation).items())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in evaluation.count_reasons().items())
     return (
         f"{failed:,} of {count_of(len(evaluation.pairs.pictures), 'picture')} failed ({reasons}). "
         f"{count_of(figures.genuine_lost, 'pair')} of one person and "
         f"{figures.impostors_lost:,} of two could not be compared."
     )
-
-
-def count_reasons(evaluation: Evaluation) -> dict[str, int]:
-    """Failed pictures by reason, the most frequent first."""
-    return dict(Counter(failure.reason for failure in evaluation.failures).most_common())
-
-
-def thin_roc(roc: RocCurve, points: int = _ROC_POINTS) -> RocCurve:
-    """A curve of about as many points, evenly spread over TAR and over the logarithm of FAR; both ends are kept."""
-    if roc.far.size <= points:
-        return roc
-    depth = np.log10(np.maximum(roc.far, 1e-6))
-    steps = np.floor((roc.tar + (depth - depth[0]) / (depth[-1] - depth[0])) * points / 2)
-    kept = np.union1d(np.flatnonzero(np.diff(steps, prepend=-1)), [0, roc.far.size - 1])
-    return RocCurve(roc.thresholds[kept], roc.far[kept], roc.tar[kept])
-
-
-def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything but the pictures, ready for `json.dump`. An infinite threshold, which accepts nothing, is null."""
-    pairs, roc = evaluation.pairs, None if evaluation.roc is None else thin_roc(evaluation.roc)
-    content = {
-        "lightface": __version__,
-        "made_at": evaluation.made_at.isoformat(timespec="seconds"),
-        "protocol": pairs.name,
-        "source": str(pairs.source),
-        "framing": pairs.framing.value,
-        "face_selection": pairs.selection.value,
-        "model_id": evaluation.model_id,
-        "device": evaluation.device,
-        "precision": evaluation.precision,
-        "pictures": len(pairs.pictures),
-        "people": len(set(pairs.people.tolist())) if pairs.knows_people else None,
-        "failures": {
-            "count": len(evaluation.failures),
-            "by_reason": count_reasons(evaluation),
-            "pictures": [asdict(failure) for failure in evaluation.failures],
-        },
-        "figures": asdict(evaluation.figures),
-        "roc": None
-        if roc is None
-        else {"threshold": roc.thresholds.tolist(), "far": roc.far.tolist(), "tar": roc.tar.tolist()},
-        "identification": None if evaluation.identification is None else asdict(evaluation.identification),
-        "quality": None if evaluation.rejects is None else asdict(evaluation.rejects),
-        "groups": [_group_to_json(grouping) for grouping in evaluation.groupings],
-        "suspected_repeats": {
-            "similarity": evaluation.repeats.similarity,
-            "left_out": evaluation.repeats.left_out,
-            "count": evaluation.repeats.count,
-            "pairs": [_pair_to_json(evaluation, pair) for pair in evaluation.repeats.pairs],
-        },
-        "worst_false_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_matches],
-        "worst_false_non_matches": [_pair_to_json(evaluation, pair) for pair in evaluation.false_non_matches],
-    }
-    return {key: _without_infinity(value) for key, value in content.items()}
 
 
 def to_card_section(evaluation: Evaluation) -> str:
@@ -289,21 +227,3 @@ def _describe_tar(one: TarAtFar, *, with_tar: bool) -> SummaryRow:
     if one.tar is None:
         return SummaryRow(name, figure_text(name, one.threshold.estimate), figure_interval(name, one.threshold))
     return SummaryRow(name, percent(one.tar.estimate), interval_of(one.tar), f"{one.threshold.estimate:.3f}")
-
-
-def _group_to_json(grouping: Grouping) -> dict[str, Any]:
-    spreads = [{**asdict(spread), "difference": spread.difference} for spread in grouping.spreads]
-    return {**asdict(grouping), "spreads": spreads}
-
-
-def _pair_to_json(evaluation: Evaluation, pair: WorstPair) -> dict[str, Any]:
-    pictures = evaluation.pairs.pictures
-    return {"a": pictures[pair.a].name, "b": pictures[pair.b].name, "similarity": pair.similarity}
-
-
-def _without_infinity(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_infinity(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinity(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from lightface.errors import GalleryError, check_number
-from lightface.records import BoxPx, FloatArray, IntArray, are_unit_rows
+from lightface.records import BoxPx, FloatArray, IntArray, are_unit_rows, fields_of
+from lightface.words import visible
 
 CONSENT: Final = "consent"  # the key of a person's metadata that says what they have agreed to
 
@@ -49,6 +50,13 @@ class Person:
     name: str  # in Unicode's NFC form
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __str__(self) -> str:
+        return visible(self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for `json.dumps`."""
+        return fields_of(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,15 +14,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from lightface.errors import ImageError
-from lightface.files import MOST_BYTES
+from lightface.files import read_stream
 
 # A photograph by path; the bytes of a picture file, or such a file, open for reading bytes; an array of grey (H, W),
 # RGB (H, W, 3) or RGB and opacity (H, W, 4) of uint8, or of grey of uint16; or a Pillow picture.
 PhotoSource: TypeAlias = (
     Path | str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | npt.NDArray[Any] | Image.Image
 )
-
-_BYTES_AT_ONCE: Final = 1 << 20
 
 _numbers: Final = itertools.count(1)
 
@@ -94,7 +92,7 @@ class GivenPicture(_LocalPath):
         if self.image is not None:
             return f"{self.image.mode} {self.image.size}\n".encode() + self.image.tobytes()
         if self._file is not None:
-            self._data, self._file = _read_all(self._file), None
+            self._data, self._file = read_stream(self._file), None
         if self._data is None:
             raise ValueError("it was given once and has been read")
         return self._data
@@ -114,18 +112,6 @@ def to_path(source: PhotoSource) -> Path:
             raise ImageError("an empty path names nothing, nor the current folder; give a path")
         return Path(source)
     return GivenPicture(source)
-
-
-def _read_all(file: IO[bytes]) -> bytes:
-    """ValueError for a file that is open for text, or has no end to speak of: a device, or a stream of a network."""
-    parts: list[bytes] = []
-    while part := file.read(_BYTES_AT_ONCE):
-        if not isinstance(part, bytes):
-            raise ValueError("it is open for text; open it for reading bytes")
-        parts.append(part)
-        if len(parts) * _BYTES_AT_ONCE > MOST_BYTES and sum(map(len, parts)) > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES / 1e9:.1f} GB")
-    return b"".join(parts)
 
 
 def _name_of(source: object) -> str:

@@ -26,7 +26,6 @@ from lightface.evaluation.summary import (
     summarise,
     summarise_identification,
     summarise_rejects,
-    to_json,
 )
 from lightface.measurement.intervals import Figure
 from lightface.measurement.metrics import MIN_FALSE_ACCEPTS, SourcedThreshold, impostors_needed
@@ -87,7 +86,7 @@ def render_page(evaluation: Evaluation, crops: Mapping[int, ByteArray]) -> str:
     return render(
         "evaluation.html",
         title=f"{pairs.name} — {evaluation.model_id}",
-        data=data_block("evaluation", to_json(evaluation)),
+        data=data_block("evaluation", evaluation.to_dict()),
         heading=pairs.name[0].upper() + pairs.name[1:],
         known=_known(evaluation),
         loss=describe_loss(evaluation),

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from lightface.errors import OutputError
 from lightface.evaluation.evaluate import Evaluation
-from lightface.evaluation.summary import (
-    to_json,
-)
 from lightface.files import write_private
 from lightface.pages.document import cut_crops
 from lightface.pages.evaluation_page import render_page
@@ -35,7 +32,7 @@ def write_reports(evaluation: Evaluation, pipeline: FacePipeline, paths: Sequenc
     """Write each report whole or not at all, mode 0600. OutputError where that fails."""
     for path in paths:
         if path.suffix.lower() == ".json":
-            text = json.dumps(to_json(evaluation), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+            text = json.dumps(evaluation.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
         else:
             worst = (*evaluation.false_matches, *evaluation.false_non_matches)
             crops = cut_crops(pipeline, evaluation.pairs, [place for pair in worst for place in (pair.a, pair.b)])

@@ -36,7 +36,7 @@ from lightface.pipeline.enroll import EnrolledPhoto
 from lightface.pipeline.thresholds import resolve_bands
 from lightface.records import FloatArray, Match, Status, to_plain
 from lightface.tables import FaceRow, name_photo
-from lightface.words import count_of
+from lightface.words import count_of, visible
 
 DEFAULT_MIN_SIZE = 2
 
@@ -53,6 +53,22 @@ class GroupedFace:
     cluster: int | None = None  # from 1
     similarity: float | None = None  # cosine to the group's centre or to the person, -1..1
     match: Match | None = None
+
+    def __str__(self) -> str:
+        group = "no group" if self.cluster is None else f"group {self.cluster}"
+        group = group if self.match is None else self.match.person_name
+        return visible(f"{self.face.image_path}, face {self.face.face_index}: {group}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face and its group, for `json.dumps`; the embedding is left out."""
+        return {
+            "image_path": str(self.face.image_path),
+            "face_index": self.face.face_index,
+            "bbox": to_plain(self.face.bbox),
+            "cluster": self.cluster,
+            "similarity": self.similarity,
+            "person_name": None if self.match is None else self.match.person_name,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,18 +96,7 @@ class FaceGroups:
 
     def to_dict(self) -> dict[str, Any]:
         """The faces, each with its group, for `json.dumps`; the embeddings are left out."""
-        faces = [
-            {
-                "image_path": str(one.face.image_path),
-                "face_index": one.face.face_index,
-                "bbox": to_plain(one.face.bbox),
-                "cluster": one.cluster,
-                "similarity": one.similarity,
-                "person_name": None if one.match is None else one.match.person_name,
-            }
-            for one in self.faces
-        ]
-        return {"model_id": self.model_id, "threshold": self.threshold, "faces": faces}
+        return {"model_id": self.model_id, "threshold": self.threshold, "faces": [one.to_dict() for one in self.faces]}
 
 
 def cluster_faces(

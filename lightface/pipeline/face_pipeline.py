@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from lightface.models.weights import load_model
 from lightface.pipeline.spec import FaceGates, PipelineSpec
 from lightface.quality import FaceQuality, measure_crop, measure_quality
 from lightface.records import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
+from lightface.words import count_of, explain, visible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +33,13 @@ class RefusedFace:
 
     detection: DetectedFace
     error: PhotoError
+
+    def __str__(self) -> str:
+        return visible(str(self.error))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Where it was found and why it was refused, for `json.dumps`."""
+        return {**self.detection.to_dict(), "error": self.error.reason}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +52,22 @@ class PhotoFaces:
     refused: tuple[RefusedFace, ...] = ()
     error: PhotoError | None = None
     not_selected: int = 0  # faces that passed the gates, and which the selection left out
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return visible(explain(self.path, self.error))
+        return visible(f"{self.path}: {count_of(len(self.faces), 'face')}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The faces with their embeddings, for `json.dumps`; `error` is the word for why there are none."""
+        return {
+            "image_path": str(self.path),
+            "sha256": self.sha256,
+            "faces": [face.to_dict() for face in self.faces],
+            "refused": [face.to_dict() for face in self.refused],
+            "error": None if self.error is None else self.error.reason,
+            "not_selected": self.not_selected,
+        }
 
 
 class FacePipeline:

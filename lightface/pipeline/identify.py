@@ -45,6 +45,13 @@ class IdentifiedFace:
         """MATCHED, REVIEW or UNKNOWN."""
         return Status.UNKNOWN if self.match is None else self.match.status
 
+    def to_dict(self) -> dict[str, Any]:
+        """Where it was found, the person and the nearest people, for `json.dumps`; the embedding is left out."""
+        place = {name: value for name, value in self.face.to_dict().items() if name != "embedding"}
+        nobody = {"person_id": None, "person_name": None, "similarity": None, "status": self.status.value}
+        person = nobody if self.match is None else self.match.to_dict()
+        return {**place, **person, "candidates": to_plain(self.candidates)}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentifiedPhoto:

@@ -6,11 +6,12 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from lightface.frame import EMBEDDING_SIZE
 from lightface.locations import RemotePath
-from lightface.records import BoxPx, DetectedFace, FaceEmbedding, FloatArray, Match, Status
+from lightface.records import BoxPx, DetectedFace, FaceEmbedding, FloatArray, Match, Status, fields_of
+from lightface.words import visible
 
 Kind = Literal["text", "integer", "number"]
 
@@ -52,6 +53,14 @@ class FaceRow:
     threshold: float | None = None
     status: Status
     error: str | None = None  # a reason, as in `PhotoError.reason`
+
+    def __str__(self) -> str:
+        face = "" if self.face_index is None else f", face {self.face_index}"
+        return visible(f"{self.image_path}{face}: {self.person_name or self.error or self.status}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns, for `json.dumps`."""
+        return fields_of(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

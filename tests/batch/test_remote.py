@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import stat
 import sys
@@ -20,8 +21,10 @@ from typer.testing import CliRunner
 from lightface.batch import embed_folder, journal_path
 from lightface.batch import output as batch_output
 from lightface.cli.main import app
-from lightface.errors import ConfigError, OutputError, RemoteError
+from lightface.errors import ConfigError, ImageError, OutputError, RemoteError, TableError
+from lightface.images import load_photo
 from lightface.locations import RemotePath
+from lightface.tables import read_faces
 
 
 class FaultyFileSystem(MemoryFileSystem):  # type: ignore[misc]
@@ -43,8 +46,8 @@ class FaultyFileSystem(MemoryFileSystem):  # type: ignore[misc]
     def info(self, path: str, **options: Any) -> Any:
         return self._try("info", path, **options)
 
-    def cat_file(self, path: str, **options: Any) -> Any:
-        return self._try("cat_file", path, **options)
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        return self._try("open", path, mode, **options)
 
     def put_file(self, lpath: str, rpath: str, **options: Any) -> Any:
         return self._try("put_file", lpath, rpath, **options)
@@ -52,7 +55,7 @@ class FaultyFileSystem(MemoryFileSystem):  # type: ignore[misc]
     def _try(self, name: str, *arguments: Any, **options: Any) -> Any:
         if name in self.faults and FaultyFileSystem.count <= 0:
             raise self.faults[name]
-        FaultyFileSystem.count -= name == "cat_file"
+        FaultyFileSystem.count -= name == "open"
         return getattr(super(), name)(*arguments, **options)
 
 
@@ -151,7 +154,7 @@ def test_a_table_by_url(bucket: str, tmp_path: Path) -> None:
 def test_a_lost_connection_ends_the_run_and_the_next_one_goes_on(bucket: str, tmp_path: Path) -> None:
     place, output = bucket.replace("memory", "faulty"), tmp_path / "faces.parquet"
     lost = ConnectionResetError("the connection was reset\nby peer")
-    FaultyFileSystem.faults, FaultyFileSystem.count = {"cat_file": lost, "info": lost}, 2
+    FaultyFileSystem.faults, FaultyFileSystem.count = {"open": lost, "info": lost}, 2
     with pytest.raises(RemoteError, match="cannot read 'faulty://bucket/") as caught:
         embed(place, output, batch_size=1)
     assert "\n" not in str(caught.value)
@@ -171,10 +174,35 @@ def test_what_is_wrong_with_one_photograph_is_told_of_it_alone(bucket: str, tmp_
         (PermissionError("denied"), "invalid_image"),
         (FileNotFoundError("gone"), "missing_file"),
     ):
-        FaultyFileSystem.faults = {"cat_file": fault}
+        FaultyFileSystem.faults = {"open": fault}
         assert embed(place, tmp_path / "faces.csv").failures_in_output == {reason: 5}
     FaultyFileSystem.faults = {}
     assert embed(place, tmp_path / "faces.csv").faces_in_output == 4
+
+
+class EndlessFile(io.RawIOBase):
+    """What a place sends that never stops: whoever asks for all of it would get an end of memory."""
+
+    sent = 0
+
+    def read(self, size: int = -1) -> bytes:
+        assert 0 <= size <= 1 << 20, "all of it was asked for"
+        EndlessFile.sent += size
+        return bytes(size)
+
+
+def test_what_never_ends_is_told_of_it_alone(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photograph whose place says that it has 12 bytes, and a table; neither is asked for again."""
+    monkeypatch.setattr("lightface.files.MOST_BYTES", 5_000_000)  # a gibibyte takes seconds
+    monkeypatch.setattr(FaultyFileSystem, "open", lambda *_, **__: EndlessFile())
+    monkeypatch.setattr(FaultyFileSystem, "cat_file", lambda system, path: system.open(path).read(), raising=False)
+    monkeypatch.setattr(EndlessFile, "sent", 0)
+    photo = RemotePath("faulty://bucket/a.png", stamp="12:etag")
+    with pytest.raises(ImageError, match=r"cannot read 'faulty://bucket/a\.png' \(it has more than 0\.0 GB\)"):
+        load_photo(photo)
+    with pytest.raises(TableError, match=r"faulty://bucket/faces\.parquet.*it has more than 0\.0 GB"):
+        list(read_faces("faulty://bucket/faces.parquet"))
+    assert EndlessFile.sent < 2 * 7_000_000
 
 
 def test_a_table_that_cannot_be_written_costs_no_photograph(bucket: str) -> None:

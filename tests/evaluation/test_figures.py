@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from lightface.evaluation.evaluate import thin_roc
 from lightface.evaluation.figures import ScoredPairs, measure_pairs, rate_text
 from lightface.evaluation.pair_list import stratified_folds
-from lightface.evaluation.summary import summarise, thin_roc
+from lightface.evaluation.summary import summarise
 from lightface.measurement.metrics import SourcedThreshold, impostors_needed, roc_points
 
 

@@ -24,7 +24,6 @@ from lightface.evaluation.summary import (
     describe_repeats,
     summarise,
     to_card_section,
-    to_json,
 )
 from lightface.measurement.intervals import wilson
 from lightface.measurement.metrics import SourcedThreshold
@@ -229,7 +228,7 @@ def test_an_evaluation_of_strangers_says_what_it_can(strangers: Path) -> None:
     names = [row.name for row in summarise(evaluation.figures)]
     assert "FAR at 0.400, in use" in names and "cosine at FAR 1e-1" in names
     assert not [name for name in names if name.startswith(("TAR at 0", "EER", "AUC", "10-fold"))]
-    data = to_json(evaluation)
+    data = evaluation.to_dict()
     assert data["roc"] is None and data["figures"]["equal_error_rate"] is None
     json.dumps(data, allow_nan=False)
     (likeness,) = evaluation.groupings
@@ -254,8 +253,8 @@ def test_repeats_are_counted_and_left_out_on_demand(strangers: Path) -> None:
     assert [failure.name for failure in dropped.failures] == ["alike-02.png", "alike-03.png"]
     assert {failure.reason for failure in dropped.failures} == {"duplicate"}
     assert dropped.figures.impostors == 38 * 37 // 2 and dropped.groupings[0].groups[0].impostors == 18 * 17 // 2
-    assert to_json(dropped)["suspected_repeats"]["left_out"] is True
-    assert {(row["a"], row["b"]) for row in to_json(dropped)["suspected_repeats"]["pairs"]} == found
+    assert dropped.to_dict()["suspected_repeats"]["left_out"] is True
+    assert {(row["a"], row["b"]) for row in dropped.to_dict()["suspected_repeats"]["pairs"]} == found
     assert 'data-table="repeats"' in render_page(dropped, {})
 
 

@@ -13,7 +13,7 @@ from browser import Element, render
 from faces_of_colour import HOSTILE_NAME, make_colour_pipeline
 
 from lightface.evaluation.evaluate import Evaluation
-from lightface.evaluation.summary import percent, summarise, summarise_rejects, to_json
+from lightface.evaluation.summary import percent, summarise, summarise_rejects
 from lightface.measurement.metrics import FoldAccuracy
 from lightface.pages import cut_crops, render_page
 from lightface.pages.charts import Chart, linear, logarithmic, probit
@@ -184,7 +184,7 @@ def test_the_page_carries_its_figures_for_programs(page: Element, evaluation: Ev
 
 def test_a_fold_that_does_best_to_accept_nothing_is_null_in_json(evaluation: Evaluation) -> None:
     accuracy = FoldAccuracy(0.9, 0.1, (0.8, 1.0), (float("inf"), 0.5))
-    data = to_json(replace(evaluation, figures=replace(evaluation.figures, accuracy=accuracy)))
+    data = replace(evaluation, figures=replace(evaluation.figures, accuracy=accuracy)).to_dict()
     assert data["figures"]["accuracy"]["thresholds"] == [None, 0.5]
     json.dumps(data, allow_nan=False)
 

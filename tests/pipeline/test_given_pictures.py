@@ -88,7 +88,7 @@ def test_anything_else_is_refused_in_one_line(source: Any) -> None:
 
 
 def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightface.images.given.MOST_BYTES", 5_000_000)
+    monkeypatch.setattr("lightface.files.MOST_BYTES", 5_000_000)
     with open("/dev/zero", "rb") as endless, pytest.raises(ImageError, match=r"it has more than 0\.0 GB"):
         load_photo(endless)
 

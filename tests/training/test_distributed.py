@@ -16,6 +16,7 @@ from lightface.training.config import TrainingConfig, dump_config
 from lightface.training.distributed import Processes, join_processes
 from lightface.training.loop import train
 from lightface.training.run_folder import LAST, read_history
+from lightface.training.synthetic import write_synthetic_set
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,11 @@ def test_two_processes_learn_what_one_does(still_config: TrainingConfig, tmp_pat
 def test_torchrun_trains_exports_and_resumes(tiny_config: TrainingConfig, tmp_path: Path) -> None:
     """Everything at once, from the command line: normalisation, teacher, accumulation, an average."""
     recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
-    recipe.write_text(dump_config(replace(tiny_config, schedule=replace(tiny_config.schedule, epochs=1))))
+    # 16 crops: two steps an epoch, and few to settle on.
+    write_synthetic_set(tmp_path / "drawn", people=6, dev_people=2, crops_per_person=4)
+    data = replace(tiny_config.data, folder=tmp_path / "drawn", cache=tmp_path / "cache")
+    schedule = replace(tiny_config.schedule, epochs=6)
+    recipe.write_text(dump_config(replace(tiny_config, data=data, schedule=schedule, validate_epochs=6)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     train_command = [*torchrun, "-m", "lightface.cli.main", "train", "--device", "cpu"]
     begun = subprocess.run([*train_command, "--config", recipe, "--output", run], capture_output=True, text=True)
@@ -76,7 +81,7 @@ def test_torchrun_trains_exports_and_resumes(tiny_config: TrainingConfig, tmp_pa
     assert (run / "run.safetensors").is_file()
     resumed = subprocess.run([*train_command, "--resume", run], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert [row["step"] for row in read_history(run) if row["kind"] == "train"] == [5, 10, 12]
+    assert [row["step"] for row in read_history(run) if row["kind"] == "train"] == [2, 4, 5, 6, 8, 10, 12]
 
 
 def test_alone_everything_is_its_own() -> None:

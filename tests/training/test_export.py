@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,18 +18,17 @@ from lightface.models.weights import import_checkpoint, load_model
 from lightface.records import AlignedFace, Frame
 from lightface.training.config import CardSettings, NetworkSettings, TrainingConfig
 from lightface.training.export import Exported, export_run, find_thresholds, finish_network, measure_intervals
-from lightface.training.loop import train
-from lightface.training.model import build_network, settle_norms
+from lightface.training.model import build_network, settle_on
 from lightface.training.preparation import TrainingData
 from lightface.training.run_folder import BEST, load_checkpoint
 from lightface.training.validation import embed_crops
 
 
 @pytest.fixture(scope="module")
-def run(tiny_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of a network with normalisation and dropout inside."""
-    folder = tmp_path_factory.mktemp("run")
-    train(replace(tiny_config, schedule=replace(tiny_config.schedule, epochs=1)), folder, device="cpu")
+def run(one_epoch_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of its own, since tests export into it."""
+    folder = tmp_path_factory.mktemp("exports") / "run"
+    shutil.copytree(one_epoch_run, folder)
     return folder
 
 
@@ -56,7 +56,7 @@ def test_recognition_embeds_as_training_did(
     model = load_model("drawn-copy")
     trained = build_network(tiny_config.network)
     trained.load_state_dict(load_checkpoint(run / BEST, device=cpu)["network"])
-    settle_norms(trained, tiny_data.crops.decoded.pixels[tiny_data.split.rows])
+    settle_on(trained, tiny_data.crops, tiny_data.split)
     pixels = tiny_data.crops.decoded.pixels[tiny_data.split.dev_rows]
     expected = embed_crops(trained.eval(), pixels, device=cpu, precision="fp32")
     faces = [

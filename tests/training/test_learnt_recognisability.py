@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,6 @@ from lightface.records import AlignedFace, ByteArray, FloatArray, Frame
 from lightface.training import recognisability
 from lightface.training.config import TrainingConfig
 from lightface.training.export import export_run
-from lightface.training.loop import train
 from lightface.training.recognisability import FAMILIES, face_of_crop, find_faces, learn_recognisability, spoil
 
 
@@ -120,15 +118,14 @@ def test_faces_are_found_in_photographs_and_crops(
 
 
 def test_training_writes_it_into_the_record(
-    tiny_config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: TrainingConfig, one_epoch_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(replace(tiny_config, schedule=replace(tiny_config.schedule, epochs=1)), tmp_path / "run", device="cpu")
     monkeypatch.setattr(recognisability, "MIN_FACES", 12)
     monkeypatch.setattr(recognisability, "_LEAST_SPREAD", 0.0)  # faces are nearly alike to weights of one epoch
     monkeypatch.setattr("lightface.training.export.MAX_FACES", 12)
-    exported = export_run(tiny_config, tmp_path / "run", tmp_path, name="drawn")
+    exported = export_run(tiny_config, one_epoch_run, tmp_path, name="drawn")
     known = exported.record.recognisability
     assert known is not None and len(known.offsets) == len(FAMILIES) and known.embedding_size == 256
     assert known.directions in (tmp_path / "registry.toml").read_text()
     monkeypatch.undo()
-    assert export_run(tiny_config, tmp_path / "run", tmp_path, name="fewer").record.recognisability is None
+    assert export_run(tiny_config, one_epoch_run, tmp_path, name="fewer").record.recognisability is None

@@ -176,6 +176,23 @@ def _write_page(found: GalleryAudit, path: Path, commands: _Commands) -> None:
 
 def _report(found: GalleryAudit, commands: _Commands) -> None:
     mend = commands.for_all(found)
+    _report_samples(found, mend)
+    _report_people(found, mend)
+    _report_repeats(found, mend)
+    poor = [(one.id, one.person_name, f"{one.quality:.2f}", one.source_path) for one in found.low_quality]
+    _print_kind("low quality", ("sample", "person", "quality", "photograph"), poor)
+    gone = [(one.id, one.person_name, one.source_path) for one in found.gone]
+    _print_kind("photographs that are gone", ("sample", "person", "photograph"), gone)
+    _print_people("people with one photograph", found.single_sample)
+    _print_people("people without a photograph", found.without_samples)
+    _print_people("people with many more photographs than others", found.crowded)
+    note(
+        f"{count_of(found.person_count, 'person')} with {count_of(found.sample_count, 'sample')} "
+        f"at threshold {found.threshold:.3f}: {count_of(found.doubts, 'doubt')} as to who is who"
+    )
+
+
+def _report_samples(found: GalleryAudit, mend: dict[str, list[str]]) -> None:
     _print_kind(
         "likely mislabelled",
         ("sample", "person", "similarity", "nearer to", "similarity", "photograph"),
@@ -188,6 +205,9 @@ def _report(found: GalleryAudit, commands: _Commands) -> None:
         ],
         mend=mend["mislabelled"],
     )
+
+
+def _report_people(found: GalleryAudit, mend: dict[str, list[str]]) -> None:
     _print_kind(
         "perhaps several people under one name",
         ("person", "samples", "similarity to the others", "resembles", "photographs"),
@@ -215,6 +235,9 @@ def _report(found: GalleryAudit, commands: _Commands) -> None:
         total=found.close_people_total,
         mend=mend["close_people"],
     )
+
+
+def _report_repeats(found: GalleryAudit, mend: dict[str, list[str]]) -> None:
     _print_kind(
         "one picture again",
         ("sample", "person", "sample", "person", "similarity", "photographs"),
@@ -227,17 +250,6 @@ def _report(found: GalleryAudit, commands: _Commands) -> None:
         ],
         total=found.repeated_total,
         mend=mend["repeated"],
-    )
-    poor = [(one.id, one.person_name, f"{one.quality:.2f}", one.source_path) for one in found.low_quality]
-    _print_kind("low quality", ("sample", "person", "quality", "photograph"), poor)
-    gone = [(one.id, one.person_name, one.source_path) for one in found.gone]
-    _print_kind("photographs that are gone", ("sample", "person", "photograph"), gone)
-    _print_people("people with one photograph", found.single_sample)
-    _print_people("people without a photograph", found.without_samples)
-    _print_people("people with many more photographs than others", found.crowded)
-    note(
-        f"{count_of(found.person_count, 'person')} with {count_of(found.sample_count, 'sample')} "
-        f"at threshold {found.threshold:.3f}: {count_of(found.doubts, 'doubt')} as to who is who"
     )
 
 

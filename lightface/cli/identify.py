@@ -13,7 +13,17 @@ import typer
 from lightface.cli.console import complain, counting_bar, debug, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
-from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, FaceChoice, Json, Photos, Recursive, with_settings
+from lightface.cli.options import (
+    EMBEDDING,
+    GALLERY,
+    AlreadyAligned,
+    Every,
+    FaceChoice,
+    Json,
+    Photos,
+    Recursive,
+    with_settings,
+)
 from lightface.cli.results import make_folder, plan_pictures, print_json, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import FaceNotFoundError, LightfaceError
@@ -47,6 +57,7 @@ def identify(
     recursive: Recursive = True,
     face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
+    every: Every = None,
     as_json: Json = False,
 ) -> None:
     """Say who is on photographs; nobody is named twice in one.
@@ -60,11 +71,11 @@ def identify(
     from lightface.records import FaceSelection
     from lightface.tables import check_output, name_photo, write_faces
 
-    paths = find_photos_of(photos, recursive=recursive)
+    paths = find_photos_of(photos, recursive=recursive, videos=True)
     pictures = {} if draw is None else plan_pictures(draw, photos, paths, option="--draw")
     if output is not None:
         check_output(output)
-    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned, every_s=every)
     with open_gallery_of(settings, model_id=pipeline.model_id) as gallery:
         bands = resolve_bands(pipeline.record, gallery=gallery, **settings.given("threshold", "review_threshold"))
         debug(describe_basis(pipeline.record, gallery=gallery, threshold=settings.threshold))
@@ -79,7 +90,9 @@ def identify(
                 progress=lambda _: count(),
             )
     for result in results:
-        if result.path in pictures and (result.faces or result.refused):
+        if result.path in pictures and any(one.face.span is not None for one in result.faces):
+            complain(f"{result.path} is a video, and is not drawn; the table has the time of each face's best frame")
+        elif result.path in pictures and (result.faces or result.refused):
             _draw(result, pictures[result.path], pipeline)
     if output is not None:
         named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from lightface.pipeline import FacePipeline
 
 
-def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> FacePipeline:
+def load_face_pipeline(
+    settings: Settings, *, already_aligned: bool = False, every_s: float | None = None
+) -> FacePipeline:
     """The detector and the weights that the settings name."""
     from lightface.pipeline import FaceGates, load_pipeline
 
@@ -31,6 +33,7 @@ def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> 
         **detection_of(settings),
         **settings.given("min_quality", "max_pixels", "allow_truncated"),
         already_aligned=already_aligned,
+        **({} if every_s is None else {"every_s": every_s}),
     )
     pipeline = load_pipeline(
         **settings.given("model", "device", "precision", "flip"),

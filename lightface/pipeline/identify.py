@@ -128,7 +128,7 @@ def identify_photos(
     if gallery.is_empty:
         raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
     results = []
-    for photo in pipeline.selecting(selection).embed_paths(paths):
+    for photo in pipeline.selecting(selection).embed_paths(paths, videos=True):
         result = _identify(photo, gallery, bands, limit, scoring)
         results.append(result)
         if progress is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from lightface.records import BoxPx, FaceEmbedding, FloatArray
+from lightface.records import BoxPx, FaceEmbedding, FloatArray, TimeSpan
 
 # A face goes on as the track whose last box it overlaps, or whose mean it resembles; both together count.
 _LEAST_OVERLAP: Final = 0.3  # intersection over union
@@ -38,6 +38,11 @@ class Track:
     def best_s(self) -> float:
         """The time of the face of the best quality."""
         return self.best[0][0]
+
+    def as_face(self) -> FaceEmbedding:
+        """The face of the best quality, with the mean of the best ones and the time span of the track."""
+        best_s, face = self.best[0]
+        return replace(face, vector=self.vector, span=TimeSpan(self.start_s, self.end_s, best_s))
 
     @property
     def vector(self) -> FloatArray:

@@ -38,6 +38,7 @@ LANDMARKS = np.array([[10.5, 20], [30.25, 20], [20, 30], [12, 40], [28, 40.125]]
 COLUMNS = [
     *("image_path", "face_index", "bbox", "landmarks", "det_score", "quality", "embedding", "model_id"),
     *("person_id", "person_name", "similarity", "threshold", "status", "error"),
+    *("time_start", "time_end", "time_best"),
 ]
 
 

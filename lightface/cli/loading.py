@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,9 @@ def load_face_pipeline(
         **detection_of(settings),
         **settings.given("min_quality", "max_pixels", "allow_truncated"),
         already_aligned=already_aligned,
-        **({} if every_s is None else {"every_s": every_s}),
     )
+    if every_s is not None:
+        gates = replace(gates, every_s=every_s)
     pipeline = load_pipeline(
         **settings.given("model", "device", "precision", "flip"),
         gates=gates,

@@ -94,6 +94,7 @@ def _decode(path: Path, max_pixels: int) -> Iterator[tuple[float, Any]]:
     import av
 
     options = {"format_whitelist": _CONTAINERS}
+    container: Any  # whose kind depends on a mode that is "r" here
     # The file is opened here and not by its name, which FFmpeg might take for a URL.
     with open_regular(path) as file, av.open(file, options=options, metadata_errors="ignore") as container:
         if not container.streams.video:

@@ -83,6 +83,9 @@ def test_parquet_comes_back_with_its_types(tmp_path: Path, face_row: FaceRow, fa
         "threshold": 0.4,
         "status": "matched",
         "error": None,
+        "time_start": None,
+        "time_end": None,
+        "time_best": None,
     }
     assert {name: value for name, value in failed.items() if value is not None} == {
         "image_path": "/photos/broken.jpg",

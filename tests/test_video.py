@@ -111,3 +111,31 @@ def test_an_interval_is_a_number(tmp_path: Path) -> None:
 
 def test_videos_are_known_by_their_suffix() -> None:
     assert is_video_name("A.MOV") and not is_video_name("a.jpg")
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_rotation_that_the_file_asks_for_is_done(tmp_path: Path, quarters: int) -> None:
+    upright = np.zeros((64, 96, 3), np.uint8)
+    upright[:20, :20] = 240  # a corner tells all four turns apart
+    stored = np.ascontiguousarray(np.rot90(upright, -quarters))
+    path = tmp_path / "clip.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width = stored.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.set_display_rotation(90 * quarters)
+        frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (seen,) = read_frames(path)
+    assert seen.image_rgb.shape == upright.shape
+    assert float(np.abs(seen.image_rgb.astype(int) - upright).mean()) < 5
+
+
+def test_time_stamps_that_jump_back_go_on_from_where_they_were(tmp_path: Path) -> None:
+    """As in two recordings that were joined by appending their streams."""
+    one, two = film(tmp_path / "a.ts", greys(11)), film(tmp_path / "b.ts", greys(11))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() + two.read_bytes())
+    times = times_of(joined, 0.1)
+    assert times == sorted(times) and len(times) > 15

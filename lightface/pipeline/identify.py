@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lightface.drawing import draw_faces
 from lightface.errors import GalleryError, PhotoError, check_count
 from lightface.gallery import Gallery
+from lightface.gallery.search import SearchResult
 from lightface.images import PhotoSource, load_photo
 from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces, RefusedFace, stack_vectors
@@ -141,7 +145,12 @@ def _identify(
 ) -> IdentifiedPhoto:
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error, threshold=bands.threshold)
-    found = gallery.search(stack_vectors(photo.faces), bands=bands, limit=limit, scoring=scoring)
+    search = partial(gallery.search, bands=bands, limit=limit, scoring=scoring)
+    if any(face.span is not None for face in photo.faces):
+        # Somebody who leaves and comes back has several tracks: all of them are named, but never two at one time.
+        found = _at_one_time([search(face.vector[np.newaxis])[0] for face in photo.faces], photo.faces)
+    else:
+        found = search(stack_vectors(photo.faces))
     return IdentifiedPhoto(
         photo.path,
         tuple(IdentifiedFace(face, one.match, one.candidates) for face, one in zip(photo.faces, found, strict=True)),
@@ -149,3 +158,27 @@ def _identify(
         not_selected=photo.not_selected,
         threshold=bands.threshold,
     )
+
+
+def _at_one_time(found: Sequence[SearchResult], faces: Sequence[FaceEmbedding]) -> list[SearchResult]:
+    """The same without the match of a track that shares person and time with a track that is more alike."""
+    kept: list[int] = []
+    for index in sorted(range(len(found)), key=lambda index: -_similarity(found[index])):
+        match = found[index].match
+        if match is None or not any(
+            other.person_id == match.person_id and _overlap(faces[index], faces[rival])
+            for rival in kept
+            if (other := found[rival].match) is not None
+        ):
+            kept.append(index)
+    return [one if index in kept else replace(one, match=None) for index, one in enumerate(found)]
+
+
+def _similarity(found: SearchResult) -> float:
+    return -1.0 if found.match is None else found.match.similarity
+
+
+def _overlap(one: FaceEmbedding, other: FaceEmbedding) -> bool:
+    if one.span is None or other.span is None:
+        return True
+    return one.span.start_s <= other.span.end_s and other.span.start_s <= one.span.end_s

@@ -48,7 +48,7 @@ FaceChoice = Annotated[Selection, typer.Option("--face-selection", help="Which o
 Every = Annotated[
     float | None,
     typer.Option(
-        "--every", metavar="SECONDS", min=0, help="Seconds between the frames of a video to look at (default: 0.5)."
+        "--every", metavar="S", min=0, help="Seconds between the frames of a video to look at (default: 0.5)."
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]

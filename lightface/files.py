@@ -133,10 +133,10 @@ def _check_row(length: int) -> None:
         raise ValueError(f"a row of it has more than {_LONGEST_LINE:,} characters")
 
 
-def hash_regular(path: Path) -> str:
-    """The SHA-256 of a file's bytes as 64 hexadecimal digits. Raises as `read_regular`."""
+def hash_regular(path: Path, *, may_be_large: bool = False) -> str:
+    """The SHA-256 of a file's bytes as 64 hexadecimal digits. Raises as `read_regular`, unless it `may_be_large`."""
     digest = hashlib.sha256()
-    left = MOST_BYTES
+    left = path.stat().st_size if may_be_large else MOST_BYTES
     with open_regular(path) as file:
         while part := file.read(_BYTES_AT_ONCE):
             left -= len(part)

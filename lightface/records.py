@@ -127,6 +127,15 @@ class AlignedFace:
     detection: DetectedFace | None  # None for a crop that came already aligned
 
 
+@dataclass(frozen=True, slots=True)
+class TimeSpan:
+    """When a face was seen in a video, in seconds since its first frame."""
+
+    start_s: float
+    end_s: float
+    best_s: float  # the frame that box, landmarks, score and quality are of
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceEmbedding:
     """A face as a unit vector, with what is known of where it came from."""
@@ -135,6 +144,7 @@ class FaceEmbedding:
     model_id: str
     detection: DetectedFace | None  # None for a crop that came already aligned
     quality: float | None  # 0..1, see `lightface.quality`
+    span: TimeSpan | None = None  # None for a face of a photograph
 
     def __str__(self) -> str:
         return "already aligned" if self.detection is None else str(self.detection)

@@ -324,13 +324,23 @@ def test_every_result_prints_and_goes_into_json(pipeline: lightface.FacePipeline
     identified = lightface.identify(photo, gallery=gallery, threshold=0.9)
     summary = lightface.embed_folder(people, table, workers=1, progress=seen.append)
     groups = lightface.cluster(table, threshold=0.99)
+    search = lightface.find(photo, table, threshold=0.9)
     verified = lightface.verify(photo, photo, threshold=0.9)
     none = next(iter(strict.embed_paths([photo])))
     with lightface.open_gallery(gallery) as opened:
         person = opened.find_person(enrolled[0].person_name)
     results: list[Any] = [
         *(enrolled[0], identified, identified.faces[0], *identified.faces[0].candidates[:1], summary, seen[-1], groups),
-        *(groups.faces[0], verified, verified.face_a, verified.face_a.detection, person, none, none.refused[0]),
+        *(search, search.found[0]),
+        *(
+            groups.faces[0],
+            verified,
+            verified.face_a,
+            verified.face_a.detection,
+            person,
+            none,
+            none.refused[0],
+        ),
         *(next(iter(pipeline.embed_paths([photo]))), lightface.read_faces(table)[0]),
         *(lightface.evaluate(people), lightface.calibrate(0.1, gallery=gallery, dry_run=True)),
         next(iter(lightface.verify_pairs(pipeline, [(photo, tmp_path / "none.png")], threshold=0.9))),

@@ -320,7 +320,7 @@ def embed_folder(
         check_count("workers", workers)
     pipeline = pipeline.selecting(selection)
     with open_job(output, pipeline) as job:
-        plan = job.plan(find_sources(paths, recursive=recursive), drop_others=drop_others)
+        plan = job.plan(find_sources(paths, recursive=recursive, videos=True), drop_others=drop_others)
         report = progress or _ignore
         report(job.progress())
         with closing(engine.embed(pipeline, plan.todo, batch_size=batch_size, workers=workers)) as batches:

@@ -23,7 +23,7 @@ from lightface.errors import OutputError
 from lightface.files import check_owned, check_regular, touch_private
 from lightface.locations import to_path
 from lightface.pipeline import PhotoFaces
-from lightface.records import DetectedFace, FaceEmbedding, Status, are_unit_rows
+from lightface.records import DetectedFace, FaceEmbedding, Status, TimeSpan, are_unit_rows
 from lightface.tables import FaceRow, describe_face, describe_failure
 
 _APPLICATION_ID: Final = 0x4C464A4F  # "LFJO", in the file's header: tells a journal from other SQLite files
@@ -47,6 +47,13 @@ _SCHEMA: Final = (
         quality REAL,
         embedding BLOB NOT NULL,  -- float32, little-endian
         model_id TEXT NOT NULL,
+        PRIMARY KEY (photo_id, face_index)
+    ) STRICT""",
+    # Of faces in videos alone; journals that were made before there were any get it when they are opened.
+    """CREATE TABLE IF NOT EXISTS track (
+        photo_id INTEGER NOT NULL REFERENCES photo (id) ON DELETE CASCADE,
+        face_index INTEGER NOT NULL,
+        start_s REAL NOT NULL, end_s REAL NOT NULL, best_s REAL NOT NULL,
         PRIMARY KEY (photo_id, face_index)
     ) STRICT""",
 )
@@ -203,7 +210,8 @@ class Journal:
         """The whole table, by path and face, one row at a time."""
         for path, reason, index, *face in self._read(
             """SELECT path, reason, face_index, x_min, y_min, x_max, y_max, landmarks, det_score, quality,
-            embedding, model_id FROM photo LEFT JOIN face ON photo_id = photo.id ORDER BY path, face_index"""
+            embedding, model_id, start_s, end_s, best_s FROM photo LEFT JOIN face ON face.photo_id = photo.id
+            LEFT JOIN track USING (photo_id, face_index) ORDER BY path, face_index"""
         ):
             try:
                 place = to_path(os.fsdecode(path))
@@ -253,6 +261,14 @@ class Journal:
             f"INSERT INTO face VALUES ({', '.join('?' * 11)})",
             [(photo_id, index, *_to_columns(face)) for index, face in enumerate(photo.faces)],
         )
+        self._connection.executemany(
+            "INSERT INTO track VALUES (?, ?, ?, ?, ?)",
+            [
+                (photo_id, index, face.span.start_s, face.span.end_s, face.span.best_s)
+                for index, face in enumerate(photo.faces)
+                if face.span is not None
+            ],
+        )
 
     def _forget_output(self) -> None:
         self._run("DELETE FROM setting WHERE name = 'output'")
@@ -301,6 +317,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     elif (application_id, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
         raise OutputError(f"{path} is not a journal of this version of lightface; delete it, or choose another output")
     else:
+        connection.execute(_SCHEMA[-1])
         try:
             check_schema(connection, schema_made_by(_SCHEMA))
         except ValueError as error:
@@ -345,7 +362,7 @@ def _to_columns(face: FaceEmbedding) -> tuple[object, ...]:
 
 
 def _to_face(*columns: Any) -> FaceEmbedding:
-    *box, landmarks, score, quality, embedding, model_id = columns
+    *box, landmarks, score, quality, embedding, model_id, start_s, end_s, best_s = columns
     detection = None
     if landmarks is not None:
         x_min, y_min, x_max, y_max = map(float, box)
@@ -354,4 +371,5 @@ def _to_face(*columns: Any) -> FaceEmbedding:
     vector = np.frombuffer(embedding, "<f4")
     if not are_unit_rows(vector[np.newaxis]):
         raise ValueError("an embedding whose length is not 1")
-    return FaceEmbedding(vector, str(model_id), detection, None if quality is None else float(quality))
+    span = None if start_s is None else TimeSpan(float(start_s), float(end_s), float(best_s))
+    return FaceEmbedding(vector, str(model_id), detection, None if quality is None else float(quality), span)

@@ -50,7 +50,7 @@ def _embed(
     cores = count_cores()
     if pipeline.embedder.device.type != "cpu":
         decoders = min(cores, _MOST_DECODERS) if workers is None else workers
-        yield from pipeline.embed_paths(paths, batch_size=batch_size, workers=decoders)
+        yield from pipeline.embed_paths(paths, batch_size=batch_size, workers=decoders, videos=True)
         return
     if workers is None:
         workers = min(cores, count_memory() // BYTES_A_PROCESS) if len(paths) >= _MANY_PHOTOS else 1
@@ -58,7 +58,7 @@ def _embed(
     if workers > 1:
         yield from embed_in_processes(pipeline, paths, batch_size=batch_size, workers=workers)
     else:
-        yield from pipeline.embed_paths(paths, batch_size=batch_size)
+        yield from pipeline.embed_paths(paths, batch_size=batch_size, videos=True)
 
 
 def count_memory() -> int:
@@ -92,7 +92,7 @@ def embed_in_processes(
     crew = _hire(pipeline, workers)
     if crew is None:
         _log.warning("no worker process can be started; photographs are embedded in this process")
-        yield from pipeline.embed_paths(paths, batch_size=batch_size)
+        yield from pipeline.embed_paths(paths, batch_size=batch_size, videos=True)
         return
     todo = deque(paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
     given: deque[Future[_Results]] = deque()
@@ -269,7 +269,7 @@ def _work(pipe: connection.Connection, packed: bytes, threads: int, log_level: i
         while True:
             paths: Sequence[Path] = pipe.recv()
             batch_size = max(1, len(paths))
-            results = list(pipeline.embed_paths(paths, batch_size=batch_size, workers=1))
+            results = list(pipeline.embed_paths(paths, batch_size=batch_size, workers=1, videos=True))
             pipe.send((results, remarks))
             remarks.clear()
     except LightfaceError as error:

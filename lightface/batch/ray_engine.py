@@ -258,4 +258,4 @@ class _Worker:
 
     def embed(self, paths: Sequence[Path]) -> list[PhotoFaces]:
         """One result a path, in their order."""
-        return list(self._pipeline.embed_paths(paths, batch_size=self._batch_size, workers=self._decoders))
+        return list(self._pipeline.embed_paths(paths, batch_size=self._batch_size, workers=self._decoders, videos=True))

@@ -16,6 +16,7 @@ from lightface.cli.options import (
     BATCH,
     EMBEDDING,
     AlreadyAligned,
+    Every,
     FaceChoice,
     Json,
     Recursive,
@@ -58,6 +59,7 @@ def embed(
     format: TableFormat = None,
     face_selection: FaceChoice = "all",
     already_aligned: AlreadyAligned = False,
+    every: Every = None,
     recursive: Recursive = True,
     drop_others: Annotated[
         bool,
@@ -99,7 +101,7 @@ def embed(
         table = stack.enter_context(TableOutput(Path(output), format))
         place = str(table.path) if to_stdout else output
         open_output(place).prepare()
-        pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+        pipeline = load_face_pipeline(settings, already_aligned=already_aligned, every_s=every)
         advance = stack.enter_context(progress_bar("embedding"))
 
         def follow(progress: EmbedProgress) -> None:

@@ -103,11 +103,14 @@ def _embed(settings: Settings, pipeline: FacePipeline, folder: Path, *, recursiv
 
 
 def _take_over_renamed(folder: Path, table: Path) -> None:
-    """Go on with the journal of the table that was kept for the folder under its name of before, if there is one."""
+    """Go on with the journal that was kept for the folder under its name of before, and with its groups' numbers."""
     from lightface.batch.job import is_of_renamed, journal_path
 
     for journal in sorted(table.parent.glob("*.parquet.journal")):
         if is_of_renamed(journal, folder):
             os.replace(journal, journal_path(table))
             journal.with_suffix("").unlink(missing_ok=True)
+            numbers = journal.with_suffix("").with_suffix(".groups.json")
+            if numbers.exists():
+                os.replace(numbers, table.with_suffix(".groups.json"))
             return

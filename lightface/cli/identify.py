@@ -13,7 +13,17 @@ import typer
 from lightface.cli.console import complain, counting_bar, debug, is_verbose, note
 from lightface.cli.inputs import find_photos_of
 from lightface.cli.loading import load_face_pipeline, open_gallery_of
-from lightface.cli.options import EMBEDDING, GALLERY, AlreadyAligned, FaceChoice, Json, Photos, Recursive, with_settings
+from lightface.cli.options import (
+    EMBEDDING,
+    GALLERY,
+    AlreadyAligned,
+    Every,
+    FaceChoice,
+    Json,
+    Photos,
+    Recursive,
+    with_settings,
+)
 from lightface.cli.photo_names import (
     RemoveXmp,
     Sidecars,
@@ -66,6 +76,7 @@ def identify(
         Literal["photo", "person"],
         typer.Option("--by", help="Of several photographs: who is on each, or the photographs of each person."),
     ] = "photo",
+    every: Every = None,
     as_json: Json = False,
 ) -> None:
     """Say who is on photographs; nobody is named twice in one.
@@ -82,7 +93,8 @@ def identify(
     from lightface.records import FaceSelection
     from lightface.tables import check_output, name_photo, write_faces
 
-    paths = find_photos_of(photos, recursive=recursive)
+    is_metadata = write_xmp is not None or remove_xmp is not None  # which videos have none of
+    paths = find_photos_of(photos, recursive=recursive, videos=not is_metadata)
     xmp = plan_xmp(
         write_xmp,
         remove_xmp,
@@ -98,7 +110,7 @@ def identify(
     pictures = {} if draw is None else plan_pictures(draw, photos, paths, option="--draw")
     if output is not None:
         check_output(output)
-    pipeline = load_face_pipeline(settings, already_aligned=already_aligned)
+    pipeline = load_face_pipeline(settings, already_aligned=already_aligned, every_s=every)
     with open_gallery_of(settings, model_id=pipeline.model_id) as gallery:
         bands = resolve_bands(pipeline.record, gallery=gallery, **settings.given("threshold", "review_threshold"))
         debug(describe_basis(pipeline.record, gallery=gallery, threshold=settings.threshold))
@@ -113,7 +125,9 @@ def identify(
                 progress=lambda _: count(),
             )
     for result in results:
-        if result.path in pictures and (result.faces or result.refused):
+        if result.path in pictures and any(one.face.span is not None for one in result.faces):
+            complain(f"{result.path} is a video, and is not drawn; the table has the time of each face's best frame")
+        elif result.path in pictures and (result.faces or result.refused):
             _draw(result, pictures[result.path], pipeline)
     if output is not None:
         named = [replace(result, path=name_photo(result.path)) for result in results]  # as in the tables of `embed`

@@ -76,11 +76,11 @@ def read_pairs(path: Path) -> list[NamedPair]:
     return pairs
 
 
-def find_photos_of(named: Sequence[Path], *, recursive: bool) -> list[Path]:
+def find_photos_of(named: Sequence[Path], *, recursive: bool, videos: bool = False) -> list[Path]:
     """The photographs that were named, folders searched; FaceNotFoundError where there are none."""
     from lightface.images.photos import find_sources
 
-    photos = find_sources(expand_stdin(named), recursive=recursive)
+    photos = find_sources(expand_stdin(named), recursive=recursive, videos=videos)
     if not photos:
         raise FaceNotFoundError(NO_PHOTOGRAPHS)
     return photos

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from lightface.pipeline import FacePipeline
 
 
-def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> FacePipeline:
+def load_face_pipeline(
+    settings: Settings, *, already_aligned: bool = False, every_s: float | None = None
+) -> FacePipeline:
     """The detector and the weights that the settings name."""
     from lightface.pipeline import FaceGates, load_pipeline
 
@@ -32,6 +35,8 @@ def load_face_pipeline(settings: Settings, *, already_aligned: bool = False) -> 
         **settings.given("min_quality", "max_pixels", "allow_truncated"),
         already_aligned=already_aligned,
     )
+    if every_s is not None:
+        gates = replace(gates, every_s=every_s)
     pipeline = load_pipeline(
         **settings.given("model", "device", "precision", "flip"),
         gates=gates,

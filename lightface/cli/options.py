@@ -45,6 +45,12 @@ AlreadyAligned = Annotated[
     bool, typer.Option("--already-aligned", help="The photographs are crops in the network's frame: detect nothing.")
 ]
 FaceChoice = Annotated[Selection, typer.Option("--face-selection", help="Which of a photograph's faces to take.")]
+Every = Annotated[
+    float | None,
+    typer.Option(
+        "--every", metavar="S", min=0, help="Seconds between the frames of a video to look at (default: 0.5)."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what goes on inside.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

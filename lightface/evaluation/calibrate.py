@@ -23,7 +23,7 @@ from lightface.errors import EvaluationError, ThresholdError, check_number
 from lightface.evaluation.figures import ScoredPairs, rate_text
 from lightface.gallery import Gallery, GalleryMatrix, StoredThreshold
 from lightface.gallery.likeness import leave_out
-from lightface.matching import DecisionBands, person_scores, template_factor
+from lightface.matching import POOR_RAISE, DecisionBands, person_scores, template_factor
 from lightface.measurement.intervals import Figure, percentiles, resample, share_figure, share_over_people
 from lightface.measurement.metrics import MIN_PEOPLE, impostors_needed, threshold_at_far
 from lightface.measurement.pairs import DEFAULT_PAIR_LIMIT, cosines_of_pairs, pair_up
@@ -195,7 +195,7 @@ def propose_thresholds(
     threshold = measured if floor is None else floor
     review = None if review is None or review >= threshold else review
     bands = DecisionBands(
-        raise_threshold(threshold, factor), None if review is None else raise_threshold(review, factor)
+        raise_threshold(threshold, factor), None if review is None else raise_threshold(review, factor), POOR_RAISE
     )
     look_back = _Outcomes(gallery.matrix())
     return Proposal(

@@ -6,9 +6,9 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lightface.images.decoding import DEFAULT_MAX_PIXELS, RAW_SUFFIXES, decode_p
 from lightface.images.failures import describe_reason, quote, too_large
 from lightface.images.given import GivenPicture, PhotoSource, to_path
 from lightface.images.jpeg import choose_reduction
+from lightface.images.video import VIDEO_SUFFIXES, is_video_name
 from lightface.locations import RemotePath, as_path, list_files
 from lightface.records import ByteArray
 
@@ -74,8 +75,12 @@ class PassedOver:
             return
         most_first = sorted(self.suffixes.items(), key=lambda one: (-one[1], one[0]))
         counts = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in most_first)
-        hint = "; install rawpy (lightface's extra 'raw') to read what sensors saw"
-        _log.warning("passed over %s%s", counts, hint if RAW_SUFFIXES.intersection(self.suffixes) else "")
+        hints = ""
+        if RAW_SUFFIXES.intersection(self.suffixes):
+            hints += "; install rawpy (lightface's extra 'raw') to read what sensors saw"
+        if VIDEO_SUFFIXES.intersection(self.suffixes) and not find_spec("av"):
+            hints += "; install av (lightface's extra 'video') to read videos"
+        _log.warning("passed over %s%s", counts, hints)
 
 
 def is_photo_name(name: str) -> bool:
@@ -84,17 +89,24 @@ def is_photo_name(name: str) -> bool:
 
 
 def find_photos(
-    paths: Iterable[Path | str], *, recursive: bool = True, passed_over: PassedOver | None = None
+    paths: Iterable[Path | str],
+    *,
+    recursive: bool = True,
+    passed_over: PassedOver | None = None,
+    videos: bool = False,
 ) -> list[Path]:
     """List the photographs named by `paths`: files as they are given, folders searched for photo suffixes.
 
     A file named outright is taken whatever its suffix. What a folder yields is sorted; hidden files and
     folders in it are skipped, symbolic links to folders are not followed. Each path is listed once. Files that are
     passed over for their suffix are counted and logged, or counted in `passed_over` for who searches more folders.
+    Videos in folders are taken where the caller can read `videos` and PyAV is there.
 
     Raises ImageError for a path that does not exist or a folder that cannot be read.
     """
     counted = PassedOver() if passed_over is None else passed_over
+    takes = _is_photo_or_video if videos and find_spec("av") else is_photo_name
+    search = partial(_search_folder, recursive=recursive, passed_over=counted, takes=takes)
     found: dict[Path, None] = {}
     for path in map(to_path, paths):
         if isinstance(path, GivenPicture):
@@ -102,7 +114,7 @@ def find_photos(
             continue
         _check_exists(path)
         if os.path.isdir(path):
-            found.update(dict.fromkeys(sorted(_search_folder(path, recursive=recursive, passed_over=counted))))
+            found.update(dict.fromkeys(sorted(search(path))))
         else:
             found[path] = None
     if passed_over is None:
@@ -159,7 +171,7 @@ def load_photo(
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes as 64 hexadecimal digits; ImageError when it cannot be read."""
     try:
-        return hash_regular(path)
+        return hash_regular(path, may_be_large=is_video_name(path.name))
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
@@ -174,7 +186,13 @@ def _check_exists(path: Path) -> None:
         raise MissingFileError(f"{quote(path)} does not exist; check the path")
 
 
-def _search_folder(folder: Path, *, recursive: bool, passed_over: PassedOver) -> Iterator[Path]:
+def _is_photo_or_video(name: str) -> bool:
+    return is_photo_name(name) or is_video_name(name)
+
+
+def _search_folder(
+    folder: Path, *, recursive: bool, passed_over: PassedOver, takes: Callable[[str], bool]
+) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error
 
@@ -184,7 +202,7 @@ def _search_folder(folder: Path, *, recursive: bool, passed_over: PassedOver) ->
             if name.startswith("."):
                 continue
             suffix = os.path.splitext(name)[1].lower()
-            if is_photo_name(name):
+            if takes(name):
                 yield Path(parent, name)
             elif suffix != _SIDECAR_SUFFIX:
                 passed_over.suffixes[suffix] += 1
@@ -218,7 +236,7 @@ def as_source(source: PhotoSource) -> Path:
     return as_path(source) if isinstance(source, str) else to_path(source)
 
 
-def find_sources(places: Iterable[Path | str], *, recursive: bool = True) -> list[Path]:
+def find_sources(places: Iterable[Path | str], *, recursive: bool = True, videos: bool = False) -> list[Path]:
     """As `find_photos`, by URL too. RemoteError for a place that does not answer."""
     passed_over = PassedOver()
     found: dict[Path, None] = {}
@@ -229,6 +247,7 @@ def find_sources(places: Iterable[Path | str], *, recursive: bool = True) -> lis
             is_file = files == [path]  # which is taken whatever its suffix
             found.update((file, None) for file in files if is_file or is_photo_name(file.name))
         else:
-            found.update(dict.fromkeys(find_photos([path], recursive=recursive, passed_over=passed_over)))
+            here = find_photos([path], recursive=recursive, passed_over=passed_over, videos=videos)
+            found.update(dict.fromkeys(here))
     passed_over.tell()
     return list(found)

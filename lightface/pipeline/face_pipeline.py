@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,24 @@ import numpy as np
 from lightface.alignment import accept_aligned, align_face, is_coarse
 from lightface.detection import FaceDetector, MtcnnDetector, select_faces
 from lightface.embedding import Embedder
-from lightface.errors import FaceTooSmallError, LowDetectionScoreError, LowQualityError, PhotoError, check_count
-from lightface.images import GivenPicture, Photo, PhotoSource, count_pixels, load_photo
+from lightface.errors import (
+    FaceTooSmallError,
+    ImageError,
+    LowDetectionScoreError,
+    LowQualityError,
+    PhotoError,
+    check_count,
+)
+from lightface.images import GivenPicture, Photo, PhotoSource, count_pixels, hash_file, load_photo
 from lightface.images.photos import as_source
+from lightface.images.video import DEFAULT_EVERY_S, is_video_name, read_frames
 from lightface.locations import RemotePath
 from lightface.machine import return_unused_memory, survive_forks
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
 from lightface.pipeline.spec import FaceGates, PipelineSpec
+from lightface.pipeline.thresholds import resolve_threshold
+from lightface.pipeline.tracks import Tracker
 from lightface.quality import FaceQuality, measure_crop, measure_quality
 from lightface.records import AlignedFace, DetectedFace, FaceEmbedding, FaceSelection, FloatArray
 from lightface.words import count_of, explain, visible
@@ -107,7 +118,7 @@ class FacePipeline:
         adds, such as the number of a method. Detector, gates and selection have no say in aligned crops (`of_crops`).
         """
         recognisability = self.record.recognisability
-        decides: dict[str, object] = {
+        decides: dict[str, Any] = {
             "model": self.model_id,
             "precision": self.embedder.precision,
             "recognisability": None if recognisability is None else recognisability.digest,
@@ -116,6 +127,8 @@ class FacePipeline:
         if not of_crops:
             decides["selection"] = self.selection.value
             decides["gates"] = asdict(self.gates)
+            if self.gates.every_s == DEFAULT_EVERY_S:  # what was made before there were videos still holds
+                del decides["gates"]["every_s"]
             # A library user's own detector may have no settings.
             decides["detector"] = repr(getattr(self.detector, "settings", None))
         return json.dumps(decides, sort_keys=True)
@@ -166,22 +179,54 @@ class FacePipeline:
         return [self._describe(photo, look, embedded) for photo, look in zip(photos, looks, strict=True)]
 
     def embed_paths(
-        self, paths: Iterable[PhotoSource], *, batch_size: int = 8, workers: int = 2
+        self, paths: Iterable[PhotoSource], *, batch_size: int = 8, workers: int = 2, videos: bool = False
     ) -> Iterator[PhotoFaces]:
         """Decode and embed photographs by path, or as `PhotoSource`: one result each, in order, in constant memory.
 
         `workers` threads decode ahead while `batch_size` photographs at a time are embedded. ConfigError, before the
-        first, where either is no whole number of 1 or more.
+        first, where either is no whole number of 1 or more. With `videos`, a file that its suffix makes one is read
+        as a video: its faces are tracks, in the order in which they begin.
         """
         check_count("batch_size", batch_size)
         check_count("workers", workers)
-        return self._embed_paths(paths, batch_size=batch_size, workers=workers)
+        sources = map(as_source, paths)
+        if not videos:
+            return self._embed_paths(sources, batch_size=batch_size, workers=workers)
+        return self._embed_mixed(sources, batch_size=batch_size, workers=workers)
 
-    def _embed_paths(self, paths: Iterable[PhotoSource], *, batch_size: int, workers: int) -> Iterator[PhotoFaces]:
+    def _embed_mixed(self, paths: Iterable[Path], *, batch_size: int, workers: int) -> Iterator[PhotoFaces]:
+        for is_video, group in groupby(paths, _is_video):
+            if is_video:
+                yield from (self._embed_video(path, batch_size) for path in group)
+            else:
+                yield from self._embed_paths(group, batch_size=batch_size, workers=workers)
+
+    def _embed_video(self, path: Path, batch_size: int) -> PhotoFaces:
+        """The tracks of a video, as the faces of a photograph; the frames of one batch are in memory at a time."""
+        gates, error = self.gates, None
+        tracker = Tracker(resolve_threshold(self.record))
+        try:
+            if gates.already_aligned:
+                raise ImageError(f"{str(path)!r} is a video, and no aligned crop; name crops")
+            frames = read_frames(path, every_s=gates.every_s, max_pixels=gates.max_pixels)
+            sha256 = hash_file(path)
+            while first := next(frames, None):
+                at_once = min(batch_size, max(1, _PIXELS_AT_ONCE * 3 // first.image_rgb.size))
+                batch = [first, *islice(frames, at_once - 1)]
+                results = self.embed_photos([Photo(path, sha256, frame.image_rgb) for frame in batch])
+                for frame, result in zip(batch, results, strict=True):
+                    tracker.add(frame.time_s, result.faces)
+                    error = result.error or error
+        except PhotoError as reason:
+            return PhotoFaces(path, None, error=reason.as_result())
+        faces = tuple(track.as_face() for track in tracker.tracks)
+        return PhotoFaces(path, sha256, faces=faces, error=None if faces else error)
+
+    def _embed_paths(self, paths: Iterable[Path], *, batch_size: int, workers: int) -> Iterator[PhotoFaces]:
         gates = self.gates
         enough_px = None if gates.already_aligned else gates.max_side_px
         for batch in load_in_batches(
-            map(as_source, paths),
+            paths,
             max_pixels=gates.max_pixels,
             allow_truncated=gates.allow_truncated,
             batch_size=batch_size,
@@ -324,6 +369,10 @@ def build_pipeline(spec: PipelineSpec) -> FacePipeline:
     # The precision that was chosen here: rows of one table are of one, whichever machine makes them.
     spec = replace(spec, precision=embedder.precision)
     return FacePipeline(detector, embedder, gates=spec.gates, selection=spec.selection, spec=spec)
+
+
+def _is_video(path: Path) -> bool:
+    return is_video_name(path.name) and not isinstance(path, GivenPicture)
 
 
 def stack_vectors(faces: Sequence[FaceEmbedding]) -> FloatArray:

@@ -28,7 +28,15 @@ from lightface.errors import (
 )
 from lightface.images import PhotoSource
 from lightface.locations import RemotePath
-from lightface.matching import cosine_scores, is_same, mean_templates, template_factor
+from lightface.matching import (
+    POOR_RAISE,
+    cosine_scores,
+    is_same,
+    mean_templates,
+    measure_poorness,
+    template_factor,
+    threshold_of_pair,
+)
 from lightface.models.registry import WeightsRecord, find_record
 from lightface.pipeline.face_pipeline import FacePipeline, PhotoFaces
 from lightface.pipeline.thresholds import DEFAULT_FAR, raise_threshold, resolve_threshold
@@ -67,6 +75,11 @@ class QueryPerson:
     unlike: tuple[QueryFace, ...] = ()  # of several faces, those under the threshold to the others
 
     @property
+    def poorness(self) -> float:
+        """The mean over the faces, 0..1; see `lightface.matching.threshold_of_pair`."""
+        return float(measure_poorness(one.face.quality for one in self.faces).mean())
+
+    @property
     def model_id(self) -> str:
         """Of the weights that embedded the faces."""
         return self.faces[0].face.model_id
@@ -78,7 +91,11 @@ class FoundFace:
 
     face: FaceRow
     similarity: float  # cosine to the mean of the person's faces, -1..1; not a probability
+    threshold: float  # cosine from which it is the person's; the higher, the poorer this face and those given are
     is_query: bool = False  # the photograph is one of those that were given
+
+    def __str__(self) -> str:
+        return visible(f"{self.face.image_path}, face {self.face.face_index}: {self.similarity:.3f}")
 
     def to_dict(self) -> dict[str, Any]:
         """Where the face is and how alike, for `json.dumps`."""
@@ -87,6 +104,7 @@ class FoundFace:
             "face_index": self.face.face_index,
             "bbox": to_plain(self.face.bbox),
             "similarity": self.similarity,
+            "threshold": self.threshold,
             "is_query": self.is_query,
         }
 
@@ -96,7 +114,7 @@ class PersonSearch:
     """The photographs that show a person, one face of each, the most similar first."""
 
     person: QueryPerson
-    threshold: float  # cosine from which a face is the person's
+    threshold: float  # cosine from which a clear face is the person's
     faces_searched: int
     photos_searched: int  # photographs with a face
     found: tuple[FoundFace, ...]
@@ -114,7 +132,7 @@ class PersonSearch:
     def rows(self) -> list[FaceRow]:
         """The found faces as rows of a face table."""
         return [
-            replace(one.face, similarity=one.similarity, threshold=self.threshold, status=Status.MATCHED)
+            replace(one.face, similarity=one.similarity, threshold=one.threshold, status=Status.MATCHED)
             for one in self.found
         ]
 
@@ -188,7 +206,7 @@ def find_person(
     """The photographs among the rows of face tables that show a person; rows without a face are passed over.
 
     A photograph is found once, by its most similar face, and `limit` of them are listed. `threshold` is a cosine; None:
-    the one of `search_threshold`.
+    the one of `search_threshold`, and more for a poor face where those given are poor too.
 
     Raises FaceNotFoundError where there is no face, ModelMismatchError for faces that other weights embedded,
     ThresholdError where no threshold is known.
@@ -199,8 +217,11 @@ def find_person(
         check_number("a threshold", threshold, error=ThresholdError)
     faces = [row for row in rows if row.embedding is not None]
     _check_faces(person, faces)
+    poor_raise = 0.0
     if threshold is None:
         threshold = search_threshold(find_record(person.model_id), len(faces), query_count=len(person.faces))
+        poor_raise = POOR_RAISE
+    poorness = measure_poorness(row.quality for row in faces).tolist()
     vectors = np.stack([row.embedding for row in faces if row.embedding is not None])
     scores = cosine_scores(person.vector[np.newaxis], vectors)[0]
     best: dict[str, FoundFace] = {}
@@ -209,9 +230,10 @@ def find_person(
         row = faces[place]
         if str(row.image_path) not in best:
             is_query = not given.isdisjoint(_names_of([row.image_path]))
-            best[str(row.image_path)] = FoundFace(row, float(scores[place]), is_query)
+            needed = threshold_of_pair(threshold, person.poorness, poorness[place], poor_raise=poor_raise)
+            best[str(row.image_path)] = FoundFace(row, float(scores[place]), needed, is_query)
     ranked = list(best.values())
-    found = [one for one in ranked if is_same(one.similarity, threshold)]
+    found = [one for one in ranked if is_same(one.similarity, one.threshold)]
     others = [one for one in ranked if not one.is_query]
     is_found = any(not one.is_query for one in found)
     return PersonSearch(

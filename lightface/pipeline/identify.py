@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lightface.drawing import draw_faces
 from lightface.errors import ClusterError, GalleryError, PhotoError, ThresholdError, check_count
 from lightface.gallery import Gallery
+from lightface.gallery.search import SearchResult
 from lightface.images import PhotoSource, load_photo
 from lightface.matching import DEFAULT_PERSON_SCORING, DecisionBands, PersonScoring
 from lightface.pipeline.cluster import cluster_faces
@@ -136,7 +140,7 @@ def identify_photos(
     if gallery.is_empty:
         raise GalleryError(f"nobody is enrolled in {gallery.location}; begin with 'lightface enroll NAME PHOTO'")
     results = []
-    for photo in pipeline.selecting(selection).embed_paths(paths):
+    for photo in pipeline.selecting(selection).embed_paths(paths, videos=True):
         result = _identify(photo, gallery, bands, limit, scoring)
         results.append(result)
         if progress is not None:
@@ -168,8 +172,14 @@ def _identify(
 ) -> IdentifiedPhoto:
     if photo.error is not None:
         return IdentifiedPhoto(photo.path, refused=photo.refused, error=photo.error, threshold=bands.threshold)
+    search = partial(gallery.search, bands=bands, limit=limit, scoring=scoring)
     qualities = [face.quality for face in photo.faces]
-    found = gallery.search(stack_vectors(photo.faces), bands=bands, qualities=qualities, limit=limit, scoring=scoring)
+    if any(face.span is not None for face in photo.faces):
+        # Somebody who leaves and comes back has several tracks: all of them are named, but never two at one time.
+        alone = [search(face.vector[np.newaxis], qualities=[face.quality])[0] for face in photo.faces]
+        found = _at_one_time(alone, photo.faces)
+    else:
+        found = search(stack_vectors(photo.faces), qualities=qualities)
     return IdentifiedPhoto(
         photo.path,
         tuple(IdentifiedFace(face, one.match, one.candidates) for face, one in zip(photo.faces, found, strict=True)),
@@ -177,3 +187,27 @@ def _identify(
         not_selected=photo.not_selected,
         threshold=bands.threshold,
     )
+
+
+def _at_one_time(found: Sequence[SearchResult], faces: Sequence[FaceEmbedding]) -> list[SearchResult]:
+    """The same without the match of a track that shares person and time with a track that is more alike."""
+    kept: list[int] = []
+    for index in sorted(range(len(found)), key=lambda index: -_similarity(found[index])):
+        match = found[index].match
+        if match is None or not any(
+            other.person_id == match.person_id and _overlap(faces[index], faces[rival])
+            for rival in kept
+            if (other := found[rival].match) is not None
+        ):
+            kept.append(index)
+    return [one if index in kept else replace(one, match=None) for index, one in enumerate(found)]
+
+
+def _similarity(found: SearchResult) -> float:
+    return -1.0 if found.match is None else found.match.similarity
+
+
+def _overlap(one: FaceEmbedding, other: FaceEmbedding) -> bool:
+    if one.span is None or other.span is None:
+        return True
+    return one.span.start_s <= other.span.end_s and other.span.start_s <= one.span.end_s

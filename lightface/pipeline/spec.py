@@ -8,6 +8,7 @@ from typing import Final
 from lightface.detection import MtcnnSettings
 from lightface.errors import check_number
 from lightface.images import DEFAULT_MAX_PIXELS
+from lightface.images.video import DEFAULT_EVERY_S
 from lightface.records import FaceSelection
 
 _USUAL: Final = MtcnnSettings()
@@ -29,12 +30,14 @@ class FaceGates:
     turns: bool = _USUAL.turns  # whether photographs on their side or head are searched in other turns
     max_pixels: int = DEFAULT_MAX_PIXELS  # a larger photograph is refused before it is decoded
     allow_truncated: bool = False  # a JPEG of which a part is missing is read, and that part is grey
+    every_s: float = DEFAULT_EVERY_S  # seconds between the frames of a video that are looked at
     already_aligned: bool = False  # photographs are crops in the network's frame: no detection, no gates on it
 
     def __post_init__(self) -> None:
         for name in ("det_threshold", "min_face_share", "min_quality"):
             check_number(name, getattr(self, name), low=0, high=1)
         check_number("min_face_size_px", self.min_face_size_px, low=0)
+        check_number("every_s", self.every_s, low=0)
         check_number("max_pixels", self.max_pixels, low=1)
         if self.max_side_px is not None:
             check_number("max_side_px", self.max_side_px, low=1)

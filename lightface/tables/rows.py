@@ -53,6 +53,10 @@ class FaceRow:
     threshold: float | None = None
     status: Status
     error: str | None = None  # a reason, as in `PhotoError.reason`
+    # Of a face in a video, in seconds since its first frame: where it was seen first, last, and best.
+    time_start: float | None = None
+    time_end: float | None = None
+    time_best: float | None = None
 
     def __str__(self) -> str:
         face = "" if self.face_index is None else f", face {self.face_index}"
@@ -107,6 +111,9 @@ FACE_COLUMNS: Final = (
     Column("threshold", "number"),
     Column("status"),
     Column("error"),
+    Column("time_start", "number"),
+    Column("time_end", "number"),
+    Column("time_best", "number"),
 )
 
 PAIR_COLUMNS: Final = (
@@ -200,4 +207,7 @@ def describe_face(
         similarity=None if match is None else match.similarity,
         threshold=threshold if match is None else match.threshold,
         status=status,
+        time_start=None if face.span is None else face.span.start_s,
+        time_end=None if face.span is None else face.span.end_s,
+        time_best=None if face.span is None else face.span.best_s,
     )

@@ -156,7 +156,7 @@ def test_a_renamed_folder_is_not_embedded_again(
     assert "embedded 2 photographs" in cluster(other).stderr  # nothing of a folder that is still there is taken
     renamed = photos.rename(tmp_path / "renamed")
     assert "embedded 0 photographs with 0 faces; 0 unchanged; 7 moved; kept in" in cluster(renamed).stderr
-    assert len(list(kept_tables_folder().iterdir())) == 4  # two tables with their journals: none is left behind
+    assert len(list(kept_tables_folder().iterdir())) == 6  # two tables, their journals and numbers: none is left behind
 
 
 @pytest.mark.parametrize("by_url", [False, True])

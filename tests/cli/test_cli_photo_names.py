@@ -86,7 +86,7 @@ def test_the_whole_way_in_all_orientations(
     photos = Path(shutil.copytree(turned, tmp_path / "photos"))
     before = contents(photos)
     identify = ("identify", photos, "--gallery", portrait_gallery)
-    result = cli(*identify, "--write-xmp", place)
+    result = cli(*identify, "--verbose", "--write-xmp", place)
     assert result.exit_code == 0
     assert result.stdout.count("matched") == 16 and "wrote names for 8 photographs" in result.stderr
     assert names_in(photos) == {f"{orientation}.jpg": PEOPLE for orientation in TURNS}

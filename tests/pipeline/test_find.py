@@ -114,6 +114,7 @@ def test_the_search_as_json(ada: QueryPerson) -> None:
             "face_index": 0,
             "bbox": None,
             "similarity": pytest.approx(0.8),
+            "threshold": 0.5,
             "is_query": False,
         }
     ]

@@ -38,6 +38,7 @@ LANDMARKS = np.array([[10.5, 20], [30.25, 20], [20, 30], [12, 40], [28, 40.125]]
 COLUMNS = [
     *("image_path", "face_index", "bbox", "landmarks", "det_score", "quality", "embedding", "model_id"),
     *("person_id", "person_name", "similarity", "threshold", "status", "error"),
+    *("time_start", "time_end", "time_best"),
 ]
 
 
@@ -88,6 +89,9 @@ def test_parquet_comes_back_with_its_types(tmp_path: Path, face_row: FaceRow, fa
         "threshold": 0.4,
         "status": "matched",
         "error": None,
+        "time_start": None,
+        "time_end": None,
+        "time_best": None,
     }
     assert {name: value for name, value in failed.items() if value is not None} == {
         "image_path": "/photos/broken.jpg",

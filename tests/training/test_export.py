@@ -64,7 +64,7 @@ def test_recognition_embeds_as_training_did(
     ]
     rows = Embedder(model, device="cpu", precision="fp32").embed(faces)
     assert imported.flip  # as it was measured
-    assert (rows * expected).sum(axis=1).min() > 0.997  # half precision, of a network that hardly learnt
+    assert (rows * expected).sum(axis=1).min() > 0.995  # half precision, of a network that hardly learnt
 
 
 def test_the_record_and_the_card(exported: Exported, run: Path) -> None:

@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from lightface.batch import EmbedProgress, EmbedSummary, Engine
 from lightface.batch import embed_folder as embed_folder_with
-from lightface.errors import ConfigError
+from lightface.errors import check_flag
 from lightface.gallery import Gallery, default_gallery_path, open_gallery
 from lightface.images import PhotoSource
 from lightface.images.photos import find_sources
-from lightface.locations import as_path
+from lightface.locations import as_path, to_local_path
 from lightface.matching import POOR_RAISE
 from lightface.models.registry import find_record
 from lightface.pipeline.cluster import DEFAULT_MIN_SIZE, FaceGroups, cluster_faces
 from lightface.pipeline.enroll import EnrolledPhoto, enroll_people
 from lightface.pipeline.face_pipeline import FacePipeline, load_pipeline
 from lightface.pipeline.identify import DEFAULT_LIMIT, IdentifiedPhoto, identify_photos
+from lightface.pipeline.spec import to_selection
 from lightface.pipeline.thresholds import resolve_bands, resolve_threshold
 from lightface.pipeline.verify import verify_photos
 from lightface.records import DetectedFace, FaceEmbedding, FaceSelection, Status, Verification
@@ -86,7 +87,7 @@ def verify(
     decides = resolve_threshold(used.record, threshold=threshold)
     poor_raise = POOR_RAISE if threshold is None else 0.0
     return verify_photos(
-        used, photo_a, photo_b, threshold=decides, poor_raise=poor_raise, selection=_to_selection(selection)
+        used, photo_a, photo_b, threshold=decides, poor_raise=poor_raise, selection=to_selection(selection)
     )
 
 
@@ -109,7 +110,7 @@ def identify(
     used = pipeline or default_pipeline()
     with _opened(gallery, model_id=used.model_id) as opened:
         bands = resolve_bands(used.record, gallery=opened, threshold=threshold, review_threshold=review_threshold)
-        chosen = _to_selection(selection)
+        chosen = to_selection(selection)
         (result,) = identify_photos(used, opened, [photo], bands=bands, limit=limit, selection=chosen)
     if result.error is not None:
         raise result.error
@@ -129,13 +130,14 @@ def enroll(
 
     What is fine is enrolled at once. A photograph that is refused has an `error` that says why; see `enroll_photos`.
     """
+    check_flag("even_if_alike", even_if_alike)
     used = pipeline or default_pipeline()
     with _opened(gallery, model_id=used.model_id, create=True) as opened:
         return enroll_people(
             used,
             opened,
             {name: photos},
-            selection=_to_selection(selection),
+            selection=to_selection(selection),
             metadata=metadata,
             even_if_alike=even_if_alike,
         )
@@ -152,7 +154,7 @@ def embed(
     Raises PhotoError where the photograph cannot be read or has no usable face.
     """
     used = pipeline or default_pipeline()
-    (result,) = used.selecting(_to_selection(selection)).embed_paths([photo])
+    (result,) = used.selecting(to_selection(selection)).embed_paths([photo])
     if result.error is not None:
         raise result.error
     return list(result.faces)
@@ -173,7 +175,7 @@ def embed_folder(
     `workers=1`.
     """
     used = pipeline or default_pipeline()
-    return embed_folder_with(used, _to_list(photos), output, selection=_to_selection(selection), **options)
+    return embed_folder_with(used, _to_list(photos), output, selection=to_selection(selection), **options)
 
 
 def detect(photo: PhotoSource, *, pipeline: FacePipeline | None = None) -> list[DetectedFace]:
@@ -198,6 +200,7 @@ def cluster(
 
     Photographs are embedded each time; for many, `embed_folder` keeps what it has done. Errors as in `cluster_faces`.
     """
+    check_flag("recursive", recursive)
     places = _to_list(photos)
     if len(places) == 1 and _is_table(places[0]):
         return cluster_faces(read_faces(as_path(places[0])), threshold=threshold, min_size=min_size)
@@ -217,7 +220,7 @@ def evaluate(pairs: Path | str, *, pipeline: FacePipeline | None = None) -> Eval
     from lightface.evaluation.evaluate import evaluate_pairs  # not before, for the other jobs to start sooner
     from lightface.evaluation.protocols import read_protocol
 
-    return evaluate_pairs(pipeline or default_pipeline(), read_protocol(Path(pairs)))
+    return evaluate_pairs(pipeline or default_pipeline(), read_protocol(to_local_path(pairs)))
 
 
 def calibrate(
@@ -230,6 +233,8 @@ def calibrate(
     """
     from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds, store_calibration
 
+    check_flag("dry_run", dry_run)
+    check_flag("allow_looser", allow_looser)
     with _opened(gallery, model_id=None) as opened:
         measured = calibrate_gallery(opened, far=far)
         record = None if opened.model_id is None else find_record(opened.model_id)
@@ -247,13 +252,6 @@ def _opened(gallery: Gallery | Path | str | None, *, model_id: str | None, creat
         return
     with open_gallery(default_gallery_path() if gallery is None else gallery, model_id=model_id, create=create) as new:
         yield new
-
-
-def _to_selection(selection: FaceSelection | str) -> FaceSelection:
-    try:
-        return FaceSelection(selection)
-    except ValueError as error:
-        raise ConfigError(f"`selection` is {selection!r}; choose from {', '.join(FaceSelection)}") from error
 
 
 def _to_list(places: Path | str | Iterable[Path | str]) -> Sequence[Path | str]:

@@ -118,10 +118,10 @@ def to_path(source: PhotoSource) -> Path:
 
 def _read_all(file: IO[bytes]) -> bytes:
     """ValueError for a file that is open for text, or has no end to speak of: a device, or a stream of a network."""
+    if not isinstance(file.read(0), bytes):  # told before anything is taken from it, for it is asked for again
+        raise ValueError("it is open for text; open it for reading bytes")
     parts: list[bytes] = []
     while part := file.read(_BYTES_AT_ONCE):
-        if not isinstance(part, bytes):
-            raise ValueError("it is open for text; open it for reading bytes")
         parts.append(part)
         if len(parts) * _BYTES_AT_ONCE > MOST_BYTES and sum(map(len, parts)) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES / 1e9:.1f} GB")

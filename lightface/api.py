@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from lightface.batch import EmbedProgress, EmbedSummary, Engine
 from lightface.batch import embed_folder as embed_folder_with
-from lightface.errors import ConfigError
+from lightface.errors import check_flag
 from lightface.gallery import Gallery, default_gallery_path, open_gallery
 from lightface.images import PhotoSource
 from lightface.images.photos import find_sources
-from lightface.locations import as_path
+from lightface.locations import as_path, to_local_path
 from lightface.matching import POOR_RAISE
 from lightface.models.registry import find_record
 from lightface.pipeline.cluster import DEFAULT_MIN_SIZE, FaceGroups, cluster_faces
@@ -33,6 +33,7 @@ from lightface.pipeline.enroll import EnrolledPhoto, enroll_people
 from lightface.pipeline.face_pipeline import FacePipeline, load_pipeline
 from lightface.pipeline.find import PersonSearch, describe_person, find_person
 from lightface.pipeline.identify import DEFAULT_LIMIT, IdentifiedPhoto, identify_photos
+from lightface.pipeline.spec import to_selection
 from lightface.pipeline.thresholds import resolve_bands, resolve_threshold
 from lightface.pipeline.verify import verify_photos
 from lightface.records import DetectedFace, FaceEmbedding, FaceSelection, Status, Verification
@@ -87,7 +88,7 @@ def verify(
     decides = resolve_threshold(used.record, threshold=threshold)
     poor_raise = POOR_RAISE if threshold is None else 0.0
     return verify_photos(
-        used, photo_a, photo_b, threshold=decides, poor_raise=poor_raise, selection=_to_selection(selection)
+        used, photo_a, photo_b, threshold=decides, poor_raise=poor_raise, selection=to_selection(selection)
     )
 
 
@@ -110,7 +111,7 @@ def identify(
     used = pipeline or default_pipeline()
     with _opened(gallery, model_id=used.model_id) as opened:
         bands = resolve_bands(used.record, gallery=opened, threshold=threshold, review_threshold=review_threshold)
-        chosen = _to_selection(selection)
+        chosen = to_selection(selection)
         (result,) = identify_photos(used, opened, [photo], bands=bands, limit=limit, selection=chosen)
     if result.error is not None:
         raise result.error
@@ -130,13 +131,14 @@ def enroll(
 
     What is fine is enrolled at once. A photograph that is refused has an `error` that says why; see `enroll_photos`.
     """
+    check_flag("even_if_alike", even_if_alike)
     used = pipeline or default_pipeline()
     with _opened(gallery, model_id=used.model_id, create=True) as opened:
         return enroll_people(
             used,
             opened,
             {name: photos},
-            selection=_to_selection(selection),
+            selection=to_selection(selection),
             metadata=metadata,
             even_if_alike=even_if_alike,
         )
@@ -153,7 +155,7 @@ def embed(
     Raises PhotoError where the photograph cannot be read or has no usable face.
     """
     used = pipeline or default_pipeline()
-    (result,) = used.selecting(_to_selection(selection)).embed_paths([photo])
+    (result,) = used.selecting(to_selection(selection)).embed_paths([photo])
     if result.error is not None:
         raise result.error
     return list(result.faces)
@@ -174,7 +176,7 @@ def embed_folder(
     `workers=1`.
     """
     used = pipeline or default_pipeline()
-    return embed_folder_with(used, _to_list(photos), output, selection=_to_selection(selection), **options)
+    return embed_folder_with(used, _to_list(photos), output, selection=to_selection(selection), **options)
 
 
 def detect(photo: PhotoSource, *, pipeline: FacePipeline | None = None) -> list[DetectedFace]:
@@ -199,6 +201,7 @@ def cluster(
 
     Photographs are embedded each time; for many, `embed_folder` keeps what it has done. Errors as in `cluster_faces`.
     """
+    check_flag("recursive", recursive)
     rows = _read_rows(_to_list(photos), recursive=recursive, pipeline=pipeline)
     return cluster_faces(rows, threshold=threshold, min_size=min_size)
 
@@ -222,8 +225,10 @@ def find(
     `find_person` of `lightface.pipeline.find`.
     """
     used = pipeline or default_pipeline()
+    check_flag("recursive", recursive)
+    check_flag("even_if_unlike", even_if_unlike)
     given = photos if isinstance(photos, list | tuple) else [photos]
-    person = describe_person(used, given, selection=_to_selection(selection), even_if_unlike=even_if_unlike)
+    person = describe_person(used, given, selection=to_selection(selection), even_if_unlike=even_if_unlike)
     rows = _read_rows(_to_list(faces), recursive=recursive, pipeline=used)
     return find_person(person, rows, threshold=threshold, limit=limit)
 
@@ -236,7 +241,7 @@ def evaluate(pairs: Path | str, *, pipeline: FacePipeline | None = None) -> Eval
     from lightface.evaluation.evaluate import evaluate_pairs  # not before, for the other jobs to start sooner
     from lightface.evaluation.protocols import read_protocol
 
-    return evaluate_pairs(pipeline or default_pipeline(), read_protocol(Path(pairs)))
+    return evaluate_pairs(pipeline or default_pipeline(), read_protocol(to_local_path(pairs)))
 
 
 def calibrate(
@@ -249,6 +254,8 @@ def calibrate(
     """
     from lightface.evaluation.calibrate import calibrate_gallery, propose_thresholds, store_calibration
 
+    check_flag("dry_run", dry_run)
+    check_flag("allow_looser", allow_looser)
     with _opened(gallery, model_id=None) as opened:
         measured = calibrate_gallery(opened, far=far)
         record = None if opened.model_id is None else find_record(opened.model_id)
@@ -284,13 +291,6 @@ def _read_rows(places: Sequence[Path | str], *, recursive: bool, pipeline: FaceP
             faces = () if str(path) in seen else photo.faces
             rows += [describe_face(path, index, face, status=Status.EMBEDDED) for index, face in enumerate(faces)]
     return rows
-
-
-def _to_selection(selection: FaceSelection | str) -> FaceSelection:
-    try:
-        return FaceSelection(selection)
-    except ValueError as error:
-        raise ConfigError(f"`selection` is {selection!r}; choose from {', '.join(FaceSelection)}") from error
 
 
 def _to_list(places: Path | str | Iterable[Path | str]) -> Sequence[Path | str]:

@@ -199,7 +199,9 @@ def _check_precision(exact: Embedder, usual: Embedder) -> Check:
     detail = f"auto is {usual.precision}, which agrees with fp32 to cosine {similarity:.6f}"
     if similarity >= _PRECISION_SIMILARITY:
         return Check("precision", Health.OK, detail)
-    return Check("precision", Health.FAULT, detail, "use `precision` fp32")
+    return Check(
+        "precision", Health.FAULT, detail, "set LIGHTFACE_PRECISION=fp32, or `precision` where a command has it"
+    )
 
 
 def _check_gallery(place: Path | str, record: WeightsRecord) -> Check:

@@ -177,7 +177,7 @@ class TrainingError(LightfaceError):
     """A training run that cannot start or go on."""
 
 
-# --- numbers ----------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------
 
 
 def check_number(
@@ -208,3 +208,9 @@ def check_number(
 def check_count(name: str, value: Any, *, low: int = 1, error: type[LightfaceError] = ConfigError) -> None:
     """The same for a whole number of `low` or more, up to 10^9: no loop or library below is asked for more."""
     check_number(name, value, low=low, high=_LARGEST_COUNT, whole=True, error=error)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ConfigError unless `value` is True or False: of texts, "off" and "no" would count as true."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r:.60}; give True or False")

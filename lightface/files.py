@@ -71,10 +71,10 @@ def read_stream(file: IO[bytes]) -> bytes:
     """All bytes of an open file that may have no end to speak of. OSError where it has more than a gibibyte, which is
     noticed before more of it is in memory, and ValueError where it is open for text.
     """
+    if isinstance(file.read(0), str):  # told before anything is taken from it, for it is asked for again
+        raise ValueError("it is open for text; open it for reading bytes")
     whole = io.BytesIO()  # and no list: what trickles in has a part for each byte
     while part := file.read(_BYTES_AT_ONCE):
-        if not isinstance(part, bytes):
-            raise ValueError("it is open for text; open it for reading bytes")
         whole.write(part)
         if whole.tell() > MOST_BYTES:
             raise _too_large()

@@ -131,6 +131,14 @@ def as_path(place: Path | str) -> Path:
     return to_path(place) if isinstance(place, str) else place
 
 
+def to_local_path(place: Path | str) -> Path:
+    """The same, of a place on this machine. ConfigError for an empty one, and for a URL."""
+    path = as_path(place)
+    if isinstance(path, RemotePath):
+        raise ConfigError(f"{path} is a URL, and here only files of this machine are taken; download it first")
+    return path
+
+
 def list_files(place: RemotePath, *, recursive: bool = True, may_be_missing: bool = False) -> list[RemotePath]:
     """The files below a URL, sorted, or the one that it names; hidden files and folders are skipped.
 

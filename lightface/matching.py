@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from lightface.errors import ThresholdError, check_number
 from lightface.records import FloatArray, IntArray, Status
@@ -170,7 +171,7 @@ def rank_people(scores: FloatArray, k: int | None = None) -> IntArray:
     return np.argsort(-scores, kind="stable")[:k].astype(np.int64, copy=False)
 
 
-def assign_people(scores: FloatArray, threshold: float) -> list[int | None]:
+def assign_people(scores: FloatArray | npt.NDArray[np.float64], threshold: float) -> list[int | None]:
     """Name the faces of one photograph, nobody twice: for each row of `scores` (P, K), its column or None.
 
     Of all one-to-one assignments that use only pairs at or above `threshold`, the one whose similarities

@@ -193,6 +193,7 @@ class Verification:
             "status": self.status.value,
             "similarity": self.similarity,
             "threshold": self.threshold,
+            "poor_raise": self.poor_raise,
             "model_id": self.face_a.model_id,
             "faces": [_describe_place(face) for face in (self.face_a, self.face_b)],
         }

@@ -140,7 +140,10 @@ def test_a_precision_far_from_fp32_is_a_fault() -> None:
     other = Embedder(load_model(), device="cpu", precision="fp32", flip=not exact.record.flip)
     found = doctor._check_precision(exact, other)
     assert found.health is Health.FAULT
-    assert "auto is fp32" in found.detail and found.remedy == "use `precision` fp32"
+    assert (
+        "auto is fp32" in found.detail
+        and found.remedy == "set LIGHTFACE_PRECISION=fp32, or `precision` where a command has it"
+    )
 
 
 def test_parity_that_is_lost_is_a_fault() -> None:

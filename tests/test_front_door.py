@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -349,3 +349,67 @@ def test_every_result_prints_and_goes_into_json(pipeline: lightface.FacePipeline
     for one in results:
         assert "\n" not in str(one) and str(one) != repr(one) and str(one), repr(one)
         assert json.loads(json.dumps(one.to_dict(), allow_nan=False)) == one.to_dict()
+
+
+def test_truth_values_are_not_guessed_from_texts(pipeline: lightface.FacePipeline, tmp_path: Path) -> None:
+    """Every text but the empty one would count as true: "off" would be on."""
+    red = paint(tmp_path / "red.png", RED)
+    calls: dict[str, Callable[[], object]] = {
+        "turns": lambda: lightface.FaceGates(turns="off"),  # type: ignore[arg-type]
+        "allow_truncated": lambda: lightface.FaceGates(allow_truncated="no"),  # type: ignore[arg-type]
+        "already_aligned": lambda: lightface.FaceGates(already_aligned=None),  # type: ignore[arg-type]
+        "flip": lambda: lightface.load_pipeline(device="cpu", flip="no"),  # type: ignore[arg-type]
+        "even_if_alike": lambda: lightface.enroll("Ruby", red, gallery=tmp_path / "a.sqlite", even_if_alike="no"),  # type: ignore[arg-type]
+        "recursive": lambda: lightface.cluster(tmp_path, recursive="no"),  # type: ignore[arg-type]
+        "drop_others": lambda: lightface.embed_folder(red, tmp_path / "t.csv", drop_others="no"),  # type: ignore[arg-type]
+        "dry_run": lambda: lightface.calibrate(0.1, gallery=tmp_path / "a.sqlite", dry_run="yes"),  # type: ignore[arg-type]
+        "allow_looser": lambda: lightface.calibrate(0.1, gallery=tmp_path / "a.sqlite", allow_looser=1),  # type: ignore[arg-type]
+    }
+    for name, call in calls.items():
+        with pytest.raises(lightface.ConfigError, match=f"^{name} is .*; give True or False"):
+            call()
+    assert {path.name for path in tmp_path.iterdir()} == {"red.png"}
+
+
+def test_every_way_in_takes_a_selection_by_its_word(pipeline: lightface.FacePipeline, tmp_path: Path) -> None:
+    red = paint(tmp_path / "red.png", RED)
+    assert pipeline.selecting("largest").selection is FaceSelection.LARGEST
+    ways: list[Callable[[str], object]] = [
+        lambda word: lightface.load_pipeline(device="cpu", selection=word),
+        lambda word: pipeline.selecting(word),
+        lambda word: lightface.verify_photos(pipeline, red, red, threshold=0.5, selection=word),
+    ]
+    for way in ways:
+        with pytest.raises(lightface.ConfigError, match="`selection` is 'biggest'; choose from largest"):
+            way("biggest")
+    with lightface.open_gallery(tmp_path / "a.sqlite", model_id=pipeline.model_id, create=True) as gallery:
+        for word in ("all", FaceSelection.ALL):
+            with pytest.raises(lightface.ConfigError, match="are not all one person"):
+                lightface.enroll_photos(pipeline, gallery, "Ruby", [red], selection=word)
+
+
+def test_nothing_is_no_folder_to_evaluate(pipeline: lightface.FacePipeline) -> None:
+    """An empty path would be the current folder."""
+    with pytest.raises(lightface.ConfigError, match="an empty path names nothing"):
+        lightface.evaluate("")
+    with pytest.raises(lightface.ConfigError, match="https://example/people is a URL, and here only files"):
+        lightface.evaluate("https://example/people")
+
+
+def test_a_table_takes_no_photograph_without_a_path(pipeline: lightface.FacePipeline, tmp_path: Path) -> None:
+    pixels = np.zeros((80, 80, 3), np.uint8)
+    with pytest.raises(lightface.ImageError, match="names photographs by their paths"):
+        lightface.embed_folder([pixels], tmp_path / "faces.csv", workers=1)  # type: ignore[list-item]
+    assert not (tmp_path / "faces.csv").exists()
+
+
+def test_a_file_that_is_open_for_text_is_named_as_such_by_every_job(
+    pipeline: lightface.FacePipeline, tmp_path: Path
+) -> None:
+    red = paint(tmp_path / "red.png", RED)
+    for job in (lightface.embed, lightface.detect, lightface.load_photo):
+        with (
+            red.open(encoding="latin-1") as file,
+            pytest.raises(lightface.ImageError, match="open for text; open it for reading bytes"),
+        ):
+            job(file)  # type: ignore[arg-type]

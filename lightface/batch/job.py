@@ -24,8 +24,8 @@ from typing import Any, Final, Protocol, Self
 from lightface.batch.journal import Journal
 from lightface.batch.local import LocalEngine
 from lightface.batch.output import NO_STAMP, Output, open_output, stamp
-from lightface.errors import ImageError, OutputError, check_count
-from lightface.images import hash_file
+from lightface.errors import ImageError, OutputError, check_count, check_flag
+from lightface.images import GivenPicture, hash_file
 from lightface.images.photos import find_sources
 from lightface.locations import RemotePath
 from lightface.pipeline import FacePipeline, PhotoFaces
@@ -137,6 +137,8 @@ class EmbedJob:
         """
         if not paths:
             raise ImageError(NO_PHOTOGRAPHS)
+        if any(isinstance(path, GivenPicture) for path in paths):
+            raise ImageError("a table names photographs by their paths, and one was given without; save it to a file")
         places = map(name_photo, paths)
         todo: list[Path] = []
         touched: list[Path] = []
@@ -285,7 +287,7 @@ def embed_folder(
     paths: Iterable[Path | str],
     output: Path | str,
     *,
-    selection: FaceSelection = FaceSelection.ALL,
+    selection: FaceSelection | str = FaceSelection.ALL,
     recursive: bool = True,
     drop_others: bool = False,
     batch_size: int = 8,
@@ -315,6 +317,8 @@ def embed_folder(
     written, another run is writing it or it has rows that may not be dropped, RemoteError where another machine does
     not do what is asked of it, ConfigError where `batch_size` or `workers` is no whole number of 1 or more.
     """
+    check_flag("recursive", recursive)
+    check_flag("drop_others", drop_others)
     check_count("batch_size", batch_size)
     if workers is not None:
         check_count("workers", workers)

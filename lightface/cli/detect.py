@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from lightface.quality import FaceQuality
     from lightface.records import AlignedFace, DetectedFace
 
-_REMEDY = "use a larger or clearer one, or lower --min-face-size"
-
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -68,12 +66,14 @@ def detect(
             count()
             try:
                 photo = search.load(path)
-            except PhotoError as error:  # the others are looked at all the same
+            except PhotoError as error:
+                if len(paths) == 1:
+                    raise
                 complain(str(error))
                 continue
             faces = search.find(photo)
             if not faces and len(paths) > 1:
-                complain(f"{path}: no face found; {_REMEDY}")
+                complain(f"{path}: no face found; {search.remedy}")
             if path in pictures:
                 _draw(photo, faces, pictures[path])
             if crops is not None:
@@ -81,7 +81,7 @@ def detect(
             found += faces
     if not found:
         where = str(paths[0]) if len(paths) == 1 else f"any of {count_of(len(paths), 'photograph')}"
-        raise FaceNotFoundError(f"no face found in {where}; {_REMEDY}")
+        raise FaceNotFoundError(f"no face found in {where}; {search.remedy}")
     if sheet is not None:
         _write_sheet(found, sheet)
     if as_json:
@@ -101,6 +101,7 @@ class _Search:
 
     def __init__(self, settings: Settings) -> None:
         from lightface.detection import MtcnnDetector, MtcnnSettings
+        from lightface.detection.detector import advise_on_missing
         from lightface.embedding import resolve_device
         from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
@@ -108,6 +109,7 @@ class _Search:
         self._reading = settings.given("max_pixels", "allow_truncated")
         detection = MtcnnSettings(**detection_of(settings))
         self._detector = MtcnnDetector(resolve_device(settings.device or "auto"), detection)
+        self.remedy = advise_on_missing(turns=detection.turns)  # where no face is found
 
     def load(self, path: Path) -> Photo:
         from lightface.images import load_photo

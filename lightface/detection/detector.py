@@ -40,18 +40,22 @@ class FaceDetector(Protocol):
 
 
 def select_faces(
-    faces: Sequence[DetectedFace], selection: FaceSelection, *, image_size: tuple[int, int]
+    faces: Sequence[DetectedFace],
+    selection: FaceSelection,
+    *,
+    image_size: tuple[int, int],
+    turns: bool = True,
 ) -> list[DetectedFace]:
     """Choose among the faces of one photograph of `image_size` (height, width) pixels.
 
     LARGEST takes the face with the largest box, CENTER the one whose box lies nearest the photograph's
     middle, ALL every face in the order given, REQUIRE_ONE the only face.
 
-    Raises FaceNotFoundError when there is no face to choose from, and MultipleFacesError when REQUIRE_ONE
-    meets several.
+    Raises FaceNotFoundError when there is no face to choose from, with the advice that fits a search with or without
+    `turns`, and MultipleFacesError when REQUIRE_ONE meets several.
     """
     if not faces:
-        raise FaceNotFoundError("no face found; use a larger or clearer photograph, or lower `min_face_size_px`")
+        raise FaceNotFoundError(f"no face found; {advise_on_missing(turns=turns)}")
     match selection:
         case FaceSelection.ALL:
             return list(faces)
@@ -66,6 +70,12 @@ def select_faces(
                     f"{len(faces)} faces found where one is required; crop the photograph, or choose with `selection`"
                 )
             return list(faces)
+
+
+def advise_on_missing(*, turns: bool) -> str:
+    """What to do where no face is found, with or without the search in other `turns`."""
+    advice = "use a larger or clearer photograph, or lower `min_face_size_px`"
+    return advice if turns else f"{advice}; with `turns` off, faces on their side or head are not looked for"
 
 
 def _box_area_px(face: DetectedFace) -> float:

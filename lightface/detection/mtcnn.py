@@ -43,7 +43,7 @@ from lightface.detection.turns import (
     settle,
     turn_back,
 )
-from lightface.errors import check_number
+from lightface.errors import check_flag, check_number
 from lightface.records import ByteArray, DetectedFace, FloatArray
 
 # Where the long side is limited, the smallest face looked for has this size in a photograph reduced to the limit.
@@ -88,6 +88,7 @@ class MtcnnSettings:
         if self.max_side_px is not None:
             check_number("max_side_px", self.max_side_px, low=WINDOW_PX)
         check_number("pyramid_factor", self.pyramid_factor, low=0, high=1, ends=False)
+        check_flag("turns", self.turns)
 
 
 class MtcnnDetector:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from lightface.errors import GalleryError, OutputError, check_count
+from lightface.errors import ConfigError, GalleryError, OutputError, check_count
 from lightface.frame import EMBEDDING_SIZE
 from lightface.gallery import rules
 from lightface.gallery.event_log import EventLog, log_events
@@ -165,16 +165,19 @@ class Gallery:
         of 0 or more.
         """
         check_count("limit", limit, low=0)
+        if len(qualities) not in (0, len(vectors)):
+            raise ConfigError(f"there are {len(qualities)} `qualities` for {len(vectors)} faces; give one for each")
         if not len(vectors):
             return []
         # As many people as there are faces are enough to name them: whoever is worse than that for a face, the best
         # assignment can do without, for the other faces take one person each.
-        results = name_faces(self._score(vectors, max(limit, len(vectors)), scoring), bands, limit)
-        if len(qualities):
-            poorness = measure_poorness(qualities).tolist()
-            results = [
-                result.for_poor(each, self._poorness_of, bands) for result, each in zip(results, poorness, strict=True)
-            ]
+        results = name_faces(
+            self._score(vectors, max(limit, len(vectors)), scoring),
+            bands,
+            limit,
+            poorness=measure_poorness(qualities or [None] * len(vectors)).tolist(),
+            poorness_of=self._poorness_of,
+        )
         self.log.add_matches(result.match for result in results if result.match is not None)
         return results
 

@@ -19,6 +19,7 @@ from lightface.gallery.keys import GalleryKey, KeyKind
 from lightface.gallery.records import ImportSummary
 from lightface.gallery.sqlite import open_sqlite_store
 from lightface.gallery.store import GalleryStore
+from lightface.locations import RemotePath, as_path
 from lightface.words import count_of
 
 if TYPE_CHECKING:
@@ -44,9 +45,17 @@ def describe_place(place: Path | str) -> str:
     return str(_postgres().location_of(place) if is_url(place) else place)
 
 
+def _to_file(place: Path | str) -> Path:
+    """The file of a gallery that is on no server. GalleryError for another URL, ConfigError for an empty place."""
+    path = as_path(place)
+    if isinstance(path, RemotePath):
+        raise GalleryError(f"{path} is no gallery; name a file of this machine, or postgresql://USER@HOST/DATABASE")
+    return path
+
+
 def gallery_exists(place: Path | str) -> bool:
     """Whether there is something at `place` that `open_gallery` would not have to make."""
-    return bool(_postgres().has_gallery(place)) if is_url(place) else Path(place).exists()
+    return bool(_postgres().has_gallery(place)) if is_url(place) else _to_file(place).exists()
 
 
 def open_gallery(
@@ -98,7 +107,7 @@ def new_gallery(place: Path | str) -> Iterator[Gallery]:
         with open_gallery(place, create=True) as gallery:
             yield gallery
         return
-    path = Path(place)
+    path = _to_file(place)
     with ExitStack() as stack:
         try:
             make_folder(path.parent)
@@ -155,7 +164,7 @@ def _open_store(
             raise LockedGalleryError(f"{location} is encrypted; give its {kind}")
         return GalleryCipher.unlock(header, key(kind) if callable(key) else key, location=location)
 
-    return open_sqlite_store(Path(place), create=create, unlock=unlock)
+    return open_sqlite_store(_to_file(place), create=create, unlock=unlock)
 
 
 def _postgres() -> ModuleType:

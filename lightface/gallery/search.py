@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from lightface.matching import (
     rank_people,
     threshold_of_pair,
 )
-from lightface.records import FloatArray, Match, Status
+from lightface.records import FloatArray, Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +29,6 @@ class SearchResult:
 
     match: Match | None  # MATCHED or REVIEW; None for an unknown face
     candidates: tuple[Match, ...]  # best first, whether or not they pass, or were given to another face
-
-    def for_poor(self, poorness: float, poorness_of: Callable[[int], float], bands: DecisionBands) -> SearchResult:
-        """The result for a face of such poorness (0..1); `poorness_of` tells that of a person by id."""
-        if not poorness or not bands.poor_raise:
-            return self
-
-        def judge(match: Match) -> Match:
-            if match.status is not Status.MATCHED:
-                return match
-            pair = threshold_of_pair(
-                bands.threshold, poorness, poorness_of(match.person_id), poor_raise=bands.poor_raise
-            )
-            return replace(match, status=decide(match.similarity, bands, threshold=pair), threshold=pair)
-
-        return SearchResult(None if self.match is None else judge(self.match), tuple(map(judge, self.candidates)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,17 +65,40 @@ def score_samples(probes: FloatArray, matrix: GalleryMatrix, how: PersonScoring)
     return Scores(people, person_scores(probes, matrix.vectors, matrix.person_index, len(people), how=how))
 
 
-def name_faces(scores: Scores, bands: DecisionBands, limit: int) -> list[SearchResult]:
-    """A result for each face of one photograph; nobody is named twice."""
+def name_faces(
+    scores: Scores,
+    bands: DecisionBands,
+    limit: int,
+    *,
+    poorness: Sequence[float],
+    poorness_of: Callable[[int], float],
+) -> list[SearchResult]:
+    """A result for each face of one photograph; nobody is named twice.
+
+    `poorness` (0..1) is that of each face, and `poorness_of` tells that of a person by id: see `threshold_of_pair`.
+    """
+    known = functools.cache(poorness_of)
+
+    def threshold(face: int, column: int) -> float:
+        if not poorness[face] or not bands.poor_raise:
+            return bands.threshold
+        person = known(scores.people[column].id)
+        return threshold_of_pair(bands.threshold, poorness[face], person, poor_raise=bands.poor_raise)
 
     def match(face: int, column: int) -> Match:
-        person, similarity = scores.people[column], float(scores.cosines[face, column])
-        return Match(person.id, person.name, similarity, decide(similarity, bands), bands.threshold)
+        person, similarity, needed = scores.people[column], float(scores.cosines[face, column]), threshold(face, column)
+        return Match(person.id, person.name, similarity, decide(similarity, bands, threshold=needed), needed)
 
+    # A person goes to a face that is matched rather than to a poor one that is like them, but not alike enough.
+    gains = scores.cosines.astype(np.float64)
+    for face, column in np.argwhere(gains >= bands.naming_threshold).tolist():
+        raised = threshold(face, column) - bands.threshold
+        if raised > 0:
+            gains[face, column] = max(gains[face, column] - raised, np.nextafter(bands.naming_threshold, 2))
     return [
         SearchResult(
             match=None if named is None else match(face, named),
             candidates=tuple(match(face, column) for column in rank_people(scores.cosines[face], limit).tolist()),
         )
-        for face, named in enumerate(assign_people(scores.cosines, bands.naming_threshold))
+        for face, named in enumerate(assign_people(gains, bands.naming_threshold))
     ]

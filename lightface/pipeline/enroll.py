@@ -89,7 +89,7 @@ def enroll_photos(
     name: str,
     paths: Sequence[PhotoSource],
     *,
-    selection: FaceSelection = FaceSelection.REQUIRE_ONE,
+    selection: FaceSelection | str = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
     threshold: float | None = None,
     even_if_alike: bool = False,
@@ -123,7 +123,7 @@ def enroll_people(
     gallery: Gallery,
     people: Path | str | Mapping[str, Sequence[PhotoSource]],
     *,
-    selection: FaceSelection = FaceSelection.REQUIRE_ONE,
+    selection: FaceSelection | str = FaceSelection.REQUIRE_ONE,
     metadata: Mapping[str, str] | None = None,
     threshold: float | None = None,
     even_if_alike: bool = False,
@@ -136,7 +136,7 @@ def enroll_people(
     other and with who is enrolled, and stored: within these it matters little whose folder comes first. A
     KeyboardInterrupt is raised on once those that are embedded by then are stored.
     """
-    if selection is FaceSelection.ALL:
+    if selection == FaceSelection.ALL:
         raise ConfigError("the faces of one photograph are not all one person; choose largest, center or require-one")
     if not isinstance(people, Mapping):
         people = find_people(people)

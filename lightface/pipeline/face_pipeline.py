@@ -22,6 +22,7 @@ from lightface.errors import (
     LowQualityError,
     PhotoError,
     check_count,
+    check_flag,
 )
 from lightface.images import GivenPicture, Photo, PhotoSource, count_pixels, hash_file, load_photo
 from lightface.images.photos import as_source
@@ -30,7 +31,7 @@ from lightface.locations import RemotePath
 from lightface.machine import return_unused_memory, survive_forks
 from lightface.models.registry import DEFAULT_WEIGHTS, WeightsRecord
 from lightface.models.weights import load_model
-from lightface.pipeline.spec import FaceGates, PipelineSpec
+from lightface.pipeline.spec import FaceGates, PipelineSpec, to_selection
 from lightface.pipeline.thresholds import resolve_threshold
 from lightface.pipeline.tracks import Tracker
 from lightface.quality import FaceQuality, measure_crop, measure_quality
@@ -90,18 +91,19 @@ class FacePipeline:
         embedder: Embedder,
         *,
         gates: FaceGates = FaceGates(),
-        selection: FaceSelection = FaceSelection.ALL,
+        selection: FaceSelection | str = FaceSelection.ALL,
         spec: PipelineSpec | None = None,
     ) -> None:
         survive_forks()
         self.detector = detector
         self.embedder = embedder
         self.gates = gates
-        self.selection = selection  # which of a photograph's faces are taken
+        self.selection = to_selection(selection)  # which of a photograph's faces are taken
         self.spec = spec  # what `build_pipeline` makes the same pipeline of; None where the parts were made one by one
 
-    def selecting(self, selection: FaceSelection) -> FacePipeline:
+    def selecting(self, selection: FaceSelection | str) -> FacePipeline:
         """A pipeline of the same parts that takes other faces of a photograph."""
+        selection = to_selection(selection)
         spec = None if self.spec is None else replace(self.spec, selection=selection)
         return FacePipeline(self.detector, self.embedder, gates=self.gates, selection=selection, spec=spec)
 
@@ -269,7 +271,7 @@ class FacePipeline:
         if refused and not good:
             return _Look(refused=tuple(refused), error=refused[0].error)
         try:
-            selected = select_faces(good, self.selection, image_size=photo.size)
+            selected = select_faces(good, self.selection, image_size=photo.size, turns=self.gates.turns)
             if photo.reduction > 1 and any(
                 is_coarse(face.reduced(photo.reduction), self.embedder.frame) for face in selected
             ):
@@ -352,18 +354,21 @@ def load_pipeline(
     precision: str = "auto",
     flip: bool | None = None,
     gates: FaceGates = FaceGates(),
-    selection: FaceSelection = FaceSelection.ALL,
+    selection: FaceSelection | str = FaceSelection.ALL,
 ) -> FacePipeline:
     """MTCNN and registered weights on one device.
 
     Raises WeightsError for weights that are unknown or damaged, DeviceError for a device or precision that this
     machine does not have, ConfigError for a gate out of range.
     """
-    return build_pipeline(PipelineSpec(model, device, precision, flip, gates.search_settings(), gates, selection))
+    search = gates.search_settings()
+    return build_pipeline(PipelineSpec(model, device, precision, flip, search, gates, to_selection(selection)))
 
 
 def build_pipeline(spec: PipelineSpec) -> FacePipeline:
     """The pipeline of a spec. Errors as in `load_pipeline`."""
+    if spec.flip is not None:
+        check_flag("flip", spec.flip)
     embedder = Embedder(load_model(spec.model), device=spec.device, precision=spec.precision, flip=spec.flip)
     detector = MtcnnDetector(embedder.device, spec.search, precision=embedder.precision)
     # The precision that was chosen here: rows of one table are of one, whichever machine makes them.

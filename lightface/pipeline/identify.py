@@ -126,7 +126,7 @@ def identify_photos(
     paths: Iterable[PhotoSource],
     *,
     bands: DecisionBands,
-    selection: FaceSelection = FaceSelection.ALL,
+    selection: FaceSelection | str = FaceSelection.ALL,
     limit: int = DEFAULT_LIMIT,
     scoring: PersonScoring = DEFAULT_PERSON_SCORING,
     progress: Callable[[IdentifiedPhoto], None] | None = None,

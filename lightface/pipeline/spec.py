@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lightface.detection import MtcnnSettings
-from lightface.errors import check_number
+from lightface.errors import ConfigError, check_flag, check_number
 from lightface.images import DEFAULT_MAX_PIXELS
 from lightface.images.video import DEFAULT_EVERY_S
 from lightface.records import FaceSelection
@@ -18,7 +18,7 @@ _LOWEST_REPORTED_SCORE: Final = 0.7
 
 @dataclass(frozen=True, slots=True)
 class FaceGates:
-    """What a photograph and its faces must satisfy. ConfigError for a number out of range."""
+    """What a photograph and its faces must satisfy. ConfigError for a value out of range or of another type."""
 
     det_threshold: float = _USUAL.det_threshold  # lowest detection score, 0..1
     min_face_size_px: float = _USUAL.min_face_size_px  # shorter side of the box
@@ -41,6 +41,8 @@ class FaceGates:
         check_number("max_pixels", self.max_pixels, low=1)
         if self.max_side_px is not None:
             check_number("max_side_px", self.max_side_px, low=1)
+        for name in ("turns", "allow_truncated", "already_aligned"):
+            check_flag(name, getattr(self, name))
 
     def search_settings(self) -> MtcnnSettings:
         """What the cascade looks for: faces that are too small or doubtful for the gates alone are found, and told."""
@@ -78,3 +80,11 @@ class PipelineSpec:
     search: MtcnnSettings  # what the detector looks for
     gates: FaceGates
     selection: FaceSelection  # which of a photograph's faces are taken
+
+
+def to_selection(selection: FaceSelection | str) -> FaceSelection:
+    """The selection of that name. ConfigError where there is none."""
+    try:
+        return FaceSelection(selection)
+    except ValueError as error:
+        raise ConfigError(f"`selection` is {selection!r}; choose from {', '.join(FaceSelection)}") from error

@@ -56,7 +56,7 @@ def verify_photos(
     *,
     threshold: float,
     poor_raise: float = 0.0,
-    selection: FaceSelection = FaceSelection.LARGEST,
+    selection: FaceSelection | str = FaceSelection.LARGEST,
 ) -> Verification:
     """Compare the selected face of one photograph with that of another.
 
@@ -79,7 +79,7 @@ def verify_pairs(
     *,
     threshold: float,
     poor_raise: float = 0.0,
-    selection: FaceSelection = FaceSelection.LARGEST,
+    selection: FaceSelection | str = FaceSelection.LARGEST,
     progress: Callable[[PhotoFaces], None] | None = None,
 ) -> list[VerifiedPair]:
     """Compare many pairs, one result a pair, in their order. Each photograph is embedded once, however often it occurs.

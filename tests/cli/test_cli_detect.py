@@ -109,6 +109,21 @@ def test_the_settings_reach_the_detector(cli: Cli, grace_hopper_path: Path) -> N
     assert "has 512x600 pixels, more than the limit of 1,000 pixels" in result.stderr
 
 
+def test_without_turns_the_advice_names_them(cli: Cli, tmp_path: Path, grace_hopper_path: Path) -> None:
+    turned = tmp_path / "turned.jpg"
+    with Image.open(grace_hopper_path) as image:
+        image.convert("RGB").rotate(180).save(turned)
+    assert cli("detect", turned).exit_code == 0
+    for command in (["detect", turned], ["verify", turned, turned]):
+        assert_one_line(cli(*command, "--turns", "off"), "no face found", "with --turns off, faces on their side")
+    assert "turns" not in cli("detect", grace_hopper_path, "--min-face-size", "400").stderr
+
+
+def test_one_photograph_that_cannot_be_read_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no picture")
+    assert_one_line(cli("detect", tmp_path / "notes.jpg"), "notes.jpg' is not a picture that can be read")
+
+
 def test_a_photograph_is_never_replaced(cli: Cli, folder: Path) -> None:
     before = (folder / "grace.jpg").read_bytes()
     assert_one_line(cli("detect", folder / "grace.jpg", "--draw", folder / "grace.jpg"), "would replace")

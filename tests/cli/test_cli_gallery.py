@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from command_line import Cli, assert_one_line
 
+from lightface.errors import GalleryError
 from lightface.gallery import NewSample, StoredThreshold, open_gallery
 from lightface.models.registry import DEFAULT_WEIGHTS, find_weights
 
@@ -352,3 +353,13 @@ def test_undo_forgets(cli: Cli, made_up_gallery: Path) -> None:
     assert cli("gallery", "undo", "--forget").exit_code == 0
     assert_one_line(cli("gallery", "undo", "--yes"), "no change to take back")
     assert "Émile".encode() not in made_up_gallery.read_bytes()
+
+
+def test_a_url_of_another_kind_is_no_gallery(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken for a path, and a folder of its name made."""
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(cli("gallery", "list", "--gallery", "s3://b/g.sqlite"), "is no gallery", "postgresql://")
+    assert_one_line(cli("gallery", "copy", "s3://b/g.sqlite", "there.sqlite"), "is no gallery")
+    with pytest.raises(GalleryError, match="is no gallery"):
+        open_gallery("s3://b/g.sqlite", create=True)
+    assert list(tmp_path.iterdir()) == []

@@ -372,6 +372,19 @@ class TestSearch:
         assert search(2, 0.0) == (Status.REVIEW, pytest.approx(0.95))  # the mean poorness of the samples is 0.75
         assert search(2, 0.45) == (Status.MATCHED, pytest.approx(0.725))
 
+    def test_a_person_is_given_to_a_face_that_is_matched_rather_than_to_a_poor_one_that_is_more_alike(
+        self, gallery: Gallery
+    ) -> None:
+        gallery.enroll("Poor", [make_sample(2, quality=0.0)])
+        poor, clear = (make_vector(2) + share * make_vector(50) for share in (0.6, 0.8))
+        probes = np.stack([poor / np.linalg.norm(poor), clear / np.linalg.norm(clear)]).astype(np.float32)
+        bands = DecisionBands(0.5, poor_raise=0.5)
+        first, second = gallery.search(probes, bands=bands, qualities=[0.0, 1.0])
+        assert first.match is None and first.candidates[0].status is Status.REVIEW
+        assert second.match is not None and second.match.status is Status.MATCHED
+        with pytest.raises(ConfigError, match="1 `qualities` for 2 faces"):
+            gallery.search(probes, bands=bands, qualities=[0.0])
+
     def test_nobody_is_named_twice(self, gallery: Gallery) -> None:
         gallery.enroll("Ada", [make_sample(1)])
         gallery.enroll("Bob", [make_sample(2)])

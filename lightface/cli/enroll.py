@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -178,7 +179,7 @@ def _tell_doubts(result: EnrolledPhoto) -> None:
         remedy = ", or give --even-if-alike" if result.alike is not None else ""
         complain(explain(result.path, result.error) + remedy)
     if result.moved_from is not None:
-        note(f"{result.path} has moved: the gallery named {result.moved_from}, where no file is any more")
+        note(f"{result.path} has moved: the gallery names it now, and no more {result.moved_from}")
     if result.unlike is not None:
         note(
             f"{result.path} is unlike the other photographs of {result.person_name}: similarity "
@@ -189,6 +190,8 @@ def _tell_doubts(result: EnrolledPhoto) -> None:
 def _plan(
     name: str | None, photos: list[Path] | None, people: Path | None, *, recursive: bool
 ) -> dict[str, list[Path]]:
+    from lightface.images import is_photo_name
+
     if people is not None:
         if name is not None:
             raise ConfigError("give either a name with photographs, or --people with a folder a person")
@@ -197,6 +200,8 @@ def _plan(
         return find_people(people)
     if name is None or not photos:
         raise ConfigError("nobody to enroll; give a name and photographs, or --people with a folder a person")
+    if is_photo_name(name) and os.path.isfile(name):
+        raise ConfigError(f"the name comes first, and {name!r} is a photograph; give NAME PHOTO...")
     return {name: find_photos_of(photos, recursive=recursive)}
 
 

@@ -131,7 +131,7 @@ def describe_usage(error: typer.TyperException) -> str:
     """The problem, and the command whose help has the remedy."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lightface"
-    theirs = error.format_message().rstrip(".")
+    theirs = error.format_message().rstrip(".").replace("Value error, ", "")  # pydantic's words
     message = _describe_value(error) or f"{theirs[:1].lower()}{theirs[1:]}"
     return f"{message} (see '{command} --help')"
 

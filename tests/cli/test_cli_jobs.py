@@ -109,6 +109,7 @@ def test_enroll_of_nobody_is_refused(cli: Cli, tmp_path: Path, grace_hopper_path
     wrong: list[tuple[list[object], str]] = [
         ([], "nobody to enroll"),
         (["Ada"], "nobody to enroll"),
+        ([grace_hopper_path, grace_hopper_path], "the name comes first"),
         (["Ada", grace_hopper_path, "--people", tmp_path], "give either a name"),
         (["Ada", tmp_path / "none.jpg"], "none.jpg' does not exist"),
         (["Ada", tmp_path], "there is no photograph"),

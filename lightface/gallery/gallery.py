@@ -166,7 +166,7 @@ class Gallery:
         """
         check_count("limit", limit, low=0)
         if len(qualities) not in (0, len(vectors)):
-            raise ConfigError(f"there are {len(qualities)} `qualities` for {len(vectors)} faces; give one for each")
+            raise ConfigError(f"there are {len(qualities)} qualities for {len(vectors)} faces; give one for each")
         if not len(vectors):
             return []
         # As many people as there are faces are enough to name them: whoever is worse than that for a face, the best

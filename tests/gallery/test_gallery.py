@@ -382,7 +382,7 @@ class TestSearch:
         first, second = gallery.search(probes, bands=bands, qualities=[0.0, 1.0])
         assert first.match is None and first.candidates[0].status is Status.REVIEW
         assert second.match is not None and second.match.status is Status.MATCHED
-        with pytest.raises(ConfigError, match="1 `qualities` for 2 faces"):
+        with pytest.raises(ConfigError, match="1 qualities for 2 faces"):
             gallery.search(probes, bands=bands, qualities=[0.0])
 
     def test_nobody_is_named_twice(self, gallery: Gallery) -> None:

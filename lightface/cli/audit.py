@@ -120,7 +120,7 @@ class _Commands:
 
     def move(self, samples: Sequence[AuditedSample], name: str) -> str:
         ids = [word for sample in samples for word in ("--sample", str(sample.id))]
-        return _command(["gallery", "move", *self._gallery, *ids], samples[0].person_name, name)
+        return _command(["gallery", "move", *self._gallery, *ids, f"--to={name}"], samples[0].person_name)
 
     def remove(self, samples: Sequence[AuditedSample]) -> str:
         ids = [word for sample in samples for word in ("--sample", str(sample.id))]

@@ -176,11 +176,11 @@ def move_samples(
     settings: Settings,
     *,
     person: PersonArgument,
-    target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="Whose they are: a name or an id; of a new name, a new person.")
-    ],
     sample: Annotated[
         list[int], typer.Option("--sample", metavar="N", help="The sample to move; may be given repeatedly.")
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="OTHER", help="Whose they are: a name or an id; of a new name, a new person.")
     ],
 ) -> None:
     """Give samples of one person to another, or to a new one. Nothing is embedded, and nothing is lost."""
@@ -189,8 +189,8 @@ def move_samples(
         owned = {enrolled.id for enrolled in gallery.samples(found.id)}
         if moved - owned:
             raise GalleryError(f"{found.name!r} has no sample {min(moved - owned)}; see 'lightface gallery show'")
-        known = _look_up(gallery, target)
-        (known,) = gallery.give_samples(found.id, {target if known is None else known.name: moved})
+        known = _look_up(gallery, to)
+        (known,) = gallery.give_samples(found.id, {to if known is None else known.name: moved})
     note(f"moved {count_of(len(moved), 'sample')} of {found.name} to {known.name} (id {known.id})")
     if not owned - moved:
         note(f"{found.name} stays without a sample; 'lightface gallery remove' removes the person")
@@ -358,12 +358,18 @@ def undo(
                 "there is no change to take back: the last one is final, as a removal or a new name is, or was taken "
                 "back already"
             )
-        come = f"{count_of(change.people_removed, 'person')} and {count_of(change.samples_removed, 'sample')}"
-        were = f"{count_of(change.people_restored, 'person')} and {count_of(change.samples_restored, 'sample')}"
-        what = f"{change.what!r}: {come} that came with it go, {were} become as before"
+        come = _count_changed(change.people_removed, change.samples_removed)
+        were = _count_changed(change.people_restored, change.samples_restored)
+        effects = [come and f"{come} that came with it go", were and f"{were} become as before"]
+        what = f"{change.what!r}: {', '.join(filter(None, effects))}"
         confirm(f"Take back {what}?", yes=yes)
         gallery.undo(change)
     note(f"took back {what}")
+
+
+def _count_changed(people: int, samples: int) -> str:
+    counted = [count_of(people, "person") if people else "", count_of(samples, "sample") if samples else ""]
+    return " and ".join(filter(None, counted))
 
 
 @app.command("export")

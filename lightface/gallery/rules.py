@@ -146,7 +146,7 @@ def add_sample(store: GalleryStore, person: Person, sample: NewSample | StoredSa
     owner = require_person(store, enrolled.person_id)
     raise IdentityConflictError(
         f"{sample.source_path} is enrolled for {owner.name!r} and cannot be {person.name!r} as well; "
-        "remove it there, or merge the two"
+        f"give it over with 'lightface gallery move' (sample {enrolled.id}), or merge the two"
     )
 
 

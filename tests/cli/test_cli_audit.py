@@ -198,7 +198,7 @@ def test_people_with_several_under_their_name_are_a_doubt(cli: Cli, mixed: Path,
         ["Ada", "6", "0.000", "-"]
     ]
     assert f"mend: lightface gallery remove --gallery '{mixed}' --sample 6 --yes Ada" in lines
-    assert f"mend: lightface gallery move --gallery '{mixed}' --sample 4 --sample 5 Ada 'Ada 2'" in lines
+    assert f"mend: lightface gallery move --gallery '{mixed}' --sample 4 --sample 5 '--to=Ada 2' Ada" in lines
     assert "nothing says which of the samples are -O'Neil's: look at the photographs" in result.stderr
     assert result.stderr.endswith("3 people with 11 samples at threshold 0.400: 2 doubts as to who is who\n")
 
@@ -226,7 +226,7 @@ def test_who_is_two_people_is_shown_on_the_page(cli: Cli, mixed: Path, tmp_path:
     html = page.read_text(encoding="utf-8")
     assert html.count("part 1 of 3") == html.count("part 3 of 3") == html.count("part 2 of 2") == 1
     assert html.count("data:image/jpeg;base64,") == 8
-    assert "--sample 4 --sample 5 Ada 'Ada 2'" in unescape(html)
+    assert "--sample 4 --sample 5 '--to=Ada 2' Ada" in unescape(html)
 
 
 @pytest.mark.usefixtures("at_terminal")
@@ -253,7 +253,7 @@ def test_each_part_of_somebody_gets_a_name_of_its_own(
         gallery.enroll("Ada 2", [sample(tmp_path, 20, 4)])
     result = cli("gallery", "audit", "--gallery", path, "--threshold", "0.4")
     lines = [line for line in result.stdout.splitlines() if line.startswith("mend: ")]
-    assert ["Ada 'Ada 3'" in lines[0], "Ada 'Ada 4'" in lines[1]] == [True, True]
+    assert ["'--to=Ada 3' Ada" in lines[0], "'--to=Ada 4' Ada" in lines[1]] == [True, True]
 
 
 def mend(cli: Cli, path: Path, *, threshold: str = "0.4") -> list[str]:
@@ -294,13 +294,13 @@ def test_a_picture_under_two_names_is_left_to_the_one_it_resembles(cli: Cli, tmp
 
 def test_samples_are_moved(cli: Cli, mixed: Path) -> None:
     move = ("gallery", "move", "--gallery", mixed)
-    result = cli(*move, "Ada", "Bo", "--sample", "6")
+    result = cli(*move, "Ada", "--to", "Bo", "--sample", "6")
     assert (result.exit_code, result.stderr) == (0, "moved 1 sample of Ada to Bo (id 2)\n")
-    result = cli(*move, "Ada", "New", "--sample", "4", "--sample", "5")
+    result = cli(*move, "Ada", "--to", "New", "--sample", "4", "--sample", "5")
     assert (result.exit_code, result.stderr) == (0, "moved 2 samples of Ada to New (id 4)\n")
     assert [owners(mixed)[number] for number in (4, 5, 6)] == ["New", "New", "Bo"]
-    assert_one_line(cli(*move, "Ada", "Bo", "--sample", "4"), "'Ada' has no sample 4", "gallery show")
-    result = cli(*move, "New", "Bo", "--sample", "4", "--sample", "5")
+    assert_one_line(cli(*move, "Ada", "--to", "Bo", "--sample", "4"), "'Ada' has no sample 4", "gallery show")
+    result = cli(*move, "New", "--to", "Bo", "--sample", "4", "--sample", "5")
     assert result.stderr.endswith("New stays without a sample; 'lightface gallery remove' removes the person\n")
 
 

@@ -15,6 +15,7 @@ from lightface.matching import (
     assign_people,
     cosine_scores,
     decide,
+    is_same,
     mean_templates,
     person_scores,
     rank_people,
@@ -80,7 +81,8 @@ def name_faces(
     known = functools.cache(poorness_of)
 
     def threshold(face: int, column: int) -> float:
-        if not poorness[face] or not bands.poor_raise:
+        is_named = is_same(float(scores.cosines[face, column]), bands.naming_threshold)
+        if not is_named or not poorness[face] or not bands.poor_raise:  # and nobody's samples are read for nothing
             return bands.threshold
         person = known(scores.people[column].id)
         return threshold_of_pair(bands.threshold, poorness[face], person, poor_raise=bands.poor_raise)

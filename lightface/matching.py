@@ -34,7 +34,7 @@ _TEMPLATE_COSINE = 0.56
 _TEMPLATE_POWER = 0.42
 
 # Of 35 kinds of degraded photographs and crops of 25 people, thirteen let in more than 0.4 % of strangers of the same
-# kind at a threshold of FAR 1e-3; with this raise one does, by 0.43 %. It costs clean photographs a point of TAR
+# kind at a threshold of FAR 1e-3; with this raise one does, with 0.43 %. It costs clean photographs a point of TAR
 # (`scripts/measure_false_accepts`).
 POOR_RAISE = 0.4
 _CLEAR_QUALITY = 0.9  # half of all portraits are above

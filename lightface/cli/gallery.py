@@ -21,6 +21,7 @@ from lightface.cli.reembed import reembed
 from lightface.cli.results import print_file, print_json, print_line, print_table
 from lightface.cli.settings import Settings
 from lightface.errors import ConfigError, GalleryError, PersonNotFoundError
+from lightface.locations import to_local_path
 from lightface.words import count_of, visible
 
 if TYPE_CHECKING:
@@ -318,8 +319,9 @@ def relocate(
     """
     from lightface.pipeline.relocate import Relocation, relocate_samples
 
+    folders = [str(to_local_path(one)) for one in (old, new)]
     with open_gallery_of(settings) as gallery, progress_bar("looking") as advance:
-        found = relocate_samples(gallery, old, new, dry_run=dry_run, looked_at=advance)
+        found = relocate_samples(gallery, *folders, dry_run=dry_run, looked_at=advance)
     left = [one for one in found if one.status is not Relocation.RELOCATED]
     if as_json:
         print_json({"schema_version": 1, "dry_run": dry_run, "samples": found})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -406,6 +408,16 @@ def decode_raw(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
 
     ImageError where the extra is missing or the file cannot be read, ImageTooLargeError as `decode_photo`.
     """
+    with _opened_raw(data, name) as raw:
+        width, height = raw.sizes.iwidth, raw.sizes.iheight
+        if width * height > max_pixels:
+            raise too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
+        return np.asarray(raw.postprocess(use_camera_wb=True, output_bps=8), np.uint8)
+
+
+@contextmanager
+def _opened_raw(data: bytes, name: str) -> Iterator[Any]:
+    """The file as rawpy reads it; its errors inside the block, too, become an ImageError."""
     try:
         import rawpy
     except ImportError as error:
@@ -414,10 +426,7 @@ def decode_raw(data: bytes, *, name: str, max_pixels: int) -> ByteArray:
         ) from error
     try:
         with rawpy.imread(BytesIO(data)) as raw:
-            width, height = raw.sizes.iwidth, raw.sizes.iheight
-            if width * height > max_pixels:
-                raise too_large(name, f"{width}x{height} pixels", f"{max_pixels:,} pixels")
-            return np.asarray(raw.postprocess(use_camera_wb=True, output_bps=8), np.uint8)
+            yield raw
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         reason = describe_reason(error)
         raise ImageError(f"{quote(name)} cannot be developed ({reason}); export it as JPEG or TIFF") from error
@@ -436,16 +445,7 @@ def _read_heic_frame(data: bytes, *, name: str) -> StoredFrame:
 
 
 def _read_raw_frame(data: bytes, *, name: str) -> StoredFrame:
-    try:
-        import rawpy
-    except ImportError as error:
-        raise ImageError(
-            f"{quote(name)} is what the sensor saw (RAW); install rawpy (lightface's extra 'raw') to read it"
-        ) from error
-    try:
-        with rawpy.imread(BytesIO(data)) as raw:
-            # LibRaw counts turns otherwise than EXIF: 3 is half a turn, 5 a quarter to the left, 6 one to the right.
-            orientation = {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1)
-            return StoredFrame(raw.sizes.width, raw.sizes.height, orientation)
-    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        raise _damaged(name, describe_reason(error)) from error
+    with _opened_raw(data, name) as raw:
+        # LibRaw counts turns otherwise than EXIF: 3 is half a turn, 5 a quarter to the left, 6 one to the right.
+        orientation = {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1)
+        return StoredFrame(raw.sizes.width, raw.sizes.height, orientation)

@@ -47,7 +47,7 @@ from lightface.words import count_of, visible
 SCHEMA_VERSION: Final = 1  # of `PersonSearch.to_dict`
 
 # A search makes as many comparisons as there are faces: at this rate divided by their number, one search in ten finds a
-# stranger. Of 199 searches among 212 faces, 13 found one from a single photograph, 7 from three; 72 and 87 % of the
+# stranger. Of 199 searches among 212 faces, 12 found one from a single photograph, 5 from three; 71 and 86 % of the
 # person's other photographs were found (`scripts/measure_people -k find`).
 WRONG_PER_SEARCH: Final = 0.1
 

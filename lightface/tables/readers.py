@@ -67,6 +67,8 @@ def read_faces(path: Path | str) -> list[FaceRow]:
 
 def _read_file(path: Path) -> list[FaceRow]:
     reader = _READERS.get(path.suffix.lower())
+    if reader is None and not path.exists():
+        raise TableError(f"{str(path)!r} does not exist; check the path")
     if reader is None:
         raise TableError(f"{str(path)!r} is no face table; it would end in one of {', '.join(_READERS)}")
     rows: list[FaceRow] = []

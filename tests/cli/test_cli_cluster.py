@@ -192,7 +192,7 @@ def test_faces_of_two_models_are_refused(cluster: Cli, table: Path, tmp_path: Pa
 
 def test_trouble_is_one_line(cli: Cli, cluster: Cli, table: Path, tmp_path: Path) -> None:
     assert_one_line(cluster(tmp_path / "none.csv"), "none.csv", "No such file")
-    assert_one_line(cluster(tmp_path / "none"), "no face table")
+    assert_one_line(cluster(tmp_path / "none"), "does not exist")
     (tmp_path / "rubbish.csv").write_text("a,b\n1,2\n")
     assert_one_line(cluster(tmp_path / "rubbish.csv"), "has no column 'image_path'")
     assert_one_line(cluster(table, "-o", tmp_path / "a.xlsx"), ".parquet")

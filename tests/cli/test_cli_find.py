@@ -122,6 +122,7 @@ def test_what_would_be_found_the_next_time_or_replaced_is_refused(
     inside = find(query, "--in", photos, "--link-to", photos / "found")
     assert_one_line(inside, "--link-to", "which is searched; choose a place outside")
     assert_one_line(find(query, "--in", table, "-o", table), "--output would replace")
+    assert_one_line(find(query, "--in", "nowhere"), "'nowhere' does not exist")
     assert_one_line(find(query, "--in", table, "--sheet", query), "--sheet would replace")
     both = find(query, "--in", table, "--link-to", tmp_path / "a", "--copy-to", tmp_path / "b")
     assert_one_line(both, "choose one")

@@ -360,4 +360,5 @@ def test_a_url_of_another_kind_is_no_gallery(cli: Cli, tmp_path: Path, monkeypat
     assert_one_line(cli("gallery", "copy", "s3://b/g.sqlite", "there.sqlite"), "is no gallery")
     with pytest.raises(GalleryError, match="is no gallery"):
         open_gallery("s3://b/g.sqlite", create=True)
+    assert_one_line(cli("gallery", "relocate", "s3://b/old", tmp_path), "is a URL")
     assert not (tmp_path / "s3:").exists() and not (tmp_path / "there.sqlite").exists()

@@ -80,7 +80,7 @@ def test_the_next_command_can_be_typed_until_nobody_is_left(
 
 
 def test_trouble_is_one_line(colours: Cli, photos: Path, made_up_gallery: Path, tmp_path: Path) -> None:
-    assert_one_line(colours("people", tmp_path / "none"), "no face table")
+    assert_one_line(colours("people", tmp_path / "none"), "does not exist")
     result = colours("people", "-q", photos, "--threshold", 0.5, "--gallery", made_up_gallery)
     assert_one_line(result, "holds embeddings of lightcnn9-000000000000, not of colours")
     assert "--everybody" not in result.stderr

@@ -163,6 +163,9 @@ def test_a_table_cut_short_is_refused(tmp_path: Path, suffix: str, rows: list[Fa
 def test_missing_files_and_unknown_suffixes(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="No such file"):
         read_faces(tmp_path / "none.csv")
+    with pytest.raises(TableError, match=r"faces\.xlsx' does not exist"):
+        read_faces(tmp_path / "faces.xlsx")
+    (tmp_path / "faces.xlsx").touch()
     with pytest.raises(TableError, match=r"it would end in one of .parquet, .csv, .jsonl, .npz"):
         read_faces(tmp_path / "faces.xlsx")
 

@@ -169,13 +169,14 @@ def enroll_groups(
     # All groups are compared with the gallery before the first is enrolled, since groups may resemble each other.
     conflicts = [find_group_conflicts(gallery, group, f"{prefix} {number}", limit) for group in groups.groups]
     results = []
-    for group, found in zip(groups.groups, conflicts, strict=True):
-        number = _free_number(gallery, prefix, number)
-        for grouped, conflict in zip(group, found, strict=True):
-            result = enroll_face(gallery, f"{prefix} {number}", grouped.face, conflict)
-            results.append(result)
-            if progress is not None:
-                progress(result)
+    with gallery.enrolling_together():
+        for group, found in zip(groups.groups, conflicts, strict=True):
+            number = _free_number(gallery, prefix, number)
+            for grouped, conflict in zip(group, found, strict=True):
+                result = enroll_face(gallery, f"{prefix} {number}", grouped.face, conflict)
+                results.append(result)
+                if progress is not None:
+                    progress(result)
     return results
 
 

@@ -90,11 +90,12 @@ def name_groups(
             photos_of.setdefault(row.name, set()).update(one.face.image_path for one in faces)
             planned.append((row, faces))
     enrolled: list[EnrolledPhoto] = []
-    for row, faces, errors in _plan(gallery, groups, planned):
-        results = _enroll(gallery, row.name, faces, errors, progress)
-        enrolled += results
-        if faces and not any(_is_in(one) for one in results):
-            refused.append(RefusedName(row, str(results[0].error)))
+    with gallery.enrolling_together():
+        for row, faces, errors in _plan(gallery, groups, planned):
+            results = _enroll(gallery, row.name, faces, errors, progress)
+            enrolled += results
+            if faces and not any(_is_in(one) for one in results):
+                refused.append(RefusedName(row, str(results[0].error)))
     return Naming(tuple(enrolled), tuple(refused), tuple(named))
 
 

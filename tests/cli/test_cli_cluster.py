@@ -126,6 +126,24 @@ def test_people_of_groups(cluster: Cli, table: Path, tmp_path: Path) -> None:
         assert [person.name for person in gallery.people()] == ["Guest 1", "Guest 2"]
 
 
+def test_undo_takes_back_all_groups_that_were_enrolled_at_once(
+    cli: Cli, cluster: Cli, table: Path, tmp_path: Path
+) -> None:
+    assert cluster(table, "--enroll-as", "Guest").exit_code == 0
+    undone = cli("gallery", "undo", "--yes")
+    assert undone.stderr == "took back 'enroll': 2 people and 6 samples that came with it go\n"
+    assert cluster(table, "--names", tmp_path / "n.csv").exit_code == 0
+    rows = (tmp_path / "n.csv").read_text(encoding="utf-8-sig").splitlines()
+    named = [rows[0], *(row.replace(",,", f",Guest {place},", 1) for place, row in enumerate(rows[1:]))]
+    (tmp_path / "n.csv").write_text("\n".join(named))
+    assert cluster(table, "--names", tmp_path / "n.csv").exit_code == 0
+    with open_gallery(tmp_path / "gallery.sqlite") as gallery:
+        assert [person.name for person in gallery.people()] == ["Guest 0", "Guest 1"]
+    assert cli("gallery", "undo", "--yes").exit_code == 0
+    with open_gallery(tmp_path / "gallery.sqlite") as gallery:
+        assert gallery.people() == []
+
+
 def test_a_gallery_of_another_model_takes_nobody(cluster: Cli, table: Path, made_up_gallery: Path) -> None:
     result = cluster(table, "--enroll-as", "Guest", "--gallery", made_up_gallery)
     assert_one_line(result, "holds embeddings of lightcnn9-000000000000, not of colours")
